@@ -1,0 +1,131 @@
+#include "bindings/bindings.h"
+
+namespace pydl {
+
+namespace {
+
+Keep keep_from(const std::string& keep) {
+  if (keep == "all") return Keep::kAll;
+  if (keep == "outputs") return Keep::kOutputs;
+  throw Error("keep must be \"all\" or \"outputs\", got \"" + keep + "\"");
+}
+
+std::shared_ptr<Net> make_net(const py::dict& spec, const std::string& keep, uint64_t seed) {
+  NetSpec net = NetSpec::from_value(value_from(spec));
+  const NetOptions options{keep_from(keep), seed};
+  // Layers may call back into Python (to open data sources), so the GIL is released, not given up.
+  py::gil_scoped_release release;
+  return std::make_shared<Net>(std::move(net), options);
+}
+
+std::shared_ptr<Net> open_bundle(const std::string& path, bool train, const std::string& keep,
+                                 uint64_t seed) {
+  return Net::OpenBundle(path, train ? Phase::kTrain : Phase::kTest, {keep_from(keep), seed});
+}
+
+void add_hook(std::vector<Net::Hook>* hooks, py::function function) {
+  hooks->push_back([f = hold(std::move(function))](int layer) {
+    py::gil_scoped_acquire gil;
+    (*f)(layer);
+  });
+}
+
+py::list layer_rows(const Net& net) {
+  py::list out;
+  for (const LayerNode& node : net.layers()) {
+    py::dict row;
+    row["name"] = node.layer->name();
+    row["type"] = node.layer->spec().type;
+    row["bottoms"] = node.bottom_names;
+    row["tops"] = node.top_names;
+    py::list shapes;
+    for (const Blob* top : node.top) shapes.append(py::tuple(py::cast(top->shape())));
+    row["top_shapes"] = shapes;
+    row["param_ids"] = node.param_ids;
+    row["loss_weight"] = node.loss_weight;
+    row["flops"] = node.layer->flops(node.bottom, node.top);
+    row["implementation"] = node.layer->implementation();
+    row["layout"] = node.layer->layout() == Layout::kChannelsLast ? "channels-last" : "plain";
+    row["needs_backward"] = node.needs_backward;
+    row["fused"] = node.fused;
+    row["view"] = node.view;
+    row["forward_ms"] = node.forward_ms;
+    row["backward_ms"] = node.backward_ms;
+    out.append(row);
+  }
+  return out;
+}
+
+py::list param_rows(const Net& net) {
+  py::list out;
+  for (const NetParam& param : net.params()) {
+    py::dict row;
+    row["layer"] = net.layers()[param.layer].layer->name();
+    row["index"] = param.index;
+    row["name"] = param.name;
+    row["shape"] = py::tuple(py::cast(param.blob->shape()));
+    row["lr_mult"] = param.lr_mult;
+    row["decay_mult"] = param.decay_mult;
+    row["offset"] = param.offset;
+    out.append(row);
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_net(py::module_& m) {
+  py::class_<Net, std::shared_ptr<Net>>(m, "Net")
+      .def(py::init(&make_net), py::arg("spec"), py::arg("keep") = "all", py::arg("seed") = 1)
+      .def_static("open_bundle", &open_bundle, py::arg("path"), py::arg("train") = false,
+                  py::arg("keep") = "all", py::arg("seed") = 1)
+      .def("save_bundle", &Net::SaveBundle, ReleaseGil())
+      .def("load_weights", &Net::LoadWeights, ReleaseGil())
+      .def_property_readonly("name", &Net::name)
+      .def_property_readonly(
+          "phase", [](const Net& n) { return n.phase() == Phase::kTrain ? "TRAIN" : "TEST"; })
+      .def_property_readonly("spec", [](const Net& n) { return value_to(n.spec().to_value()); })
+      .def_property(
+          "seed", [](const Net& n) { return n.options().seed; }, &Net::set_seed)
+      .def_property_readonly(
+          "keep", [](const Net& n) { return n.options().keep == Keep::kAll ? "all" : "outputs"; })
+      .def("forward", py::overload_cast<>(&Net::Forward), ReleaseGil())
+      .def("forward", py::overload_cast<int, int>(&Net::Forward), ReleaseGil())
+      .def("backward", py::overload_cast<>(&Net::Backward), ReleaseGil())
+      .def("backward", py::overload_cast<int, int>(&Net::Backward), ReleaseGil())
+      .def("clear_param_diffs", &Net::ClearParamDiffs, ReleaseGil())
+      .def("reshape", &Net::Reshape, ReleaseGil())
+      .def("set_timing", &Net::set_timing)
+      .def("layer_index", &Net::layer_index)
+      .def_property_readonly("layer_count", [](const Net& n) { return n.layers().size(); })
+      .def(
+          "layer",
+          [](const Net& n, size_t i) {
+            if (i >= n.layers().size()) throw py::index_error();
+            return n.layers()[i].layer.get();
+          },
+          py::return_value_policy::reference_internal)
+      .def("layer_rows", &layer_rows)
+      .def("param_rows", &param_rows)
+      .def_property_readonly("blob_names", &Net::blob_names)
+      .def("blob", &Net::shared_blob)
+      .def_property_readonly("inputs", &Net::inputs)
+      .def_property_readonly("outputs", &Net::outputs)
+      .def("share_params", [](Net& n, Net& other) { n.ShareParams(&other); })
+      .def("set_param",
+           [](Net& n, int layer, int index, const FloatArray& values) {
+             n.SetParam(layer, index, Shape(values.shape(), values.shape() + values.ndim()),
+                        values.data());
+           })
+      .def("weights_changed", &Net::weights_changed)
+      .def("layer_state", &Net::layer_state)
+      .def("set_layer_state", &Net::set_layer_state)
+      .def_property_readonly("activation_bytes", &Net::activation_bytes)
+      .def_property_readonly("arena_size", &Net::arena_size)
+      .def("before_forward", [](Net& n, py::function f) { add_hook(&n.before_forward, f); })
+      .def("after_forward", [](Net& n, py::function f) { add_hook(&n.after_forward, f); })
+      .def("before_backward", [](Net& n, py::function f) { add_hook(&n.before_backward, f); })
+      .def("after_backward", [](Net& n, py::function f) { add_hook(&n.after_backward, f); });
+}
+
+}  // namespace pydl

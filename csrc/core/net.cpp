@@ -1,0 +1,267 @@
+#include "pydl/net.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/check.h"
+#include "core/memory.h"
+#include "core/net_builder.h"
+#include "graph/graph.h"
+#include "kernels/eltwise.h"
+
+namespace pydl {
+
+namespace {
+
+class Timer {
+ public:
+  Timer(bool on, double* ms) : on_(on), ms_(ms) {
+    if (on_) start_ = std::chrono::steady_clock::now();
+  }
+  ~Timer() {
+    if (on_) {
+      *ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_)
+                 .count();
+    }
+  }
+
+ private:
+  bool on_;
+  double* ms_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+Net::Net(NetSpec spec, NetOptions options) : spec_(std::move(spec)), options_(options) {
+  NetBuilder(this).Build();
+}
+
+Net::~Net() = default;
+
+void Net::Rethrow(int index) const {
+  const std::string where = layer_location(nodes_[index].layer->spec());
+  try {
+    throw;
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    throw Error(what.compare(0, where.size(), where) == 0 ? what : where + what);
+  } catch (const std::bad_alloc&) {
+    throw Error(where + "out of memory");
+  }
+}
+
+void Net::ReshapeLayer(int index) {
+  LayerNode& node = nodes_[index];
+  node.layer->Reshape(node.bottom, node.top);
+  node.seen.clear();
+  for (const Blob* blob : node.bottom) node.seen.push_back(blob->shape());
+  for (size_t b = 0; b < node.addends.size(); ++b) {
+    if (node.addends[b]) node.addends[b]->ReshapeLike(*node.bottom[b]);
+  }
+  planned_ = false;
+}
+
+void Net::Reshape() {
+  for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+    try {
+      ReshapeLayer(i);
+    } catch (...) {
+      Rethrow(i);
+    }
+  }
+}
+
+double Net::Forward() { return Forward(0, static_cast<int>(nodes_.size()) - 1); }
+
+double Net::Forward(int begin, int end) {
+  const int last = static_cast<int>(nodes_.size()) - 1;
+  check(begin >= 0 && end <= last, "layers ", begin, " to ", end, " are not all in 0 to ", last);
+  if (options_.keep == Keep::kOutputs && phase() == Phase::kTest && !planned_) PlanMemory();
+  double loss = 0;
+  const bool may_fuse = before_forward.empty() && after_forward.empty();
+  std::vector<bool> done(nodes_.size(), false);
+  for (int i = begin; i <= end; ++i) {
+    for (const Hook& hook : before_forward) hook(i);
+    try {
+      const int other = nodes_[i].fuses;
+      const bool fuse = may_fuse && other >= 0 && other <= end;
+      if (!done[i]) loss += ForwardLayer(i, fuse);
+      if (fuse) done[other] = true;
+    } catch (...) {
+      Rethrow(i);
+    }
+    for (const Hook& hook : after_forward) hook(i);
+  }
+  return loss;
+}
+
+double Net::ForwardLayer(int index, bool fuse) {
+  LayerNode& node = nodes_[index];
+  Timer timer(timing_, &node.forward_ms);
+  bool reshaped = node.seen.size() != node.bottom.size();
+  for (size_t b = 0; b < node.bottom.size() && !reshaped; ++b) {
+    reshaped = node.seen[b] != node.bottom[b]->shape();
+  }
+  if (reshaped) ReshapeLayer(index);
+  node.layer->set_fused(fuse ? nodes_[node.fuses].layer.get() : nullptr);
+  if (!node.layer->is_view()) node.layer->Forward(node.bottom, node.top);
+  double loss = 0;
+  for (size_t t = 0; t < node.top.size(); ++t) {
+    Blob* top = node.top[t];
+    top->data_tensor().refresh_exposed();
+    const float weight = node.loss_weight[t];
+    if (weight == 0) continue;
+    const auto& kernels = kernels::eltwise_kernels();
+    kernels.fill(top->count(), weight, top->mutable_diff());
+    top->diff_tensor().refresh_exposed();
+    loss += weight * kernels.sum(top->count(), top->data());
+  }
+  return loss;
+}
+
+void Net::Backward() { Backward(static_cast<int>(nodes_.size()) - 1, 0); }
+
+void Net::Backward(int begin, int end) {
+  const int last = static_cast<int>(nodes_.size()) - 1;
+  check(end >= 0 && begin <= last, "layers ", begin, " to ", end, " are not all in 0 to ", last);
+  check(options_.keep == Keep::kAll || phase() == Phase::kTrain, "net \"", name(),
+        "\" keeps only its outputs; build it with keep=\"all\" for a backward pass");
+  for (int i = begin; i >= end; --i) {
+    for (const Hook& hook : before_backward) hook(i);
+    try {
+      if (nodes_[i].needs_backward) BackwardLayer(i);
+    } catch (...) {
+      Rethrow(i);
+    }
+    for (const Hook& hook : after_backward) hook(i);
+  }
+}
+
+void Net::BackwardLayer(int index) {
+  LayerNode& node = nodes_[index];
+  Timer timer(timing_, &node.backward_ms);
+  if (!node.view) {
+    Blobs bottom = node.bottom;
+    Propagates down = node.down;
+    for (size_t b = 0; b < bottom.size(); ++b) {
+      if (!node.addends[b]) continue;
+      node.addends[b]->ShareData(*bottom[b]);
+      node.addends[b]->set_layout(bottom[b]->layout());
+      bottom[b] = node.addends[b].get();
+      down[b] = Propagate::kWrite;
+    }
+    node.layer->Backward(node.top, down, bottom);
+    for (size_t b = 0; b < bottom.size(); ++b) {
+      if (!node.addends[b]) continue;
+      const Layout layout = node.bottom[b]->layout();
+      float* sum = node.bottom[b]->update_diff(layout);
+      kernels::eltwise_kernels().add(bottom[b]->count(), sum, bottom[b]->diff(layout), sum);
+    }
+  }
+  for (Blob* bottom : node.bottom) bottom->diff_tensor().refresh_exposed();
+}
+
+void Net::ClearParamDiffs() {
+  kernels::eltwise_kernels().fill(arena_size_, 0, gradients());
+  for (const NetParam& param : params_) param.blob->diff_tensor().touch();
+}
+
+void Net::weights_changed() {
+  for (const NetParam& param : params_) param.blob->data_tensor().touch();
+}
+
+void Net::PlanMemory() {
+  const graph::MemoryPlan plan = graph::plan_memory(*graph_, blobs_, kept_);
+  activations_ = allocate(plan.bytes);
+  for (size_t b = 0; b < blobs_.size(); ++b) {
+    if (plan.offset[b] < 0) continue;
+    std::shared_ptr<std::byte> part(activations_, activations_.get() + plan.offset[b]);
+    blobs_[b]->data_tensor().adopt(part, blobs_[b]->layout(), blobs_[b]->shape());
+  }
+  planned_ = true;
+}
+
+int Net::layer_index(const std::string& name) const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].layer->name() == name) return static_cast<int>(i);
+    names.push_back(nodes_[i].layer->name());
+  }
+  fail("net \"", this->name(), "\" has no layer \"", name, "\"", did_you_mean(name, names));
+}
+
+std::shared_ptr<Blob> Net::shared_blob(const std::string& name) const {
+  const auto found = blob_of_name_.find(name);
+  check(found != blob_of_name_.end(), "net \"", this->name(), "\" has no blob \"", name, "\"",
+        did_you_mean(name, blob_names_));
+  check(kept_[found->second], "blob \"", name,
+        "\" is not kept: the net was built with "
+        "keep=\"outputs\", which keeps only inputs and outputs");
+  return blobs_[found->second];
+}
+
+Blob* Net::blob(const std::string& name) const { return shared_blob(name).get(); }
+
+void Net::SetParam(int layer, int index, const Shape& shape, const float* values) {
+  Blob* blob = nodes_[layer].layer->params()[index].get();
+  check(shape == blob->shape(), "layer \"", nodes_[layer].layer->name(), "\", learnable blob ",
+        index, ": its shape is ", shape_text(blob->shape()), ", but the weights given have ",
+        shape_text(shape));
+  std::copy(values, values + blob->count(), blob->mutable_data());
+}
+
+void Net::ShareParams(Net* other) {
+  for (LayerNode& node : nodes_) {
+    for (LayerNode& theirs : other->nodes_) {
+      if (theirs.layer->name() != node.layer->name()) continue;
+      const auto& mine = node.layer->params();
+      const auto& params = theirs.layer->params();
+      check(mine.size() == params.size(), "layer \"", node.layer->name(), "\" has ", mine.size(),
+            " learnable blobs here, but ", params.size(), " in the other net");
+      for (size_t i = 0; i < mine.size(); ++i) {
+        check(mine[i]->shape() == params[i]->shape(), "layer \"", node.layer->name(),
+              "\", learnable blob ", i, ": shape ", shape_text(mine[i]->shape()), " here, but ",
+              shape_text(params[i]->shape()), " in the other net");
+        mine[i]->ShareData(*params[i]);
+      }
+    }
+  }
+}
+
+std::map<std::string, std::vector<int64_t>> Net::layer_state() {
+  std::map<std::string, std::vector<int64_t>> out;
+  for (LayerNode& node : nodes_) {
+    for (const int64_t* value : node.layer->state()) out[node.layer->name()].push_back(*value);
+  }
+  return out;
+}
+
+void Net::set_layer_state(const std::map<std::string, std::vector<int64_t>>& state) {
+  for (LayerNode& node : nodes_) {
+    const auto found = state.find(node.layer->name());
+    const std::vector<int64_t*> values = node.layer->state();
+    if (found == state.end() || found->second.size() != values.size()) continue;
+    for (size_t i = 0; i < values.size(); ++i) *values[i] = found->second[i];
+  }
+}
+
+void Net::set_seed(uint64_t seed) {
+  options_.seed = seed;
+  for (LayerNode& node : nodes_) node.layer->set_seed(seed);
+}
+
+int64_t Net::activation_bytes() const {
+  std::vector<const Tensor*> seen;
+  int64_t bytes = 0;
+  for (const auto& blob : blobs_) {
+    for (const Tensor* tensor : {&blob->data_tensor(), &blob->diff_tensor()}) {
+      if (std::find(seen.begin(), seen.end(), tensor) != seen.end()) continue;
+      seen.push_back(tensor);
+      bytes += tensor->bytes();
+    }
+  }
+  return bytes;
+}
+
+}  // namespace pydl

@@ -1,0 +1,132 @@
+#include "pydl/solver.h"
+
+#include <cmath>
+
+#include "core/check.h"
+#include "core/lr_policy.h"
+#include "core/memory.h"
+#include "core/safetensors.h"
+#include "core/update_rule.h"
+#include "kernels/eltwise.h"
+
+namespace pydl {
+
+// The update rule's history: arrays laid out as the weights' arena.
+struct SolverHistory {
+  std::vector<std::shared_ptr<std::byte>> memory;
+  std::vector<float*> arrays;
+};
+
+Solver::Solver(SolverSpec spec, std::shared_ptr<Net> net)
+    : spec_(std::move(spec)), net_(std::move(net)), rule_(make_update_rule(spec_)) {
+  check(net_ != nullptr, "a solver needs a net");
+  check(spec_.iter_size >= 1, "iter_size must be at least 1, got ", spec_.iter_size);
+  check(spec_.momentum >= 0, "momentum must not be negative, got ", spec_.momentum);
+  check(spec_.regularization_type == "L2" || spec_.regularization_type == "L1",
+        "unknown regularization_type \"", spec_.regularization_type, "\"",
+        did_you_mean(spec_.regularization_type, {"L1", "L2"}));
+  check_lr_policy(spec_);
+  history_ = std::make_unique<SolverHistory>();
+  for (int i = 0; i < rule_->history_count(); ++i) {
+    history_->memory.push_back(allocate(net_->arena_size() * int64_t{sizeof(float)}));
+    history_->arrays.push_back(reinterpret_cast<float*>(history_->memory.back().get()));
+  }
+}
+
+Solver::~Solver() = default;
+
+std::vector<float*> Solver::history() { return history_->arrays; }
+
+float Solver::lr() const { return learning_rate(spec_, iter_, &current_step_); }
+
+double Solver::Step() {
+  net_->ClearParamDiffs();
+  double loss = 0;
+  for (int i = 0; i < spec_.iter_size; ++i) {
+    loss += net_->Forward();
+    check(!stop_on_nan || std::isfinite(loss), "the loss is ", loss, " at iteration ", iter_,
+          "; try a smaller base_lr, clip_gradients, or a look at the data");
+    net_->Backward();
+  }
+  ApplyUpdate();
+  ++iter_;
+  return loss / spec_.iter_size;
+}
+
+// Clipping looks at the sum over all of iter_size, before anything else is done to it, as in Caffe.
+float Solver::ClipFactor() const {
+  if (spec_.clip_gradients < 0) return 1;
+  const auto& kernels = kernels::eltwise_kernels();
+  const double norm = std::sqrt(kernels.sumsq(net_->arena_size(), net_->gradients()));
+  return norm > spec_.clip_gradients ? static_cast<float>(spec_.clip_gradients / norm) : 1;
+}
+
+void Solver::ApplyUpdate() {
+  const float rate = lr();
+  const float scale = ClipFactor() / static_cast<float>(spec_.iter_size);
+  for (const NetParam& param : net_->params()) {
+    if (param.lr_mult == 0) continue;
+    rule_->Update({param.offset, param.blob->count(), scale, rate * param.lr_mult,
+                   spec_.weight_decay * param.decay_mult, iter_},
+                  net_->weights(), net_->gradients(), history_->arrays);
+  }
+  net_->weights_changed();
+}
+
+void Solver::Snapshot(const std::string& path) const {
+  std::vector<TensorEntry> tensors;
+  for (const NetParam& param : net_->params()) {
+    const std::string name =
+        net_->layers()[param.layer].layer->name() + "/" + std::to_string(param.index);
+    tensors.push_back({name, param.blob->shape(), param.blob->data()});
+    for (size_t h = 0; h < history_->arrays.size(); ++h) {
+      tensors.push_back({"history" + std::to_string(h) + "/" + name, param.blob->shape(),
+                         history_->arrays[h] + param.offset});
+    }
+  }
+  Value layers = Value::map();
+  for (const auto& [name, values] : net_->layer_state()) {
+    layers[name] = Value::List(values.begin(), values.end());
+  }
+  const Value state{{"iter", iter_},
+                    {"current_step", current_step_},
+                    {"seed", std::to_string(net_->options().seed)},
+                    {"layers", layers}};
+  write_safetensors(path, tensors, {{"pydl.solver", state.json()}});
+}
+
+void Solver::Restore(const std::string& path) {
+  const SafetensorsFile file(path);
+  const auto text = file.metadata().find("pydl.solver");
+  check(text != file.metadata().end(), path, ": holds no solver state");
+  const Value state = Value::from_json(text->second);
+  const auto tensor = [&](const std::string& name, const Blob& blob) {
+    const TensorEntry* t = file.find(name);
+    check(t, path, ": lacks tensor \"", name, "\" of this net");
+    check(t->shape == blob.shape(), path, ": tensor \"", name, "\" has shape ",
+          shape_text(t->shape), ", but the net's has ", shape_text(blob.shape()));
+    return t->data;
+  };
+  std::map<std::string, std::vector<int64_t>> layers;
+  for (const auto& [name, values] : state.find("layers")->as_map()) {
+    for (const Value& v : values.as_list()) layers[name].push_back(v.as_int());
+  }
+  for (const bool write : {false, true}) {  // all is checked before anything is changed
+    for (const NetParam& param : net_->params()) {
+      const std::string name =
+          net_->layers()[param.layer].layer->name() + "/" + std::to_string(param.index);
+      const float* weights = tensor(name, *param.blob);
+      if (write) net_->SetParam(param.layer, param.index, param.blob->shape(), weights);
+      for (size_t h = 0; h < history_->arrays.size(); ++h) {
+        const float* past = tensor("history" + std::to_string(h) + "/" + name, *param.blob);
+        if (write) std::copy(past, past + param.blob->count(), history_->arrays[h] + param.offset);
+      }
+    }
+  }
+  iter_ = static_cast<int>(state.find("iter")->as_int());
+  current_step_ = static_cast<int>(state.find("current_step")->as_int());
+  net_->set_seed(std::stoull(state.find("seed")->as_text()));
+  net_->set_layer_state(layers);
+}
+
+}  // namespace pydl

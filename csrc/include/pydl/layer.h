@@ -1,0 +1,178 @@
+// The contract of a layer, Caffe's: set up once from its parameters, reshape from its bottoms,
+// forward, backward to the bottoms that ask for it. csrc/layers/skeleton.cpp is one to copy.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "pydl/blob.h"
+#include "pydl/spec.h"
+
+namespace pydl {
+
+using Blobs = std::vector<Blob*>;
+
+// What Backward does with the diff of a bottom.
+enum class Propagate : uint8_t {
+  kNo,     // leaves it alone
+  kWrite,  // overwrites it
+  kAdd,    // adds to it: only a layer whose adds_to_diff() is true is ever asked to
+};
+using Propagates = std::vector<Propagate>;
+
+// How many bottoms or tops a layer takes; most < 0: any number.
+struct Arity {
+  int least, most;
+};
+
+// The layouts of a layer's bottoms and tops.
+enum class Layouts : uint8_t {
+  kPlain,         // plain only
+  kAny,           // one for all of its blobs, whichever: layout() tells
+  kChannelsLast,  // channels-last
+};
+
+// What Backward reads of the tops' data, which a later in-place layer may have overwritten.
+enum class TopUse : uint8_t { kNone, kSign, kData };
+
+// What a net tells its layers.
+struct LayerContext {
+  Phase phase = Phase::kTrain;
+  uint64_t seed = 0;
+};
+
+class Layer {
+ public:
+  virtual ~Layer() = default;
+
+  // ---- what a layer does ----
+  // Once, after the bottoms have shapes: check parameters, make and fill params().
+  virtual void SetUp(const Blobs& /*bottom*/, const Blobs& /*top*/) {}
+  // Whenever a bottom's shape changed: give the tops their shapes, prepare scratch.
+  virtual void Reshape(const Blobs& bottom, const Blobs& top) = 0;
+  virtual void Forward(const Blobs& bottom, const Blobs& top) = 0;
+  // From the tops' diff: the diff of each bottom as `down` says; params' diffs are added to.
+  virtual void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom);
+
+  // ---- what it declares ----
+  virtual Arity bottoms() const { return {1, 1}; }
+  virtual Arity tops() const { return {1, 1}; }
+  virtual Layouts layouts() const { return Layouts::kPlain; }
+  // A top may be the same blob as its bottom.
+  virtual bool in_place() const { return false; }
+  // In place, the sign of every value is kept, or the value becomes 0 and its gradient too.
+  virtual bool keeps_sign() const { return false; }
+  // Top 0 holds bottom 0's values in the same plain order: the net may let them share memory.
+  virtual bool is_view() const { return false; }
+  virtual bool adds_to_diff() const { return false; }
+  virtual TopUse backward_reads_top() const { return TopUse::kNone; }
+  // Bottom i can get a gradient (labels and indices cannot).
+  virtual bool can_propagate(int /*bottom*/) const { return true; }
+  virtual bool is_loss() const { return false; }     // its first top has loss_weight 1 by default
+  virtual bool has_inputs() const { return false; }  // its tops are fed by the user
+  // Forward can do the in-place layer `next` in the same pass; set_fused(&next) then says when.
+  virtual bool CanFuse(const Layer& /*next*/) const { return false; }
+  void set_fused(const Layer* next) { fused_ = next; }
+  virtual double flops(const Blobs& /*bottom*/, const Blobs& /*top*/) const { return 0; }
+  // Which kernel was chosen, for the verbose line.
+  virtual std::string implementation() const { return ""; }
+  // Numbers a resumed run needs besides params(): counters of random draws, a place in the data.
+  virtual std::vector<int64_t*> state() { return {}; }
+
+  // ---- what the net sets ----
+  const LayerSpec& spec() const { return spec_; }
+  const std::string& name() const { return spec_.name; }
+  const LayerContext& context() const { return context_; }
+  Phase phase() const { return spec_.phase.value_or(context_.phase); }
+  Layout layout() const { return layout_; }
+  void set_layout(Layout layout) { layout_ = layout; }
+  const std::vector<std::shared_ptr<Blob>>& params() const { return params_; }
+  // Per param: is its gradient wanted?
+  bool param_propagate(size_t i) const {
+    return i >= param_propagate_.size() || param_propagate_[i];
+  }
+  void set_param_propagate(size_t i, bool yes);
+
+  void set_seed(uint64_t seed) { context_.seed = seed; }
+
+  // Called by the registry.
+  void Init(const LayerSpec& spec, const LayerContext& context);
+
+ protected:
+  virtual void ReadParams(const Value& params) = 0;
+  // Adds a learnable blob filled by `filler` (a FillerParams as in filler.h, or zeros if null).
+  Blob* AddParam(const Shape& shape, const struct FillerParams* filler = nullptr);
+
+  LayerSpec spec_;
+  const Layer* fused_ = nullptr;  // the layer whose work this Forward does as well
+
+ private:
+  LayerContext context_;
+  Layout layout_ = Layout::kPlain;
+  std::vector<std::shared_ptr<Blob>> params_;
+  std::vector<bool> param_propagate_;
+};
+
+// A layer with declared parameters: LayerOf<ConvolutionParams>, LayerOf<DataParams, Transform>.
+template <class... P>
+class LayerOf : public Layer {
+ public:
+  // {"elu_param": schema, ...}
+  static Value schemas() {
+    Value out = Value::map();
+    ((out[P::fields().name] = params_schema<P>()), ...);
+    return out;
+  }
+
+ protected:
+  template <class Which = std::tuple_element_t<0, std::tuple<P..., int>>>
+  const Which& params_of() const {
+    return std::get<Which>(values_);
+  }
+  void ReadParams(const Value& params) override { (ReadOne<P>(params), ...); }
+
+ private:
+  template <class Which>
+  void ReadOne(const Value& params) {
+    const Value* v = params.find(Which::fields().name);
+    if (v) std::get<Which>(values_) = read_params<Which>(*v);
+  }
+  std::tuple<P...> values_;
+};
+
+// A layer that maps each element of its bottom to one of its top, in place if asked to.
+template <class... P>
+class NeuronLayer : public LayerOf<P...> {
+ public:
+  void Reshape(const Blobs& bottom, const Blobs& top) override {
+    if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
+  }
+  Layouts layouts() const override { return Layouts::kAny; }
+  bool in_place() const override { return true; }
+};
+
+// ---- registry ----
+struct LayerType {
+  std::string name;
+  std::string doc;  // a sentence or two, for docs/layers.md
+  std::function<std::unique_ptr<Layer>()> make;
+  std::function<Value()> schemas;
+};
+
+// A type registered twice is an error at the first use of the registry.
+bool RegisterLayer(LayerType type);
+const std::vector<LayerType>& LayerTypes();  // sorted by name
+// Throws pydl::Error naming the nearest type if there is none of that name, or for bad parameters.
+std::unique_ptr<Layer> MakeLayer(const LayerSpec& spec, const LayerContext& context);
+
+// One per layer file. Linked statically, pydl's own layers are kept by core/builtin_layers.cpp,
+// which names every symbol this defines; a program's own layers are in its own objects anyway.
+#define PYDL_REGISTER_LAYER(type, Class, doc)            \
+  extern const bool registered_##Class;                  \
+  const bool registered_##Class = ::pydl::RegisterLayer( \
+      {type, doc, [] { return std::make_unique<Class>(); }, [] { return Class::schemas(); }})
+
+}  // namespace pydl

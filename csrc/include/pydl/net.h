@@ -1,0 +1,146 @@
+// A net: layers in order, the blobs between them, and their learnable parameters.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pydl/layer.h"
+
+namespace pydl {
+
+namespace graph {
+struct Graph;
+}
+
+// What of a net can be read after a forward pass.
+enum class Keep {
+  kAll,      // every named blob, as Caffe would show it
+  kOutputs,  // inputs and outputs only: activations share memory, all that can fuse does
+};
+
+struct NetOptions {
+  Keep keep = Keep::kAll;
+  uint64_t seed = 1;  // of fillers, Dropout and the order of data
+};
+
+// A learnable blob, and who uses it.
+struct NetParam {
+  Blob* blob;        // the owner's
+  std::string name;  // as shared, or ""
+  int layer, index;  // owner: layers()[layer]->params()[index]
+  float lr_mult = 1, decay_mult = 1;
+  int64_t offset = 0;  // in floats, in the arenas
+};
+
+// What one layer reads and writes, resolved.
+struct LayerNode {
+  std::unique_ptr<Layer> layer;
+  Blobs bottom, top;
+  std::vector<std::string> bottom_names, top_names;
+  std::vector<int> param_ids;      // into Net::params()
+  Propagates down;                 // per bottom
+  std::vector<float> loss_weight;  // per top; 0: none
+  bool needs_backward = false;
+  bool fused = false;       // the layer that writes its bottom can do its work ...
+  int fuses = -1;           // ... and is this one: the layer it can take over
+  bool view = false;        // top 0 shares bottom 0's memory: nothing to do
+  std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
+  // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
+  std::vector<std::unique_ptr<Blob>> addends;
+  double forward_ms = 0, backward_ms = 0;  // of the last timed pass
+};
+
+class Net {
+ public:
+  // Throws pydl::Error naming file:line and layer.
+  explicit Net(NetSpec spec, NetOptions options = {});
+  ~Net();
+  Net(const Net&) = delete;
+  Net& operator=(const Net&) = delete;
+
+  const NetSpec& spec() const { return spec_; }
+  const std::string& name() const { return spec_.name; }
+  Phase phase() const { return spec_.phase; }
+  const NetOptions& options() const { return options_; }
+
+  // ---- running ----
+  // Loss: the sum of all tops times their loss weights. `begin`, `end`: layers, both included.
+  double Forward();
+  double Forward(int begin, int end);
+  void Backward();
+  void Backward(int begin, int end);  // begin >= end
+  void ClearParamDiffs();
+  // After the inputs' shapes changed; also done by Forward where it is needed.
+  void Reshape();
+  void set_timing(bool on) { timing_ = on; }  // fills forward_ms and backward_ms
+
+  // ---- parts ----
+  const std::vector<LayerNode>& layers() const { return nodes_; }
+  int layer_index(const std::string& name) const;  // throws pydl::Error with the nearest name
+  // Names in the order in which they appear; a name stands for its last version (in-place chains).
+  const std::vector<std::string>& blob_names() const { return blob_names_; }
+  bool has_blob(const std::string& name) const { return blob_of_name_.count(name) > 0; }
+  // Throws pydl::Error with the nearest name, or if the blob is not kept.
+  Blob* blob(const std::string& name) const;
+  std::shared_ptr<Blob> shared_blob(const std::string& name) const;
+  const std::vector<std::string>& inputs() const { return inputs_; }    // tops of Input layers
+  const std::vector<std::string>& outputs() const { return outputs_; }  // tops that nobody reads
+
+  // ---- parameters: one arena of weights, one of gradients ----
+  const std::vector<NetParam>& params() const { return params_; }
+  float* weights() { return reinterpret_cast<float*>(weights_.get()); }
+  float* gradients() { return reinterpret_cast<float*>(gradients_.get()); }
+  int64_t arena_size() const { return arena_size_; }  // floats, padding included
+  void weights_changed();        // after writing to the arena: packed copies are made again
+  void ShareParams(Net* other);  // of equally named layers: uses other's memory from now on
+  // Checks shapes before anything is changed; throws pydl::Error.
+  void SetParam(int layer, int index, const Shape& shape, const float* values);
+
+  // ---- hooks, called with the layer's index ----
+  using Hook = std::function<void(int)>;
+  std::vector<Hook> before_forward, after_forward, before_backward, after_backward;
+
+  // Counters of all layers that a resumed run needs, by layer name.
+  std::map<std::string, std::vector<int64_t>> layer_state();
+  void set_layer_state(const std::map<std::string, std::vector<int64_t>>& state);
+
+  void set_seed(uint64_t seed);  // of what is random from now on; weights stay as they are
+
+  int64_t activation_bytes() const;  // data and diff of all blobs as planned
+
+  // Weights and spec in one file, readable without Python (docs/design.md, Embedding).
+  void SaveBundle(const std::string& path) const;
+  static std::unique_ptr<Net> OpenBundle(const std::string& path, Phase phase = Phase::kTest,
+                                         NetOptions options = {});
+  // Weights of equally named layers, from a bundle or another .safetensors file.
+  void LoadWeights(const std::string& path);
+
+ private:
+  friend class NetBuilder;
+  void ReshapeLayer(int index);
+  double ForwardLayer(int index, bool fuse);
+  void BackwardLayer(int index);
+  void PlanMemory();
+  [[noreturn]] void Rethrow(int index) const;  // what is being thrown, with file:line and layer
+
+  NetSpec spec_;
+  NetOptions options_;
+  std::unique_ptr<graph::Graph> graph_;
+  std::vector<LayerNode> nodes_;
+  std::vector<std::shared_ptr<Blob>> blobs_;
+  std::vector<bool> kept_;  // per blob
+  std::vector<std::string> blob_names_;
+  std::map<std::string, int> blob_of_name_;
+  std::vector<std::string> inputs_, outputs_;
+  std::vector<NetParam> params_;
+  std::shared_ptr<std::byte> weights_, gradients_, activations_;
+  int64_t arena_size_ = 0;
+  bool timing_ = false;
+  bool planned_ = false;  // activations_ fits the present shapes
+};
+
+}  // namespace pydl

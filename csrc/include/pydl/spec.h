@@ -1,0 +1,112 @@
+// A net as plain data: what prototxt, a bundle or a C++ program describes, before it is built.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pydl/fields.h"
+#include "pydl/value.h"
+
+namespace pydl {
+
+enum class Phase { kTrain = 0, kTest = 1 };
+constexpr std::array<EnumName, 2> enum_names(Phase) { return {{{"TRAIN", 0}, {"TEST", 1}}}; }
+
+enum class ShareMode { kStrict = 0, kPermissive = 1 };
+constexpr std::array<EnumName, 2> enum_names(ShareMode) {
+  return {{{"STRICT", 0}, {"PERMISSIVE", 1}}};
+}
+
+// One learnable blob of a layer. Blobs with the same name are one.
+struct ParamSpec {
+  std::string name;
+  ShareMode share_mode = ShareMode::kStrict;  // permissive: only the counts must agree
+  std::optional<float> lr_mult, decay_mult;   // 1 if absent
+
+  static auto fields() {
+    return Fields("param", Field("name", &ParamSpec::name, "layers naming it alike share the blob"),
+                  Field("share_mode", &ParamSpec::share_mode, "PERMISSIVE: only counts must agree"),
+                  Field("lr_mult", &ParamSpec::lr_mult, "factor on the learning rate"),
+                  Field("decay_mult", &ParamSpec::decay_mult, "factor on the weight decay"));
+  }
+};
+
+// When a layer is part of a net: all that is set must hold.
+struct StateRule {
+  std::optional<Phase> phase;
+  std::optional<int32_t> min_level, max_level;
+  std::vector<std::string> stage, not_stage;
+
+  static auto fields() {
+    return Fields("rule", Field("phase", &StateRule::phase, "TRAIN or TEST"),
+                  Field("min_level", &StateRule::min_level, "least level of the net"),
+                  Field("max_level", &StateRule::max_level, "greatest level of the net"),
+                  Field("stage", &StateRule::stage, "stages that must all be set"),
+                  Field("not_stage", &StateRule::not_stage, "stages of which none may be set"));
+  }
+};
+
+struct LayerSpec {
+  std::string name, type;
+  std::string where;  // "lenet.prototxt:42", for messages
+  std::vector<std::string> bottom, top;
+  std::vector<float> loss_weight;    // one per top, or empty
+  std::vector<bool> propagate_down;  // one per bottom, or empty: decided by the net
+  std::vector<ParamSpec> param;
+  std::vector<StateRule> include, exclude;
+  std::optional<Phase> phase;   // of this layer alone
+  Value params = Value::map();  // {"convolution_param": {...}, ...}
+
+  static auto fields() {
+    return Fields(
+        "layer", Field("name", &LayerSpec::name, "unique in the net"),
+        Field("type", &LayerSpec::type, "layer type"),
+        Field("where", &LayerSpec::where, "file and line it came from"),
+        Field("bottom", &LayerSpec::bottom, "blobs read"),
+        Field("top", &LayerSpec::top, "blobs written"),
+        Field("loss_weight", &LayerSpec::loss_weight, "weight of each top in the loss"),
+        Field("propagate_down", &LayerSpec::propagate_down, "per bottom: backward or not"),
+        Field("param", &LayerSpec::param, "settings of each learnable blob"),
+        Field("include", &LayerSpec::include, "the layer is used if any rule holds"),
+        Field("exclude", &LayerSpec::exclude, "the layer is used if no rule holds"),
+        Field("phase", &LayerSpec::phase, "overrides the net's phase"),
+        Field("params", &LayerSpec::params, "layer-specific parameters"));
+  }
+};
+
+struct NetSpec {
+  std::string name;
+  Phase phase = Phase::kTrain;
+  int32_t level = 0;
+  std::vector<std::string> stages;
+  bool force_backward = false;  // gradients for all bottoms that can have one, inputs included
+  bool debug_info = false;
+  std::vector<LayerSpec> layers;
+
+  static auto fields() {
+    return Fields("net", Field("name", &NetSpec::name, "for people"),
+                  Field("phase", &NetSpec::phase, "TRAIN or TEST"),
+                  Field("level", &NetSpec::level, "for rules with min_level or max_level"),
+                  Field("stages", &NetSpec::stages, "for rules with stage or not_stage"),
+                  Field("force_backward", &NetSpec::force_backward, "gradients for inputs too"),
+                  Field("debug_info", &NetSpec::debug_info, "report mean values of all blobs"),
+                  Field("layers", &NetSpec::layers, "in order of execution"));
+  }
+
+  // Both throw pydl::Error naming the field or layer.
+  static NetSpec from_value(const Value& value);
+  Value to_value() const;
+
+  // Adds a layer, for building a net in code:
+  //   spec.add("conv1", "Convolution", {"data"}, {"conv1"},
+  //            {{"convolution_param", {{"num_output", 20}, {"kernel_size", 5}}}});
+  LayerSpec& add(const std::string& name, const std::string& type, std::vector<std::string> bottom,
+                 std::vector<std::string> top, Value params = Value::map());
+};
+
+// True if the layer is part of a net with the spec's phase, level and stages.
+bool included(const LayerSpec& layer, const NetSpec& net);
+
+}  // namespace pydl

@@ -1,0 +1,59 @@
+// N-dimensional convolution, forward and both gradients.
+//
+//   x: (N, in..., IC)   y: (N, out..., OC)   channels-last
+//   w: (OC, IC / group, kernel...)   bias: (OC)   plain, as Caffe stores them
+//   out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down
+//   y[n, o, c] = bias[c] + sum over k, i of x[n, o stride - pad + k dilation, i] w[c, i, k]
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pydl::kernels {
+
+struct ConvShape {
+  int64_t n = 1, ic = 1, oc = 1, group = 1;
+  // One entry per spatial axis (0 or more axes), outermost first.
+  std::vector<int64_t> in, kernel, stride, pad, dilation;
+
+  std::vector<int64_t> out() const;
+  int64_t in_count() const;      // product of `in`
+  int64_t out_count() const;     // product of out()
+  int64_t kernel_count() const;  // product of `kernel`
+  double flops() const;          // of one pass: 2 n oc out ic/group kernel
+  std::string text() const;      // "mb8g1ic64ih56iw56oc64kh3kw3sh1sw1ph1pw1dh1dw1"
+  bool operator==(const ConvShape&) const = default;
+};
+
+// One convolution problem, made once at reshape; holds scratch and packed weights.
+// Not to be used by two threads at once.
+class Conv {
+ public:
+  virtual ~Conv() = default;
+  virtual const char* name() const = 0;  // of the implementation: "gemm_1x1", "implicit_gemm", "ref"
+  // The weights changed since the last pass: packed copies are made again at the next use.
+  virtual void weights_changed() {}
+  // y is overwritten; bias may be null.
+  virtual void forward(const float* x, const float* w, const float* bias, float* y) = 0;
+  // dx = (or +=, if add) the gradient with respect to x.
+  virtual void backward_data(const float* dy, const float* w, float* dx, bool add) = 0;
+  // dw += and, unless null, dbias +=.
+  virtual void backward_weights(const float* x, const float* dy, float* dw, float* dbias) = 0;
+};
+
+// One way to do it; the first in the list that accepts a problem is taken. "ref" accepts all.
+struct ConvImplementation {
+  const char* name;
+  bool (*accepts)(const ConvShape&);
+  std::unique_ptr<Conv> (*make)(const ConvShape&);
+};
+using ConvList = std::vector<ConvImplementation>;
+
+const ConvList& conv_list();  // for the instruction set in use (isa.h), best first
+std::unique_ptr<Conv> make_conv(const ConvShape&);
+// By name, for tests and benchmarks; throws pydl::Error if unknown or not accepting.
+std::unique_ptr<Conv> make_conv(const ConvShape&, const std::string& name);
+
+}  // namespace pydl::kernels

@@ -1,0 +1,427 @@
+// Correlations as batch-reduced products (Georganas et al. 2019, arXiv:1906.06440).
+//
+// The outputs are cut into units: some rows of one image. A unit's window of the source is copied,
+// padded with zeros, into scratch that stays in L2; in it, the taps and channels that meet a row of
+// outputs are runs of memory, so the window serves as the A operand in place and no im2col matrix
+// is ever made.
+#include "kernels/correlation.h"
+
+#include <cstring>
+
+#include "kernels/cpu/gemm_pack.h"
+#include "kernels/cpu/gemm_tile.h"
+#include "kernels/parallel.h"
+#include "kernels/scratch.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+extern const CorrelationKernels correlation;
+
+namespace {
+
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// ---- packed weights: per group and panel of output channels, (taps, ic, width) ----
+
+int64_t depth(const Correlation& c) { return c.taps() * c.ic; }
+
+int64_t packed_group_size(const Correlation& c) {
+  const int64_t rest = c.oc % kNR;
+  return aligned_size(depth(c) * (c.oc - rest + (rest ? panel_width(rest) : 0)));
+}
+
+int64_t packed_size(const Correlation& c) { return c.group * packed_group_size(c); }
+
+// f(row, offset) for each row (tap, channel) of a packed panel and its offset in the plain weights.
+template <class F>
+PYDL_INLINE void for_rows(const Correlation& c, const WeightMap& m, const F& f) {
+  int64_t row = 0;
+  for (int64_t t0 = 0; t0 < c.axis[0].taps; ++t0) {
+    for (int64_t t1 = 0; t1 < c.axis[1].taps; ++t1) {
+      for (int64_t t2 = 0; t2 < c.axis[2].taps; ++t2) {
+        const int64_t tap = t0 * m.tap[0] + t1 * m.tap[1] + t2 * m.tap[2];
+        for (int64_t k = 0; k < c.ic; ++k) f(row++, tap + k * m.ic);
+      }
+    }
+  }
+}
+
+// f(panel's first channel, its channels, its packed weights, the plain weights' offset), threaded.
+template <class F>
+void for_panels(const Correlation& c, const WeightMap& m, const F& f) {
+  const int64_t panels = ceil_div(c.oc, kNR);
+  const int64_t grain = ceil_div(20000, larger(depth(c) * kNR, 1));
+  parallel_for(c.group * panels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t g = p / panels, j = p % panels * kNR;
+      f(smaller(kNR, c.oc - j), g * packed_group_size(c) + j * depth(c),
+        m.first + g * m.group + j * m.oc);
+    }
+  });
+}
+
+void pack(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
+  for_panels(c, m, [&](int64_t columns, int64_t at, int64_t offset) {
+    const int64_t width = panel_width(columns);
+    for_rows(c, m, [&](int64_t row, int64_t of_row) {
+      float* out = packed + at + row * width;
+      const float* from = w + offset + of_row;
+      for (int64_t v = 0; v < columns; ++v) out[v] = from[v * m.oc];
+      for (int64_t v = columns; v < width; ++v) out[v] = 0;
+    });
+  });
+}
+
+// dw += the sum of `parts` packed gradients.
+void unpack_sum(const Correlation& c, const WeightMap& m, float* packed, int64_t parts, float* dw) {
+  const int64_t size = packed_size(c);
+  for_panels(c, m, [&](int64_t columns, int64_t at, int64_t offset) {
+    const int64_t width = panel_width(columns);
+    float* total = packed + at;
+    for (int64_t part = 1; part < parts; ++part) {
+      const float* more = total + part * size;
+      for (int64_t i = 0; i < depth(c) * width; i += kLanes) {
+        store(total + i, load(total + i) + load(more + i));
+      }
+    }
+    for (int64_t v = 0; v < columns; ++v) {
+      for_rows(c, m, [&](int64_t row, int64_t of_row) {
+        dw[offset + v * m.oc + of_row] += total[row * width + v];
+      });
+    }
+  });
+}
+
+// ---- units and their windows of the source ----
+
+// A unit's outputs: one of axis 0, at most `rows` of axis 1 and `columns` of axis 2. Its window:
+// (group, taps of axis 0, window_rows, window_columns, ic).
+struct Units {
+  int64_t rows, columns, bands, segments, count;
+  int64_t row_step, column_step;  // in the window, between outputs
+  int64_t window_rows, window_columns;
+  int64_t row_size, plane_size, group_size;  // in floats
+};
+
+struct Unit {
+  int64_t n, plane, row, rows, column, columns;
+};
+
+// An axis with a single tap keeps only the positions that it meets.
+int64_t window_step(const CorrelationAxis& a) { return a.taps > 1 ? a.src_step : 1; }
+int64_t window_extent(const CorrelationAxis& a, int64_t outputs) {
+  return (outputs - 1) * window_step(a) + larger(a.taps - 1, 0) * a.tap_step + 1;
+}
+
+void set_rows(const Correlation& c, int64_t rows, Units* u) {
+  u->bands = ceil_div(c.axis[1].count, rows);
+  u->rows = ceil_div(c.axis[1].count, u->bands);
+  u->window_rows = window_extent(c.axis[1], u->rows);
+  u->plane_size = u->window_rows * u->row_size;
+  u->group_size = aligned_size(c.axis[0].taps * u->plane_size);
+  u->count = c.n * c.axis[0].count * u->bands * u->segments;
+}
+
+// Units of about `pixels` outputs whose windows fit L2, at least one for each of `threads`.
+Units make_units(const Correlation& c, int64_t pixels, int threads) {
+  constexpr int64_t kMostWindow = 96 * 1024;  // floats
+  Units u{};
+  u.segments = ceil_div(c.axis[2].count, 2 * pixels);
+  u.columns = ceil_div(c.axis[2].count, u.segments);
+  u.row_step = window_step(c.axis[1]);
+  u.column_step = window_step(c.axis[2]);
+  u.window_columns = window_extent(c.axis[2], u.columns);
+  u.row_size = u.window_columns * c.ic;
+  set_rows(c, smaller(larger(pixels / u.columns, 1), c.axis[1].count), &u);
+  const auto too_large = [&] { return c.group * u.group_size > kMostWindow; };
+  const auto uneven = [&] { return u.count < 4 * threads && u.count % threads != 0; };
+  while (u.rows > 1 && (too_large() || uneven())) set_rows(c, (u.rows + 1) / 2, &u);
+  return u;
+}
+
+Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
+  const int64_t segment = index % u.segments, band = index / u.segments % u.bands;
+  const int64_t rest = index / u.segments / u.bands;
+  Unit unit;
+  unit.n = rest / c.axis[0].count;
+  unit.plane = rest % c.axis[0].count;
+  unit.row = band * u.rows;
+  unit.rows = larger(smaller(u.rows, c.axis[1].count - unit.row), 0);
+  unit.column = segment * u.columns;
+  unit.columns = larger(smaller(u.columns, c.axis[2].count - unit.column), 0);
+  return unit;
+}
+
+PYDL_INLINE void copy(const float* from, int64_t n, float* to) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
+  if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
+}
+
+PYDL_INLINE void zero(int64_t n, float* to) { memset(to, 0, static_cast<size_t>(n) * sizeof(float)); }
+
+// `count` positions of a source row from `first` on, `step` apart, of one group's channels.
+void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step, int64_t count,
+              float* to) {
+  const int64_t size = c.axis[2].src, pixel = c.group * c.ic;
+  const int64_t left = smaller(first < 0 ? ceil_div(-first, step) : 0, count);
+  const int64_t inside =
+      larger(smaller(first < size ? (size - 1 - first) / step + 1 : 0, count) - left, 0);
+  zero(left * c.ic, to);
+  to += left * c.ic;
+  const float* from = row + (first + left * step) * pixel;
+  if (step * c.group == 1) {
+    memcpy(to, from, static_cast<size_t>(inside * c.ic) * sizeof(float));
+  } else {
+    for (int64_t i = 0; i < inside; ++i) copy(from + i * step * pixel, c.ic, to + i * c.ic);
+  }
+  zero((count - left - inside) * c.ic, to + inside * c.ic);
+}
+
+void copy_window(const Correlation& c, const Units& u, const Unit& unit, const float* src,
+                 float* window) {
+  const auto& [a0, a1, a2] = c.axis;
+  if (c.taps() == 0) return;
+  const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
+  const int64_t row_jump = a1.taps > 1 ? 1 : a1.src_step;
+  const int64_t column_jump = a2.taps > 1 ? 1 : a2.src_step;
+  const int64_t first = a2.src_first + unit.column * a2.src_step;
+  for (int64_t t0 = 0; t0 < a0.taps; ++t0) {
+    const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
+      const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
+      const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.group * c.ic;
+      float* to = window + t0 * u.plane_size + r * u.row_size;
+      for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
+        if (inside) {
+          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to);
+        } else {
+          zero(columns * c.ic, to);
+        }
+      }
+    }
+  }
+}
+
+// The first of a unit's outputs in row r, group g.
+int64_t dst_offset(const Correlation& c, const Unit& unit, int64_t r, int64_t g) {
+  const auto& [a0, a1, a2] = c.axis;
+  const int64_t plane = a0.dst_first + unit.plane * a0.dst_step;
+  const int64_t row = a1.dst_first + (unit.row + r) * a1.dst_step;
+  const int64_t column = a2.dst_first + unit.column * a2.dst_step;
+  return (((unit.n * a0.dst + plane) * a1.dst + row) * a2.dst + column) * c.group * c.oc + g * c.oc;
+}
+
+// Taps whose channels follow one another in the window are one run: all of axis 2, if they are
+// neighbours there.
+struct Runs {
+  int64_t per_row, size;  // runs of one (t0, t1), and their floats
+};
+
+Runs runs_of(const Correlation& c) {
+  const CorrelationAxis& a = c.axis[2];
+  return a.tap_step == 1 ? Runs{smaller(a.taps, 1), a.taps * c.ic} : Runs{a.taps, c.ic};
+}
+
+// Offset in the window of run `i`.
+int64_t run_offset(const Correlation& c, const Units& u, const Runs& runs, int64_t i) {
+  const int64_t t2 = i % runs.per_row, t1 = i / runs.per_row % c.axis[1].taps;
+  const int64_t t0 = i / runs.per_row / c.axis[1].taps;
+  return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size +
+         t2 * c.axis[2].tap_step * c.ic;
+}
+
+int64_t run_count(const Correlation& c, const Runs& runs) {
+  return c.axis[0].taps * c.axis[1].taps * runs.per_row;
+}
+
+double work(const Correlation& c) {
+  return static_cast<double>(c.n) * c.group * c.oc * depth(c) * c.axis[0].count * c.axis[1].count *
+         c.axis[2].count;
+}
+
+int threads_for(const Correlation& c) { return work(c) < kParallelWork ? 1 : num_threads(); }
+
+// Scratch that holds `n` offsets.
+constexpr int64_t offsets_size(int64_t n) { return aligned_size(2 * n); }
+
+// ---- forward ----
+
+constexpr int64_t kForwardPixels = 392;
+
+// Every output of a unit is a row of C, made in one go over all runs.
+void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
+              const int64_t* offsets, const float* window, const float* packed, const float* bias,
+              float beta, float* dst) {
+  const CorrelationAxis& a2 = c.axis[2];
+  const int tiles = static_cast<int>(ceil_div(unit.columns, kMR));
+  TileArgs t;
+  t.k = runs.size;
+  t.taps = run_count(c, runs);
+  t.tap = offsets;
+  t.a_stride = u.column_step * c.ic;
+  t.ldc = a2.dst_step * c.group * c.oc;
+  t.beta = beta;
+  for (int64_t g = 0; g < c.group; ++g) {
+    for (int64_t j = 0; j < c.oc; j += kNR) {
+      t.columns = smaller(kNR, c.oc - j);
+      t.b = packed + g * packed_group_size(c) + j * depth(c);
+      t.bias = bias ? bias + g * c.oc + j : nullptr;
+      for (int64_t r = 0; r < unit.rows; ++r) {
+        const float* row = window + g * u.group_size + r * u.row_step * u.row_size;
+        float* out = dst + dst_offset(c, unit, r, g) + j;
+        for (int i = 0; i < tiles; ++i) {
+          const Range pixels = part_of(unit.columns, i, tiles);
+          t.a = row + pixels.begin * t.a_stride;
+          t.c = out + pixels.begin * t.ldc;
+          run_tile<TileA::kRows>(pixels.end - pixels.begin, t);
+        }
+      }
+    }
+  }
+}
+
+void run(const Correlation& c, const float* src, const float* packed, const float* bias, float beta,
+         float* dst) {
+  const int threads = threads_for(c);
+  const Units u = make_units(c, kForwardPixels, threads);
+  const Runs runs = runs_of(c);
+  const int64_t window_size = c.group * u.group_size, offsets_at = threads * window_size;
+  Scratch scratch(offsets_at + offsets_size(run_count(c, runs)));
+  int64_t* offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
+  for (int64_t i = 0; i < run_count(c, runs); ++i) offsets[i] = run_offset(c, u, runs, i);
+  parallel(threads, [&](int thread, int parts) {
+    float* window = scratch.data() + thread * window_size;
+    const Range range = part_of(u.count, thread, parts);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const Unit unit = unit_at(c, u, i);
+      copy_window(c, u, unit, src, window);
+      run_unit(c, u, unit, runs, offsets, window, packed, bias, beta, dst);
+    }
+  });
+}
+
+// ---- gradient with respect to the weights ----
+
+constexpr int64_t kWeightsPixels = 256;  // a panel of ddst stays in L1
+constexpr int64_t kSmallWeights = 64 * 1024;
+constexpr int64_t kMostParts = 8;
+
+// A job is one run's share of one panel: (runs.size, width) of the packed gradient.
+struct Job {
+  int64_t group, column, run;
+};
+
+Job job_at(const Correlation& c, const Runs& runs, int64_t index) {
+  const int64_t count = run_count(c, runs), panels = ceil_div(c.oc, kNR);
+  return {index / count / panels, index / count % panels * kNR, index % count};
+}
+
+// The gradient's rows are channels (taps of a run), the sum runs over a unit's pixels: both
+// operands have them as rows, A in the window, B in panels packed from ddst.
+void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
+                  Range jobs, const float* window, const int64_t* row_offsets, const float* ddst,
+                  float beta, float* panel, float* gradient) {
+  const int tiles = static_cast<int>(ceil_div(runs.size, kMR));
+  TileArgs t;
+  t.k = unit.columns;
+  t.taps = unit.rows;
+  t.tap = row_offsets;
+  t.a_stride = u.column_step * c.ic;
+  t.beta = beta;
+  t.b = panel;
+  for (int64_t i = jobs.begin; i < jobs.end; ++i) {
+    const Job job = job_at(c, runs, i);
+    const int64_t columns = smaller(kNR, c.oc - job.column), width = panel_width(columns);
+    if (i == jobs.begin || job.run == 0) {
+      for (int64_t r = 0; r < unit.rows; ++r) {
+        const float* row = ddst + dst_offset(c, unit, r, job.group) + job.column;
+        pack_panel({row, c.axis[2].dst_step * c.group * c.oc, false}, 0, unit.columns, 0, columns,
+                   panel + r * unit.columns * width);
+      }
+    }
+    t.columns = width;
+    t.ldc = width;
+    const float* a = window + job.group * u.group_size + run_offset(c, u, runs, job.run);
+    float* out = gradient + job.group * packed_group_size(c) + job.column * depth(c) +
+                 job.run * runs.size * width;
+    for (int m = 0; m < tiles; ++m) {
+      const Range rows = part_of(runs.size, m, tiles);
+      t.a = a + rows.begin;
+      t.c = out + rows.begin * width;
+      run_tile<TileA::kColumns>(rows.end - rows.begin, t);
+    }
+  }
+}
+
+// Small gradients: the units are cut into a fixed number of parts, each with a gradient of its own.
+// Large ones: every thread goes through all units for its share of the jobs.
+void backward_weights(const Correlation& c, const WeightMap& map, const float* src,
+                      const float* ddst, float* dw) {
+  const int threads = threads_for(c);
+  const Units u = make_units(c, kWeightsPixels, 1);
+  const Runs runs = runs_of(c);
+  const int64_t jobs = c.group * ceil_div(c.oc, kNR) * run_count(c, runs);
+  const int64_t size = packed_size(c);
+  const int units_parts = size <= kSmallWeights ? static_cast<int>(smaller(u.count, kMostParts)) : 1;
+  const int jobs_parts = units_parts > 1 ? 1 : static_cast<int>(smaller(jobs, threads));
+  const int64_t window_size = c.group * u.group_size;
+  const int64_t panel_size = aligned_size(u.rows * u.columns * kNR);
+  const int64_t gradients_at = threads * (window_size + panel_size);
+  const int64_t offsets_at = gradients_at + units_parts * size;
+  Scratch scratch(offsets_at + offsets_size(u.rows));
+  float* gradients = scratch.data() + gradients_at;
+  int64_t* row_offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
+  for (int64_t r = 0; r < u.rows; ++r) row_offsets[r] = r * u.row_step * u.row_size;
+  parallel(threads, [&](int thread, int got) {
+    float* window = scratch.data() + thread * (window_size + panel_size);
+    for (int part = thread; part < units_parts * jobs_parts; part += got) {
+      const int p = part % units_parts;
+      const Range range = part_of(u.count, p, units_parts);
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const Unit unit = unit_at(c, u, i);
+        copy_window(c, u, unit, src, window);
+        weights_unit(c, u, unit, runs, part_of(jobs, part / units_parts, jobs_parts), window,
+                     row_offsets, ddst, i == range.begin ? 0.0f : 1.0f, window + window_size,
+                     gradients + p * size);
+      }
+    }
+  });
+  if (u.count > 0) unpack_sum(c, map, gradients, units_parts, dw);
+}
+
+// ---- sums over pixels ----
+
+// Blocks of rows have partial sums of their own, so that neither rounding nor the order of the sum
+// depends on how many threads there are.
+void column_sums(int64_t rows, int64_t columns, const float* x, float* sums) {
+  constexpr int64_t kBlock = 512;
+  const int64_t blocks = ceil_div(rows, kBlock), stride = aligned_size(columns);
+  Scratch scratch(blocks * stride);
+  float* partial = scratch.data();
+  parallel_for(blocks, ceil_div(100000, kBlock * columns), [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t last = smaller((b + 1) * kBlock, rows);
+      float* out = partial + b * stride;
+      zero(columns, out);
+      for (int64_t i = b * kBlock; i < last; ++i) {
+        const float* row = x + i * columns;
+        for (int64_t j = 0; j < columns; ++j) out[j] += row[j];
+      }
+    }
+  });
+  for (int64_t j = 0; j < columns; ++j) {
+    double total = 0;
+    for (int64_t b = 0; b < blocks; ++b) total += partial[b * stride + j];
+    sums[j] += static_cast<float>(total);
+  }
+}
+
+}  // namespace
+
+const CorrelationKernels correlation = {packed_size, pack, run, backward_weights, column_sums};
+
+}  // namespace pydl::kernels::PYDL_ISA

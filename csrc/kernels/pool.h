@@ -1,0 +1,28 @@
+// Max and average pooling over two axes, by Caffe's rules.
+//
+// A window starts at o * stride - pad. For MAX it is clipped to the input; the first maximum in
+// row-major order wins. For AVE it is clipped to the input plus padding to get the divisor, then to
+// the input for the sum.
+#pragma once
+
+#include <cstdint>
+
+namespace pydl::kernels {
+
+struct PoolShape {
+  int64_t n, c, h, w, oh, ow;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  bool channels_last;  // x: (N, H, W, C), y: (N, OH, OW, C); else (N, C, H, W), (N, C, OH, OW)
+};
+
+struct PoolKernels {
+  // mask has y's layout and holds h * W + w of the maximum within its plane.
+  void (*max_forward)(const PoolShape&, const float* x, float* y, int32_t* mask);
+  void (*max_backward)(const PoolShape&, const float* dy, const int32_t* mask, float* dx);
+  void (*ave_forward)(const PoolShape&, const float* x, float* y);
+  void (*ave_backward)(const PoolShape&, const float* dy, float* dx);  // dx is overwritten
+};
+
+const PoolKernels& pool_kernels();
+
+}  // namespace pydl::kernels

@@ -1,0 +1,39 @@
+# The kernels' sources, and pydl_add_cpu_kernels(), which builds the vectorised ones.
+#
+# cpu/*.cpp are built once per instruction set (kernels/isa.h picks at run time), in a namespace
+# named after it; everything else is built once, for the lowest. NaN and infinity must come out as
+# IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap bookkeeping.
+
+file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
+     ${CMAKE_CURRENT_LIST_DIR}/*.cpp ${CMAKE_CURRENT_LIST_DIR}/ref/*.cpp)
+file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp)
+
+set(PYDL_ISAS baseline)
+set(PYDL_FLAGS_baseline "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND PYDL_ISAS avx2 avx512)
+  set(PYDL_FLAGS_avx2 -mavx2 -mfma -mbmi2)
+  set(PYDL_FLAGS_avx512 ${PYDL_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd
+                        -mprefer-vector-width=512)
+endif()
+
+# Makes pydl_kernels_<isa> object libraries and sets `out` to the generator expressions of their
+# objects. `includes` are the include directories of the core.
+function(pydl_add_cpu_kernels out includes)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  set(objects)
+  foreach(isa ${PYDL_ISAS})
+    set(target pydl_kernels_${isa})
+    add_library(${target} OBJECT ${PYDL_CPU_SOURCES})
+    target_include_directories(${target} PRIVATE ${includes})
+    target_compile_definitions(${target} PRIVATE PYDL_ISA=${isa})
+    target_compile_features(${target} PRIVATE cxx_std_20)
+    target_compile_options(${target} PRIVATE -O3 -ffp-contract=fast -fno-math-errno
+                           -fno-trapping-math -Wall -Wextra -Wno-psabi ${PYDL_FLAGS_${isa}})
+    target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                          CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+    list(APPEND objects $<TARGET_OBJECTS:${target}>)
+  endforeach()
+  set(${out} ${objects} PARENT_SCOPE)
+endfunction()

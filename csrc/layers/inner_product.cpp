@@ -1,0 +1,105 @@
+// InnerProduct: y = W x + b, a fully connected layer.
+
+#include "core/check.h"
+#include "kernels/eltwise.h"
+#include "kernels/gemm.h"
+#include "layers/weights_cache.h"
+#include "pydl/filler.h"
+#include "pydl/layer.h"
+
+namespace pydl {
+
+struct InnerProductParams {
+  std::optional<int32_t> num_output;
+  bool bias_term = true;
+  FillerParams weight_filler, bias_filler;
+  int32_t axis = 1;
+  bool transpose = false;
+
+  static auto fields() {
+    return Fields(
+        "inner_product_param",
+        Field("num_output", &InnerProductParams::num_output, "number of outputs; required"),
+        Field("bias_term", &InnerProductParams::bias_term, "add a learned bias"),
+        Field("weight_filler", &InnerProductParams::weight_filler, "start values of the weights"),
+        Field("bias_filler", &InnerProductParams::bias_filler, "start values of the bias"),
+        Field("axis", &InnerProductParams::axis,
+              "this axis and all after it are the inputs; those before count the products"),
+        Field("transpose", &InnerProductParams::transpose, "weights are stored inputs x outputs"));
+  }
+};
+
+// bottom: (M..., K...)   W: (N, K), or transposed (K, N)   b: (N)   top: (M..., N)
+class InnerProduct final : public LayerOf<InnerProductParams> {
+ public:
+  bool adds_to_diff() const override { return true; }
+
+  void SetUp(const Blobs& bottom, const Blobs&) override {
+    const auto& p = params_of();
+    check(p.num_output && *p.num_output > 0, "inner_product_param.num_output must be given and ",
+          "positive", p.num_output ? ", got " + std::to_string(*p.num_output) : "");
+    n_ = *p.num_output;
+    k_ = bottom[0]->count(bottom[0]->CanonicalAxis(p.axis));
+    AddParam(p.transpose ? Shape{k_, n_} : Shape{n_, k_}, &p.weight_filler);
+    if (p.bias_term) AddParam({n_}, &p.bias_filler);
+  }
+
+  void Reshape(const Blobs& bottom, const Blobs& top) override {
+    const int axis = bottom[0]->CanonicalAxis(params_of().axis);
+    check(bottom[0]->count(axis) == k_, "was set up for ", k_, " inputs, but its bottom ",
+          shape_text(bottom[0]->shape()), " now has ", bottom[0]->count(axis));
+    m_ = bottom[0]->count(0, axis);
+    Shape shape(bottom[0]->shape().begin(), bottom[0]->shape().begin() + axis);
+    shape.push_back(n_);
+    top[0]->Reshape(shape);
+  }
+
+  // y (M, N) = x (M, K) op(W) (K, N)
+  void Forward(const Blobs& bottom, const Blobs& top) override {
+    const auto& gemm = kernels::gemm_kernels();
+    kernels::GemmShape shape{m_, n_, k_};
+    shape.trans_b = !params_of().transpose;
+    const Blob& w = *params()[0];
+    const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
+    const float* x = bottom[0]->data();
+    if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_));
+    gemm.gemm_packed(shape, x, *packed_, bias, top[0]->mutable_data());
+  }
+
+  void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
+    const auto& gemm = kernels::gemm_kernels();
+    const bool transpose = params_of().transpose;
+    const float* dy = top[0]->diff();
+    if (param_propagate(0)) {  // dW (N, K) += dy^T x, or (K, N) += x^T dy
+      const float* x = bottom[0]->data();
+      kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
+      shape.trans_a = true;
+      shape.beta = 1;
+      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, nullptr, params()[0]->update_diff());
+    }
+    if (params_of().bias_term && param_propagate(1)) {
+      kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,
+                                                        params()[1]->update_diff());
+    }
+    if (down[0] == Propagate::kNo) return;
+    const bool add = down[0] == Propagate::kAdd;  // dx (M, K) = dy (M, N) op(W)^T (N, K)
+    kernels::GemmShape shape{m_, k_, n_};
+    shape.trans_b = transpose;
+    shape.beta = add ? 1 : 0;
+    gemm.gemm(shape, dy, params()[0]->data(), nullptr,
+              add ? bottom[0]->update_diff() : bottom[0]->mutable_diff());
+  }
+
+  double flops(const Blobs&, const Blobs&) const override {
+    return 2.0 * static_cast<double>(m_) * static_cast<double>(n_) * static_cast<double>(k_);
+  }
+
+ private:
+  int64_t m_ = 0, n_ = 0, k_ = 0;
+  kernels::PackedMatrixPtr packed_;
+  WeightsCache cache_;
+};
+
+PYDL_REGISTER_LAYER("InnerProduct", InnerProduct, "Fully connected: y = W x + b.");
+
+}  // namespace pydl

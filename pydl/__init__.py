@@ -1,0 +1,3 @@
+from pydl.errors import Error
+
+__all__ = ["Error"]

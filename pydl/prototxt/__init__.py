@@ -1,0 +1,118 @@
+"""Prototxt: Caffe's text files for nets and solvers, as messages to read, edit and write.
+
+>>> from pydl import prototxt
+>>> solver = prototxt.parse('base_lr: 0.01 lr_policy: "fixed"', "SolverParameter")
+>>> solver.base_lr /= 10
+>>> print(prototxt.dumps(solver), end="")
+base_lr: 0.001
+lr_policy: "fixed"
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydl.errors import Error
+from pydl.prototxt import schema
+from pydl.prototxt import text as _text
+from pydl.prototxt.bind import bind
+from pydl.prototxt.message import FieldError, Message
+from pydl.prototxt.spec import net_spec, solver_spec
+
+__all__ = [
+    "FieldError",
+    "Message",
+    "dumps",
+    "load",
+    "load_net",
+    "load_solver",
+    "net_spec",
+    "new",
+    "parse",
+    "solver_spec",
+]
+
+# Fields that tell what a file is.
+_MARKS = {
+    "NetParameter": ("layer", "layers"),
+    "SolverParameter": ("net", "train_net", "base_lr", "lr_policy", "max_iter"),
+}
+_READERS = {"NetParameter": ("net", "load_net"), "SolverParameter": ("solver", "load_solver")}
+
+
+def parse(text: str, message: str = "NetParameter", filename: str = "<string>") -> Message:
+    """Parses prototxt and checks it against the message's schema.
+
+    Raises Error ``filename:line:column: ...`` naming what is wrong and the nearest valid name.
+
+    >>> parse('type: "Adam"', "SolverParameter").type
+    'Adam'
+    """
+    if not isinstance(text, str):
+        raise Error(f"parse: expected text as a str, got {type(text).__name__}")
+    wanted = schema.get(message)
+    tree = _text.parse(text, filename)
+    _check_not_mistaken(tree, message)
+    return bind(tree, wanted)
+
+
+def load(path: str | os.PathLike, message: str = "NetParameter") -> Message:
+    """Reads a prototxt file. Raises Error naming the path if that fails, otherwise as `parse`."""
+    return parse(_read(path), message, os.fspath(path))
+
+
+def load_net(path: str | os.PathLike) -> Message:
+    """Reads the prototxt of a net: a NetParameter."""
+    return load(path, "NetParameter")
+
+
+def load_solver(path: str | os.PathLike) -> Message:
+    """Reads the prototxt of a solver: a SolverParameter."""
+    return load(path, "SolverParameter")
+
+
+def dumps(message: Message) -> str:
+    """The message as prototxt that parses to an equal message.
+
+    >>> dumps(new("NetState", phase="TRAIN", stage=["a"]))
+    'phase: TRAIN\\nstage: "a"\\n'
+    """
+    return str(message)
+
+
+def new(message: str, /, **fields: Any) -> Message:
+    """A new message, such as ``new("NetParameter", name="lenet")``."""
+    return Message(message, **fields)
+
+
+def _read(path: str | os.PathLike) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Error(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise Error(
+            f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Error(
+            f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8 text; a prototxt is "
+            "text, weights are in .caffemodel files"
+        ) from None
+
+
+def _check_not_mistaken(tree: _text.Node, message: str) -> None:
+    """Says so where a net is read as a solver or the other way round."""
+    if message not in _MARKS or any(f.name in _MARKS[message] for f in tree.fields):
+        return
+    kind, _ = _READERS[message]
+    for other, marks in _MARKS.items():
+        for field in (f for f in tree.fields if f.name in marks):
+            found, use = _READERS[other]
+            field.fail(
+                f'this is a {found}, not a {kind}: it has "{field.name}"; '
+                f"read it with pydl.prototxt.{use}"
+            )

@@ -1,0 +1,177 @@
+"""Caffe's messages that belong to no layer type, as plain data in the order of field numbers.
+
+Layers bring their own ``*_param`` messages; see `pydl.prototxt.schema`.
+"""
+
+PHASES = {"TRAIN": 0, "TEST": 1}
+
+
+def _one(name, type, help, default=None):
+    return {"name": name, "type": type, "repeated": False, "default": default, "help": help}
+
+
+def _many(name, type, help):
+    return {"name": name, "type": type, "repeated": True, "default": None, "help": help}
+
+
+def _enum(name, values, help, default=None):
+    return {**_one(name, "enum", help, default), "enum": values}
+
+
+def _message(name, message, help, repeated=False):
+    return {**_one(name, "message", help), "message": message, "repeated": repeated}
+
+
+_BLOB_SHAPE = [_many("dim", "int64", "sizes, outermost first")]
+
+_BLOB_PROTO = [
+    _one("num", "int32", "legacy 4-D shape", 0),
+    _one("channels", "int32", "legacy 4-D shape", 0),
+    _one("height", "int32", "legacy 4-D shape", 0),
+    _one("width", "int32", "legacy 4-D shape", 0),
+    _many("data", "float", "values in C order"),
+    _many("diff", "float", "gradients in C order"),
+    _message("shape", "BlobShape", "shape"),
+    _many("double_data", "double", "values of a double precision net"),
+    _many("double_diff", "double", "gradients of a double precision net"),
+]
+
+_DATUM = [
+    _one("channels", "int32", "channels of the image"),
+    _one("height", "int32", "rows"),
+    _one("width", "int32", "columns"),
+    _one("data", "bytes", "pixels, or an encoded image file"),
+    _one("label", "int32", "class"),
+    _many("float_data", "float", "values that do not fit bytes"),
+    _one("encoded", "bool", "data is an encoded image file", False),
+]
+
+_NET_STATE = [
+    _enum("phase", PHASES, "TRAIN or TEST", "TEST"),
+    _one("level", "int32", "compared with min_level and max_level of rules", 0),
+    _many("stage", "string", "names that rules ask for with stage and not_stage"),
+]
+
+_NET_STATE_RULE = [
+    _enum("phase", PHASES, "the net's phase must be this"),
+    _one("min_level", "int32", "the net's level must be at least this"),
+    _one("max_level", "int32", "the net's level must be at most this"),
+    _many("stage", "string", "the net must have all these stages"),
+    _many("not_stage", "string", "the net must have none of these stages"),
+]
+
+_PARAM_SPEC = [
+    _one("name", "string", "parameters of one name are shared between layers"),
+    _enum(
+        "share_mode",
+        {"STRICT": 0, "PERMISSIVE": 1},
+        "STRICT: shared parameters must agree in shape; PERMISSIVE: in size",
+    ),
+    _one("lr_mult", "float", "factor on the learning rate", 1.0),
+    _one("decay_mult", "float", "factor on the weight decay", 1.0),
+]
+
+_LAYER = [
+    _one("name", "string", "name of the layer"),
+    _one("type", "string", "kind of layer"),
+    _many("bottom", "string", "input blobs"),
+    _many("top", "string", "output blobs"),
+    _many("loss_weight", "float", "weight of each top in the loss"),
+    _message("param", "ParamSpec", "settings of each learnable blob", repeated=True),
+    _message("blobs", "BlobProto", "the learnable blobs", repeated=True),
+    _message("include", "NetStateRule", "the layer is used if any rule holds", repeated=True),
+    _message("exclude", "NetStateRule", "the layer is used if no rule holds", repeated=True),
+    _enum("phase", PHASES, "the layer runs in this phase whatever the net's phase is"),
+    _many("propagate_down", "bool", "whether each bottom gets a gradient"),
+]
+
+_NET = [
+    _one("name", "string", "name of the net"),
+    _many("input", "string", "legacy: blobs that are fed; now an Input layer"),
+    _many("input_dim", "int32", "legacy: four sizes for each input"),
+    _one("force_backward", "bool", "gradients for all bottoms, even without a need", False),
+    _message("state", "NetState", "phase, level and stages"),
+    _one("debug_info", "bool", "log means of data and gradients", False),
+    _message("input_shape", "BlobShape", "legacy: shape of each input", repeated=True),
+    _message("layer", "LayerParameter", "layers in the order they run", repeated=True),
+]
+
+_SOLVER = [
+    _one("train_net", "string", "prototxt of the training net"),
+    _many("test_net", "string", "prototxts of the test nets"),
+    _many("test_iter", "int32", "batches per test, for each test net"),
+    _one("test_interval", "int32", "iterations between tests; 0: no tests", 0),
+    _one("base_lr", "float", "initial learning rate"),
+    _one("display", "int32", "iterations between log lines; 0: none"),
+    _one("max_iter", "int32", "iterations to train"),
+    _one("lr_policy", "string", "fixed, step, exp, inv, multistep, poly or sigmoid"),
+    _one("gamma", "float", "decay of step, exp, inv, multistep and sigmoid"),
+    _one("power", "float", "exponent of inv and poly"),
+    _one("momentum", "float", "momentum; beta1 of Adam"),
+    _one("weight_decay", "float", "strength of the regularisation"),
+    _one("stepsize", "int32", "iterations per step of step and sigmoid"),
+    _one("snapshot", "int32", "iterations between snapshots; 0: none", 0),
+    _one("snapshot_prefix", "string", "path and first part of the snapshots' names"),
+    _one("snapshot_diff", "bool", "also save gradients", False),
+    _enum("solver_mode", {"CPU": 0, "GPU": 1}, "where to run", "GPU"),
+    _one("device_id", "int32", "which GPU", 0),
+    _one("test_compute_loss", "bool", "also report the loss of test nets", False),
+    _one("random_seed", "int64", "seed; negative: a different one each run", -1),
+    _message("train_net_param", "NetParameter", "the training net itself"),
+    _message("test_net_param", "NetParameter", "the test nets themselves", repeated=True),
+    _one("debug_info", "bool", "log means of data, gradients and parameters", False),
+    _one("net", "string", "prototxt of the training and test net"),
+    _message("net_param", "NetParameter", "the training and test net itself"),
+    _message("train_state", "NetState", "state of the training net"),
+    _message("test_state", "NetState", "state of each test net", repeated=True),
+    _one("snapshot_after_train", "bool", "snapshot when training ends", True),
+    _one("regularization_type", "string", "L2 or L1", "L2"),
+    _enum(
+        "solver_type",
+        {"SGD": 0, "NESTEROV": 1, "ADAGRAD": 2, "RMSPROP": 3, "ADADELTA": 4, "ADAM": 5},
+        "legacy: use type",
+        "SGD",
+    ),
+    _one("delta", "float", "AdaGrad, RMSProp, AdaDelta, Adam: keeps divisors from zero", 1e-8),
+    _one("test_initialization", "bool", "test before the first iteration", True),
+    _one("average_loss", "int32", "iterations over which the displayed loss is averaged", 1),
+    _many("stepvalue", "int32", "iterations at which multistep decays"),
+    _one("clip_gradients", "float", "bound on the gradients' L2 norm; negative: none", -1.0),
+    _one("iter_size", "int32", "batches whose gradients make one update", 1),
+    _enum("snapshot_format", {"HDF5": 0, "BINARYPROTO": 1}, "of snapshots", "BINARYPROTO"),
+    _one("rms_decay", "float", "RMSProp: decay of the mean square", 0.99),
+    _one("momentum2", "float", "Adam: beta2", 0.999),
+    _one("type", "string", "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam", "SGD"),
+    _one("layer_wise_reduce", "bool", "data parallel: overlap reduction and backward", True),
+    _many("weights", "string", "weight files to start from, comma separated"),
+]
+
+_SOLVER_STATE = [
+    _one("iter", "int32", "iterations done"),
+    _one("learned_net", "string", "weight file"),
+    _message("history", "BlobProto", "the solver's memory of each parameter", repeated=True),
+    _one("current_step", "int32", "steps done of step and multistep", 0),
+]
+
+_V1 = (
+    'this is an old (V0 or V1) net: it has "layers", not "layer"; pydl reads only the current '
+    "format, so convert the file once with Caffe's upgrade_net_proto_text"
+)
+
+MESSAGES = {
+    name: {"name": name, "fields": fields}
+    for name, fields in {
+        "BlobShape": _BLOB_SHAPE,
+        "BlobProto": _BLOB_PROTO,
+        "BlobProtoVector": [_message("blobs", "BlobProto", "blobs", repeated=True)],
+        "Datum": _DATUM,
+        "NetState": _NET_STATE,
+        "NetStateRule": _NET_STATE_RULE,
+        "ParamSpec": _PARAM_SPEC,
+        "LayerParameter": _LAYER,
+        "NetParameter": _NET,
+        "SolverParameter": _SOLVER,
+        "SolverState": _SOLVER_STATE,
+    }.items()
+}
+MESSAGES["NetParameter"]["refused"] = {"layers": _V1}

@@ -1,0 +1,194 @@
+"""Which fields messages have, and of which types.
+
+A schema starts as plain data::
+
+    {"name": "ConvolutionParameter",
+     "fields": [{"name": "num_output", "type": "uint32", "repeated": False, "default": None,
+                 "help": "number of filters"}, ...]}
+
+with type one of int32, int64, uint32, uint64, float, double, bool, string, bytes, enum (then
+``"enum"`` maps names to numbers) and message (then ``"message"`` is a schema, or the name of a
+message in `pydl.prototxt.definitions`). What belongs to a layer type comes from the core, where
+each layer declares its parameters; all else is in `pydl.prototxt.definitions`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydl.errors import Error
+from pydl.prototxt import values
+from pydl.prototxt.definitions import MESSAGES
+from pydl.prototxt.names import nearest
+
+TYPES = (*values.INTEGER_RANGES, "float", "double", "bool", "string", "bytes", "enum", "message")
+
+
+class FieldSchema:
+    """One field: name, type, repeated, default, help; enum: names to numbers, or None.
+
+    `choices`, where not empty, are the only strings allowed.
+    """
+
+    def __init__(self, data: Mapping[str, Any]):
+        self.name: str = data["name"]
+        self.type: str = data["type"]
+        if self.type not in TYPES:
+            raise Error(f'schema: {self.name} has the unknown type "{self.type}"')
+        self.repeated = bool(data.get("repeated", False))
+        self.help: str = data.get("help", "")
+        self.enum: dict[str, int] | None = dict(data["enum"]) if self.type == "enum" else None
+        self.enum_names = {number: name for name, number in reversed((self.enum or {}).items())}
+        self.choices: tuple[str, ...] = tuple(data.get("choices", ()))
+        self._message: Schema | str | None = None
+        self.default: Any = None
+        if self.type == "message":
+            message = data.get("message") or {"name": self.name, "fields": []}
+            self._message = message if isinstance(message, str) else Schema(message)
+        elif not self.repeated:
+            self.default = self._scalar_default(data.get("default"))
+
+    def _scalar_default(self, default: Any) -> Any:
+        if default is None:
+            return values.zero(self)
+        try:
+            return values.from_python(self, default)
+        except ValueError as error:
+            raise Error(f"schema: default of {self.name}: {error}") from None
+
+    @property
+    def message(self) -> "Schema":
+        """The schema of a message field."""
+        return get(self._message) if isinstance(self._message, str) else self._message
+
+
+class Schema:
+    """The fields of a message by name.
+
+    `refused` maps fields that old files have to the reason why they cannot be read. `variants`
+    maps values of the field ``type`` to the schema of messages of that type, where those differ.
+    """
+
+    def __init__(self, data: Mapping[str, Any]):
+        self.name: str = data["name"]
+        self.fields = {field["name"]: FieldSchema(field) for field in data["fields"]}
+        self.refused: dict[str, str] = dict(data.get("refused", {}))
+        self.variants: dict[str, Schema] = {}
+
+    def unknown(self, name: str, where: str) -> str:
+        """What to say about a field that this message lacks."""
+        problem = f'unknown field "{name}" in {where}'
+        owners = [f.name for f in self.fields.values() if f.type == "message" and _has(f, name)]
+        if owners:
+            return f"{problem}; it belongs in {' or '.join(owners[:3])} {{ }}"
+        close = nearest(name, self.fields)
+        if close:
+            return f'{problem}; did you mean "{close}"?'
+        if not self.fields:
+            return f"{problem}, which has no fields"
+        if len(self.fields) <= 12:
+            return f"{problem}; it has {', '.join(self.fields)}"
+        return problem
+
+
+def _has(field: FieldSchema, name: str) -> bool:
+    return name in field.message.fields
+
+
+_declarations: dict[str, Any] | None = None  # None: not asked for yet
+_injected = False
+_schemas: dict[str, Schema] = {}
+
+
+def use_declarations(declarations: Mapping[str, Any] | None) -> None:
+    """Replaces the layer types of the core by these; None goes back to the core's.
+
+    `declarations` is ``{type: {"doc": str, "params": {"some_param": schema}}}``.
+    """
+    global _declarations, _injected
+    _declarations = dict(declarations) if declarations is not None else None
+    _injected = declarations is not None
+    _schemas.clear()
+
+
+def refresh() -> None:
+    """Asks the core again, so that layer types registered since are known."""
+    if not _injected:
+        use_declarations(None)
+
+
+def declarations() -> dict[str, Any]:
+    """What each layer type declares: ``{type: {"doc", "params"}}``.
+
+    Raises Error if the compiled core is missing.
+    """
+    global _declarations
+    if _declarations is None:
+        try:
+            from pydl import _core
+        except ImportError as error:
+            raise Error(
+                f"the compiled core of pydl cannot be loaded ({error}), so the layer types are "
+                "not known; install pydl again with: pip install pydl"
+            ) from error
+        _declarations = _core.layer_declarations()
+    return _declarations
+
+
+def get(name: str) -> Schema:
+    """The schema of a message by name, such as ``"NetParameter"``. Raises Error if unknown."""
+    if name not in _schemas:
+        if name not in MESSAGES:
+            close = nearest(name, MESSAGES)
+            hint = f'did you mean "{close}"?' if close else f"known: {', '.join(MESSAGES)}"
+            raise Error(f'unknown message "{name}"; {hint}')
+        _schemas[name] = _layer() if name == "LayerParameter" else Schema(MESSAGES[name])
+    return _schemas[name]
+
+
+def _layer() -> Schema:
+    """Any layer accepts the parameters of every type; its own type's declaration comes first."""
+    known = declarations()
+    union: dict[str, dict] = {}
+    for layer in known.values():
+        for param, message in layer["params"].items():
+            union[param] = _merge(union[param], message) if param in union else message
+    base = Schema(_layer_data(known, union))
+    variants = {}
+    for type_name, layer in known.items():
+        own = {param: _merge(message, union[param]) for param, message in layer["params"].items()}
+        if any(_by_name(own[param]) != _by_name(union[param]) for param in own):
+            variants[type_name] = Schema(_layer_data(known, {**union, **own}))
+    if variants:
+        variants = {type_name: variants.get(type_name, base) for type_name in known}
+        for schema in (base, *variants.values()):
+            schema.variants = variants
+    return base
+
+
+def _layer_data(types: Iterable[str], params: Mapping[str, dict]) -> dict[str, Any]:
+    """As in Caffe, transform_param and loss_param come first, then the rest by name."""
+    common = [
+        {**field, "choices": tuple(types)} if field["name"] == "type" else field
+        for field in MESSAGES["LayerParameter"]["fields"]
+    ]
+    first = ("transform_param", "loss_param")
+    names = [n for n in first if n in params] + sorted(n for n in params if n not in first)
+    return {
+        "name": "LayerParameter",
+        "fields": common
+        + [
+            {"name": n, "type": "message", "message": params[n], "help": f"of {params[n]['name']}"}
+            for n in names
+        ],
+    }
+
+
+def _merge(message: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """`message` with those fields of `other` that it lacks."""
+    names = _by_name(message)
+    extra = [field for field in other["fields"] if field["name"] not in names]
+    return {"name": message["name"], "fields": [*message["fields"], *extra]}
+
+
+def _by_name(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {field["name"]: field for field in message["fields"]}

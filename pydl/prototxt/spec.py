@@ -1,0 +1,158 @@
+"""Nets and solvers as the plain data that the core takes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydl.errors import Error
+from pydl.prototxt.definitions import MESSAGES, PHASES
+from pydl.prototxt.message import Message
+from pydl.prototxt.names import nearest
+
+_LAYER_LISTS = ("bottom", "top", "loss_weight", "propagate_down", "param")
+_COMMON = {field["name"] for field in MESSAGES["LayerParameter"]["fields"]}
+_SOLVER_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
+
+
+def net_spec(
+    message: Message,
+    phase: str | int | None = None,
+    level: int | None = None,
+    stages: Iterable[str] = (),
+) -> dict[str, Any]:
+    """A NetParameter as plain data for the core, which applies the include and exclude rules.
+
+    `phase` ("TRAIN", "TEST", or Caffe's 0 and 1) and `level` replace those of the file's ``state``
+    where they are given; `stages` are added to it. The legacy fields ``input``, ``input_dim`` and
+    ``input_shape`` become an Input layer in front. Only fields that are set appear under
+    ``params``; enums are names.
+
+    >>> net = Message("NetParameter", name="empty")
+    >>> net_spec(net, phase="TRAIN", stages=["fast"])["stages"]
+    ['fast']
+    """
+    _check_kind(message, "NetParameter")
+    if isinstance(stages, str):
+        raise Error(f'stages: expected a list of names, got "{stages}"; write ["{stages}"]')
+    state = Message("NetState")
+    state.CopyFrom(message.state)
+    if phase is not None:
+        state.phase = _phase(phase)
+    if level is not None:
+        state.level = level
+    state.stage.extend(stages)
+    return {
+        "name": message.name,
+        "phase": state.phase,
+        "level": state.level,
+        "stages": list(dict.fromkeys(state.stage)),
+        "force_backward": message.force_backward,
+        "debug_info": message.debug_info,
+        "layers": _input_layer(message) + [_layer_spec(layer) for layer in message.layer],
+    }
+
+
+def solver_spec(message: Message) -> dict[str, Any]:
+    """The set fields of a SolverParameter as plain data, enums as names.
+
+    The legacy enum ``solver_type`` becomes ``type``; nets inside are plain data of their messages.
+
+    >>> solver_spec(Message("SolverParameter", solver_type="ADAGRAD"))
+    {'type': 'AdaGrad'}
+    """
+    _check_kind(message, "SolverParameter")
+    spec = message.ToDict()
+    if "solver_type" in spec:
+        legacy = spec.pop("solver_type")
+        if "type" in spec:
+            raise Error(
+                f"{_where(message, 'solver_type')}the solver has both the old solver_type: {legacy}"
+                f' and type: "{spec["type"]}"; keep type'
+            )
+        spec["type"] = _SOLVER_TYPES[legacy]
+    return spec
+
+
+def _check_kind(message: Any, kind: str) -> None:
+    name = message._schema.name if isinstance(message, Message) else type(message).__name__
+    if name != kind:
+        raise Error(f"expected a {kind}, got a {name}")
+
+
+def _phase(phase: str | int) -> str:
+    numbers = {number: name for name, number in PHASES.items()}
+    name = numbers.get(phase, phase)
+    if name not in PHASES:
+        close = nearest(str(phase), PHASES)
+        hint = f'; did you mean "{close}"?' if close else ""
+        raise Error(f"phase: {phase!r} is not one of {', '.join(PHASES)}{hint}")
+    return name
+
+
+def _where(message: Message, field: str | None = None) -> str:
+    location = message.Where(field)
+    return f"{location}: " if location else ""
+
+
+def _layer_spec(layer: Message) -> dict[str, Any]:
+    if not layer.HasField("type"):
+        raise Error(f'{_where(layer)}layer "{layer.name}" has no type')
+    fields = layer.ToDict()
+    location = layer.Where()
+    spec: dict[str, Any] = {
+        "name": layer.name,
+        "type": layer.type,
+        "where": f"{location.file}:{location.line}" if location else "",
+        **{name: fields.get(name, []) for name in _LAYER_LISTS},
+        "include": [_rule(rule) for rule in fields.get("include", ())],
+        "exclude": [_rule(rule) for rule in fields.get("exclude", ())],
+        "params": {name: value for name, value in fields.items() if name not in _COMMON},
+    }
+    if "phase" in fields:
+        spec["phase"] = fields["phase"]
+    if _has_old_batch_norm_param(layer):
+        spec["param"] = []
+    return spec
+
+
+def _rule(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": [], "not_stage": [], **rule}
+
+
+def _has_old_batch_norm_param(layer: Message) -> bool:
+    """BatchNorm's three blobs are statistics; old files froze them by hand. Caffe drops that."""
+    return layer.type == "BatchNorm" and len(layer.param) == 3
+
+
+def _input_layer(net: Message) -> list[dict[str, Any]]:
+    """The Input layer that Caffe's upgrade makes of the fields input and input_dim/input_shape."""
+    if not net.input:
+        return []
+    layer = Message("LayerParameter", name="input", type="Input", top=net.input)
+    layer.input_param.shape.extend(_input_shapes(net))
+    location = net.Where("input")
+    where = f"{location.file}:{location.line}" if location else ""
+    return [{**_layer_spec(layer), "where": where}]
+
+
+def _input_shapes(net: Message) -> list[dict[str, list[int]]]:
+    count = len(net.input)
+    if net.input_shape:
+        if len(net.input_shape) != count:
+            raise Error(
+                f"{_where(net, 'input_shape')}{len(net.input_shape)} input_shape for {count} "
+                "input; give one for each"
+            )
+        return [{"dim": shape.dim} for shape in net.input_shape]
+    if len(net.input_dim) != 4 * count:
+        raise Error(
+            f"{_where(net, 'input_dim') or _where(net, 'input')}{len(net.input_dim)} input_dim for "
+            f"{count} input; give four for each, or one input_shape for each"
+        )
+    return [{"dim": net.input_dim[i : i + 4]} for i in range(0, 4 * count, 4)]
