@@ -1,3 +1,49 @@
+"""pydl: Caffe's models brought back to life and made fast.
+
+>>> import pydl
+>>> solver = pydl.Solver("examples/mnist/lenet_solver.prototxt")
+>>> solver.step(10)
+>>> net = pydl.Net("lenet.prototxt", "lenet_iter_1000.caffemodel")
+>>> net.forward(data=images)["prob"].argmax(axis=1)
+"""
+
+from importlib import import_module as _import
+from pathlib import Path as _Path
+from typing import Any as _Any
+
 from pydl.errors import Error
 
-__all__ = ["Error"]
+__version__ = "0.1.0"
+
+# Public names and where they live, imported at first use so that `import pydl` stays quick.
+_NAMES = {
+    "Net": "pydl.net",
+    "Solver": "pydl.solver",
+    "num_threads": "pydl._core",
+    "set_num_threads": "pydl._core",
+    "memory_limit": "pydl._core",
+    "set_memory_limit": "pydl._core",
+}
+_MODULES = ("caffe", "data", "formats", "prototxt")
+
+__all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _NAMES:
+        return getattr(_import(_NAMES[name]), name)
+    if name in _MODULES:
+        return _import(f"pydl.{name}")
+    raise AttributeError(f"module 'pydl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def cmake_dir() -> str:
+    """The folder that makes ``find_package(pydl)`` work in a C++ project.
+
+    >>> # cmake -B build -Dpydl_DIR=$(python -c "import pydl; print(pydl.cmake_dir())")
+    """
+    return str(_Path(__file__).parent / "lib" / "cmake" / "pydl")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from pydl.cli import data as data_cli
-from pydl.data import ArrayDataset, list_sets, load, open_source, prepare, standard
+from pydl.data import ArrayDataset, list_sets, load, open_source, prepare, sample, standard
 from pydl.data.idx import read_idx
 from pydl.data.sheet import save_sheet
 from pydl.errors import Error
@@ -88,6 +89,10 @@ def test_sample_labels_belong_to_their_images():
     test = x_test.reshape(len(x_test), -1).astype(np.float32)
     distance = (means**2).sum(axis=1) - 2 * test @ means.T
     assert (distance.argmin(axis=1) == y_test).mean() > 0.78
+
+
+def test_sample_is_small_enough_for_the_wheel():
+    assert sample.PATH.stat().st_size < 1_100_000
 
 
 def test_sample_opens_fast():
@@ -290,10 +295,10 @@ def test_npz_header_that_asks_for_too_much_memory(tmp_path):
 
 def write_lmdb(folder, records):
     lmdb = pytest.importorskip("lmdb", reason="the lmdb package is not installed (extra lmdb)")
-    with lmdb.open(str(folder), map_size=1 << 24) as environment:
-        with environment.begin(write=True) as transaction:
-            for i, record in enumerate(records):
-                transaction.put(f"{i:08d}".encode(), record)
+    environment = lmdb.open(str(folder), map_size=1 << 24)
+    with environment, environment.begin(write=True) as transaction:
+        for i, record in enumerate(records):
+            transaction.put(f"{i:08d}".encode(), record)
     return folder
 
 
@@ -455,7 +460,7 @@ def server(small_set):
 
 
 def assert_small_set_opens():
-    x_train, y_train, x_test, y_test = load("mnist")
+    x_train, _, x_test, y_test = load("mnist")
     assert x_train.shape == (30, 1, 28, 28) and x_test.shape == (10, 1, 28, 28)
     np.testing.assert_array_equal(x_train[:, 0], digits(30, 28, 28, 0)[0])
     np.testing.assert_array_equal(y_test, digits(10, 28, 28, 1)[1])
@@ -524,7 +529,8 @@ def test_a_wrong_download_is_an_error_and_nothing_is_kept(
 
 
 def test_no_server(small_set):
-    assert "refused" in message(prepare, "mnist", url="http://127.0.0.1:9/")
+    text = message(prepare, "mnist", url="http://127.0.0.1:9/")
+    assert "refused" in text and "pydl data prepare mnist --from DIR" in text
     assert "unknown url type" in message(prepare, "mnist", url="nonsense")
 
 
@@ -595,6 +601,17 @@ def test_full_fashion_mnist(empty_data_home):
     assert np.bincount(y_train).tolist() == [6000] * 10
     assert np.bincount(y_test).tolist() == [1000] * 10
     assert mapped.class_names[9] == "Ankle boot"
+
+
+@needs_fashion
+def test_prepare_repairs_a_partial_folder_from_the_system(empty_data_home):
+    partial = empty_data_home / "fashion_mnist"
+    partial.mkdir(parents=True)
+    (partial / FILES[1]).write_bytes(b"half a file")
+    assert standard.locate("fashion_mnist") == DEBIAN_FASHION
+    prepare("fashion_mnist")
+    assert standard.locate("fashion_mnist") == partial
+    assert len(open_source("fashion_mnist/test")) == 10000
 
 
 @needs_fashion

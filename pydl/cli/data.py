@@ -105,7 +105,7 @@ def _progress_bar():
         width = max(10, min(40, shutil.get_terminal_size().columns - 50))
         filled = width * done // total
         bar = "#" * filled + "." * (width - filled)
-        sys.stderr.write(f"\r{file:<24} [{bar}] {done / 1e6:5.1f}/{total / 1e6:.1f} MB")
+        sys.stderr.write(f"\r{file:<24} [{bar}] {done / 1e6:6.2f}/{total / 1e6:.2f} MB")
         sys.stderr.write("\n" if done == total else "")
         sys.stderr.flush()
 

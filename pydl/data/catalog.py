@@ -30,7 +30,8 @@ class SetInfo:
 def list_sets() -> list[SetInfo]:
     """Every built-in set, whether it is on this machine or not.
 
-    >>> [info.name for info in list_sets() if info.ready]
+    >>> import pydl.data
+    >>> [info.name for info in pydl.data.list_sets() if info.ready][:2]
     ['mnist_sample/train', 'mnist_sample/test']
     """
     infos = [
@@ -51,7 +52,8 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     x is uint8 (N, C, H, W), 0 to 255; y is int64 (N,). Nothing is downloaded: a set that is not
     on this machine is an Error that says how to get it.
 
-    >>> x_train, y_train, x_test, y_test = load("mnist_sample")
+    >>> import pydl.data
+    >>> x_train, y_train, x_test, y_test = pydl.data.load("mnist_sample")
     >>> x_train.shape, y_test.shape
     ((4000, 1, 28, 28), (1000,))
     """

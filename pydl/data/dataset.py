@@ -38,7 +38,8 @@ class Dataset(ABC):
 
         Raises Error where the rows are not all there: wrapping around is up to the caller.
 
-        >>> images, labels = open_source("mnist_sample/train").read(64, 32)
+        >>> import pydl.data
+        >>> images, labels = pydl.data.open_source("mnist_sample/train").read(64, 32)
         >>> images.shape, labels.shape
         ((32, 1, 28, 28), (32,))
         """
@@ -55,6 +56,8 @@ class Dataset(ABC):
 class ArrayDataset(Dataset):
     """A set held as numpy arrays; any layout that ``as_images`` and ``as_labels`` take.
 
+    >>> import numpy as np
+    >>> from pydl.data import ArrayDataset
     >>> ArrayDataset(np.zeros((10, 28, 28), np.uint8), np.arange(10), name="zeros").shape
     (1, 28, 28)
     """

@@ -58,8 +58,11 @@ def read_idx(path: str | Path) -> np.ndarray:
 
     Raises Error for a bad magic number, sizes that differ from the header's, a damaged gzip.
 
-    >>> read_idx("train-images-idx3-ubyte.gz").shape
-    (60000, 28, 28)
+    >>> from pydl.data.idx import read_idx
+    >>> with open("/tmp/pydl_doc.idx", "wb") as file:
+    ...     _ = file.write(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]))
+    >>> read_idx("/tmp/pydl_doc.idx").tolist()
+    [[7, 8, 9]]
     """
     path = Path(path)
     with _errors(path), _open(path) as file:

@@ -124,9 +124,9 @@ def _open(origin: str | Path, file: str) -> Iterator[BinaryIO]:
             yield stream
         return
     request = urllib.request.Request(_file_url(origin, file), headers={"User-Agent": "pydl"})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-        with gzip.GzipFile(fileobj=response) as stream:
-            yield stream
+    response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    with response, gzip.GzipFile(fileobj=response) as stream:
+        yield stream
 
 
 def _describe(origin: str | Path, file: str) -> str:

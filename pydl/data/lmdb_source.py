@@ -22,7 +22,8 @@ class LmdbDataset(Dataset):
     All records have the shape and type of the first. Encoded ones (JPEG, PNG) are decoded as
     Caffe does: grey stays one channel, colour becomes BGR.
 
-    >>> open_source("ilsvrc12_train_lmdb").shape
+    >>> import pydl.data
+    >>> pydl.data.open_source("ilsvrc12_train_lmdb").shape  # doctest: +SKIP
     (3, 256, 256)
     """
 

@@ -22,8 +22,11 @@ def open_npz(path: str | Path, name: str) -> ArrayDataset:
 
     Raises Error for a file that is damaged, lacks the images, or whose arrays don't fit.
 
-    >>> np.savez("digits.npz", images=np.zeros((10, 28, 28), np.uint8), labels=np.arange(10))
-    >>> len(open_npz("digits.npz", "digits"))
+    >>> import numpy as np
+    >>> from pydl.data.npz import open_npz
+    >>> images = np.zeros((10, 28, 28), np.uint8)
+    >>> np.savez("/tmp/pydl_doc.npz", images=images, labels=np.arange(10))
+    >>> len(open_npz("/tmp/pydl_doc.npz", "digits"))
     10
     """
     with _open(path) as archive:

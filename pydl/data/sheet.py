@@ -18,7 +18,10 @@ def save_sheet(dataset: Dataset, path: str | Path, *, count: int = 50, columns: 
 
     The suffix of ``path`` says the kind of picture: .png, .pdf, .svg. Images have 1 or 3 channels.
 
-    >>> save_sheet(open_source("mnist_sample/train"), "digits.png", count=30)
+    >>> import pydl.data
+    >>> from pydl.data.sheet import save_sheet
+    >>> digits = pydl.data.open_source("mnist_sample/train")
+    >>> save_sheet(digits, "/tmp/pydl_doc.png", count=30)
     """
     if count < 1 or columns < 1:
         raise Error(f"{count} images in {columns} columns: both must be at least 1")

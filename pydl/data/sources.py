@@ -47,7 +47,8 @@ def open_source(source: str | os.PathLike, backend: str | None = None) -> Datase
     Raises:
         Error: nothing usable at ``source``; the message says what is there and what it may be.
 
-    >>> open_source("mnist_sample/train")
+    >>> import pydl.data
+    >>> pydl.data.open_source("mnist_sample/train")
     <ArrayDataset mnist_sample/train: 4000 x (1, 28, 28)>
     """
     source = os.fspath(source)
@@ -121,10 +122,10 @@ def _not_found(source: str) -> str:
     near = difflib.get_close_matches(source, BUILT_IN, 1, cutoff=0.75)
     if source in (sample.NAME, *standard.SETS):
         near = [f"{source}/{part}" for part in PARTS]
-    if not near:
-        near = _close_paths(Path(source))
+    nearby = "" if near else _nearby(Path(source)) + "\n"
+    near = near or _close_paths(Path(source))
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f'no source "{source}"{hint}\n{_nearby(Path(source))}\n{_WHAT_A_SOURCE_IS}'
+    return f'no source "{source}"{hint}\n{nearby}{_WHAT_A_SOURCE_IS}'
 
 
 def _close_paths(path: Path) -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydl.data import install
 from pydl.data.dataset import ArrayDataset
 from pydl.data.idx import find_file, open_idx
 from pydl.errors import Error
@@ -140,20 +139,33 @@ def prepare(
         Error: a file is missing, damaged or not the published one, or no address answers; no file
             that was right before is changed.
 
-    >>> prepare("fashion_mnist", source="downloads/fashion")
+    >>> import pydl.data
+    >>> pydl.data.prepare("fashion_mnist", source="downloads/fashion")  # doctest: +SKIP
     PosixPath('/home/me/.cache/pydl/data/fashion_mnist')
     """
     if name not in SETS:
         raise Error(f'no standard set "{name}"; there are {", ".join(SETS)}')
+    from pydl.data import install
+
     chosen = SETS[name]
     folder = (Path(to).expanduser() if to else data_home()) / name
     origins = _origins(chosen, source, url)
     for file, md5 in chosen.md5.items():
         expected = install.Content(_FILE_SIZES[file], md5)
         report = (lambda done, total, file=file: progress(file, done, total)) if progress else None
-        if not install.is_installed(folder / file, expected):
+        if install.is_installed(folder / file, expected):
+            continue
+        try:
             install.from_first(origins, folder / file, expected, report)
+        except Error as error:
+            raise Error(f"{error}\n{_other_ways(chosen, source)}") from error
     return folder
+
+
+def _other_ways(chosen: StandardSet, source: str | Path | None) -> str:
+    way = "" if source else " --from DIR"
+    what = "without --from it is downloaded" if source else "takes the four IDX files from DIR"
+    return f"pydl data prepare {chosen.name}{way}: {what}"
 
 
 def _origins(chosen: StandardSet, source: str | Path | None, url: str | None) -> list[str | Path]:

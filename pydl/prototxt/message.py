@@ -92,7 +92,8 @@ class Message:
         message = self
         while message is not None and not message._present:
             message._present = True
-            message, message._parent = message._parent, None
+            parent, message._parent = message._parent, None
+            message = parent
 
     def _field(self, name: str) -> FieldSchema:
         try:
@@ -158,7 +159,7 @@ class Message:
     def _check_same_kind(self, other: Any) -> None:
         if not isinstance(other, Message) or other._schema.name != self._schema.name:
             kind = other._schema.name if isinstance(other, Message) else type(other).__name__
-            raise Error(f"expected a {self._schema.name}, got a {kind}")
+            raise Error(f"expected a {self._schema.name}, got {kind}")
 
     def ListFields(self) -> list[tuple[FieldSchema, Any]]:
         """The fields that are set, with their values, in the order of the schema."""

@@ -82,7 +82,7 @@ def solver_spec(message: Message) -> dict[str, Any]:
 def _check_kind(message: Any, kind: str) -> None:
     name = message._schema.name if isinstance(message, Message) else type(message).__name__
     if name != kind:
-        raise Error(f"expected a {kind}, got a {name}")
+        raise Error(f"expected a {kind}, got {name}")
 
 
 def _phase(phase: str | int) -> str:

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
                    | (?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+) (?:[eE][+-]?[0-9]+)? [fF]?
                  ) (?![A-Za-z0-9_.]))
     | (?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*" | '[^'\\\n]*(?:\\.[^'\\\n]*)*')
-    | (?P<symbol>[:{}<>\[\],;-])
+    | (?P<symbol>[:{}<>\[\],;/-] | \.(?![0-9]))
     | (?P<bad>\.?[0-9][A-Za-z0-9_.]* | ["'][^\n]* | .)
     """,
     re.VERBOSE,
@@ -121,7 +121,10 @@ class Field(Located):
 
 
 class Node(Located):
-    """A message: its fields in the order of the text. Two are equal if they print alike."""
+    """A message: its fields in the order of the text; it begins where its field's name does.
+
+    Two are equal if they print alike.
+    """
 
     __slots__ = ("fields",)
 
@@ -243,7 +246,7 @@ class _Parser:
         self.at += colon
         kind = self.kinds[self.at]
         if kind in _CLOSING:
-            field.value = self._message(depth)
+            field.value = self._message(depth, field.offset)
         elif kind == "[":
             field.value = self._list(field.name, depth, scalars=colon)
         elif colon:
@@ -251,10 +254,10 @@ class _Parser:
         else:
             self._fail(f'expected ":" or "{{" after {field.name}, got {self._found()}')
 
-    def _message(self, depth: int) -> Node:
+    def _message(self, depth: int, offset: int) -> Node:
         if depth >= MAX_DEPTH:
             self._fail(f"messages nested more than {MAX_DEPTH} deep")
-        node = Node(self.source, self.offsets[self.at])
+        node = Node(self.source, offset)
         closing = _CLOSING[self.kinds[self.at]]
         self.at += 1
         self._fields(node, closing, depth + 1)
@@ -265,7 +268,7 @@ class _Parser:
         self.at += 1
         while self.kinds[self.at] != "]":
             if self.kinds[self.at] in _CLOSING:
-                values.append(self._message(depth))
+                values.append(self._message(depth, self.offsets[self.at]))
             elif scalars:
                 values.append(self._scalar(name))
             else:

@@ -115,9 +115,12 @@ int64_t window_extent(const CorrelationAxis& a, int64_t outputs) {
   return (outputs - 1) * window_step(a) + larger(a.taps - 1, 0) * a.tap_step + 1;
 }
 
+// The size of the parts when `count` is cut evenly into parts of at most `most`.
+int64_t even_part(int64_t count, int64_t most) { return ceil_div(count, ceil_div(count, most)); }
+
 void set_rows(const Correlation& c, int64_t rows, Units* u) {
-  u->bands = ceil_div(c.axis[1].count, rows);
-  u->rows = ceil_div(c.axis[1].count, u->bands);
+  u->rows = even_part(c.axis[1].count, rows);
+  u->bands = ceil_div(c.axis[1].count, u->rows);
   u->window_rows = window_extent(c.axis[1], u->rows);
   u->plane_size = u->window_rows * u->row_size;
   u->group_size = aligned_size(c.axis[0].taps * u->plane_size);
@@ -128,8 +131,8 @@ void set_rows(const Correlation& c, int64_t rows, Units* u) {
 Units make_units(const Correlation& c, int64_t pixels, int threads) {
   constexpr int64_t kMostWindow = 96 * 1024;  // floats
   Units u{};
-  u.segments = ceil_div(c.axis[2].count, 2 * pixels);
-  u.columns = ceil_div(c.axis[2].count, u.segments);
+  u.columns = even_part(c.axis[2].count, 2 * pixels);
+  u.segments = ceil_div(c.axis[2].count, u.columns);
   u.row_step = window_step(c.axis[1]);
   u.column_step = window_step(c.axis[2]);
   u.window_columns = window_extent(c.axis[2], u.columns);
@@ -148,9 +151,9 @@ Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
   unit.n = rest / c.axis[0].count;
   unit.plane = rest % c.axis[0].count;
   unit.row = band * u.rows;
-  unit.rows = larger(smaller(u.rows, c.axis[1].count - unit.row), 0);
+  unit.rows = smaller(u.rows, c.axis[1].count - unit.row);
   unit.column = segment * u.columns;
-  unit.columns = larger(smaller(u.columns, c.axis[2].count - unit.column), 0);
+  unit.columns = smaller(u.columns, c.axis[2].count - unit.column);
   return unit;
 }
 
@@ -238,12 +241,14 @@ int64_t run_count(const Correlation& c, const Runs& runs) {
   return c.axis[0].taps * c.axis[1].taps * runs.per_row;
 }
 
-double work(const Correlation& c) {
-  return static_cast<double>(c.n) * c.group * c.oc * depth(c) * c.axis[0].count * c.axis[1].count *
-         c.axis[2].count;
+int64_t outputs(const Correlation& c) {
+  return c.n * c.axis[0].count * c.axis[1].count * c.axis[2].count;
 }
 
-int threads_for(const Correlation& c) { return work(c) < kParallelWork ? 1 : num_threads(); }
+int threads_for(const Correlation& c) {
+  const double work = static_cast<double>(outputs(c)) * c.group * c.oc * depth(c);
+  return work < kParallelWork ? 1 : num_threads();
+}
 
 // Scratch that holds `n` offsets.
 constexpr int64_t offsets_size(int64_t n) { return aligned_size(2 * n); }
@@ -286,6 +291,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
 
 void run(const Correlation& c, const float* src, const float* packed, const float* bias, float beta,
          float* dst) {
+  if (outputs(c) == 0) return;
   const int threads = threads_for(c);
   const Units u = make_units(c, kForwardPixels, threads);
   const Runs runs = runs_of(c);
@@ -361,6 +367,7 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
 // Large ones: every thread goes through all units for its share of the jobs.
 void backward_weights(const Correlation& c, const WeightMap& map, const float* src,
                       const float* ddst, float* dw) {
+  if (outputs(c) == 0) return;
   const int threads = threads_for(c);
   const Units u = make_units(c, kWeightsPixels, 1);
   const Runs runs = runs_of(c);
@@ -390,7 +397,7 @@ void backward_weights(const Correlation& c, const WeightMap& map, const float* s
       }
     }
   });
-  if (u.count > 0) unpack_sum(c, map, gradients, units_parts, dw);
+  unpack_sum(c, map, gradients, units_parts, dw);
 }
 
 // ---- sums over pixels ----

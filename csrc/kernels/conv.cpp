@@ -1,0 +1,109 @@
+#include "kernels/conv.h"
+
+#include <functional>
+#include <numeric>
+
+#include "core/check.h"
+#include "kernels/conv_implementations.h"
+#include "kernels/isa.h"
+
+namespace pydl::kernels {
+namespace {
+
+int64_t product(const std::vector<int64_t>& v) {
+  return std::accumulate(v.begin(), v.end(), int64_t{1}, std::multiplies<>());
+}
+
+// "h" and "w" for the last axes, "d" before them, numbers before that.
+std::string axis_name(size_t axis, size_t axes) {
+  const size_t from_last = axes - 1 - axis;
+  return from_last < 3 ? std::string(1, "whd"[from_last]) : std::to_string(axis);
+}
+
+void check_shape(const ConvShape& s) {
+  check(s.n >= 0 && s.ic >= 1 && s.oc >= 1 && s.group >= 1,
+        "convolution: batch, channels and group must be positive, not n=", s.n, " ic=", s.ic,
+        " oc=", s.oc, " group=", s.group);
+  check(s.ic % s.group == 0 && s.oc % s.group == 0, "convolution: group ", s.group,
+        " does not divide both ", s.ic, " input and ", s.oc, " output channels");
+  const size_t axes = s.in.size();
+  for (const auto* v : {&s.kernel, &s.stride, &s.pad, &s.dilation}) {
+    check(v->size() == axes, "convolution: ", axes,
+          " spatial axes, but kernel, stride, pad and dilation have ", s.kernel.size(), ", ",
+          s.stride.size(), ", ", s.pad.size(), " and ", s.dilation.size(), " entries");
+  }
+  for (size_t i = 0; i < axes; ++i) {
+    check(s.kernel[i] >= 1 && s.stride[i] >= 1 && s.dilation[i] >= 1 && s.pad[i] >= 0,
+          "convolution: on axis ", i, " kernel ", s.kernel[i], ", stride ", s.stride[i],
+          " and dilation ", s.dilation[i], " must be at least 1, and pad ", s.pad[i],
+          " at least 0");
+    const int64_t extent = s.dilation[i] * (s.kernel[i] - 1) + 1;
+    check(extent <= s.in[i] + 2 * s.pad[i], "convolution: kernel of extent ", extent,
+          " is larger than its padded input ", s.in[i] + 2 * s.pad[i], " on axis ", i);
+  }
+}
+
+}  // namespace
+
+std::vector<int64_t> ConvShape::out() const {
+  std::vector<int64_t> sizes(in.size());
+  for (size_t i = 0; i < in.size(); ++i) {
+    sizes[i] = (in[i] + 2 * pad[i] - (dilation[i] * (kernel[i] - 1) + 1)) / stride[i] + 1;
+  }
+  return sizes;
+}
+
+int64_t ConvShape::in_count() const { return product(in); }
+int64_t ConvShape::out_count() const { return product(out()); }
+int64_t ConvShape::kernel_count() const { return product(kernel); }
+
+double ConvShape::flops() const {
+  return 2.0 * static_cast<double>(n) * static_cast<double>(oc) *
+         static_cast<double>(out_count()) * static_cast<double>(ic / group * kernel_count());
+}
+
+std::string ConvShape::text() const {
+  std::string t = pydl::text("mb", n, "g", group);
+  const auto add = [&](const char* letter, const std::vector<int64_t>& v) {
+    for (size_t i = 0; i < v.size(); ++i) t += letter + axis_name(i, v.size()) + std::to_string(v[i]);
+  };
+  t += pydl::text("ic", ic);
+  add("i", in);
+  t += pydl::text("oc", oc);
+  add("k", kernel);
+  add("s", stride);
+  add("p", pad);
+  add("d", dilation);
+  return t;
+}
+
+const ConvList& conv_list() {
+  static const ConvList fast = {conv_gemm_1x1, conv_depthwise, conv_implicit_gemm, conv_ref};
+  static const ConvList ref = {conv_ref};
+  return isa() == Isa::kRef ? ref : fast;
+}
+
+std::unique_ptr<Conv> make_conv(const ConvShape& shape) {
+  check_shape(shape);
+  for (const ConvImplementation& i : conv_list()) {
+    if (i.accepts(shape)) return i.make(shape);
+  }
+  fail("convolution: no implementation takes ", shape.text());
+}
+
+std::unique_ptr<Conv> make_conv(const ConvShape& shape, const std::string& name) {
+  check_shape(shape);
+  std::vector<std::string> names;
+  for (const ConvImplementation& i : conv_list()) {
+    names.push_back(i.name);
+    if (name != i.name) continue;
+    check(i.accepts(shape), "convolution: \"", name, "\" does not take ", shape.text());
+    return i.make(shape);
+  }
+  std::string all;
+  for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
+  fail("convolution: unknown implementation \"", name, "\"", did_you_mean(name, names),
+       "; with instruction set ", isa_name(isa()), " there are: ", all);
+}
+
+}  // namespace pydl::kernels

@@ -1,0 +1,81 @@
+// A convolution that looks at one position at a time is a product of matrices:
+// y (positions, OC) = x (positions, IC) w^T.
+#include <algorithm>
+#include <utility>
+
+#include "kernels/conv_implementations.h"
+#include "kernels/correlation.h"
+#include "kernels/gemm.h"
+
+namespace pydl::kernels {
+namespace {
+
+// A weight matrix packed when it is first needed after a change.
+class PackedWeights {
+ public:
+  void weights_changed() { fresh_ = false; }
+  const PackedMatrix& get(const GemmKernels& k, const GemmShape& s, const float* w) {
+    if (!fresh_) packed_ = k.pack_b(s, w, std::move(packed_));
+    fresh_ = true;
+    return *packed_;
+  }
+
+ private:
+  PackedMatrixPtr packed_;
+  bool fresh_ = false;
+};
+
+class Gemm1x1 final : public Conv {
+ public:
+  explicit Gemm1x1(const ConvShape& s) : rows_(s.n * s.in_count()), ic_(s.ic), oc_(s.oc) {}
+
+  const char* name() const override { return conv_gemm_1x1.name; }
+
+  void weights_changed() override {
+    forward_.weights_changed();
+    backward_.weights_changed();
+  }
+
+  void forward(const float* x, const float* w, const float* bias, float* y) override {
+    GemmShape s{rows_, oc_, ic_};
+    s.trans_b = true;
+    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w), bias, y);
+  }
+
+  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
+    GemmShape s{rows_, ic_, oc_};
+    s.beta = add ? 1.0f : 0.0f;
+    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w), nullptr, dx);
+  }
+
+  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+    GemmShape s{oc_, ic_, rows_};
+    s.trans_a = true;
+    s.beta = 1.0f;
+    kernels_.gemm(s, dy, x, nullptr, dw);
+    if (dbias) column_sums_(rows_, oc_, dy, dbias);
+  }
+
+ private:
+  const int64_t rows_, ic_, oc_;
+  // Of the instruction set that was in use when this was made: packed weights belong to one.
+  const GemmKernels& kernels_ = gemm_kernels();
+  void (*const column_sums_)(int64_t, int64_t, const float*, float*) =
+      correlation_kernels().column_sums;
+  PackedWeights forward_, backward_;
+};
+
+bool accepts(const ConvShape& s) {
+  const auto all = [](const std::vector<int64_t>& v, int64_t value) {
+    return std::all_of(v.begin(), v.end(), [value](int64_t i) { return i == value; });
+  };
+  return s.group == 1 && all(s.kernel, 1) && all(s.stride, 1) && all(s.pad, 0);
+}
+
+std::unique_ptr<Conv> make(const ConvShape& s) { return std::make_unique<Gemm1x1>(s); }
+
+}  // namespace
+
+const ConvImplementation conv_gemm_1x1 = {"gemm_1x1", accepts, make};
+
+}  // namespace pydl::kernels

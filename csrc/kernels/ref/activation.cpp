@@ -1,0 +1,104 @@
+// The definition of the activations (activation.h): one element at a time, in double.
+#include "kernels/activation.h"
+
+#include <cmath>
+
+#include "core/random.h"
+
+namespace pydl::kernels::ref {
+
+extern const ActivationKernels activation;
+
+namespace {
+
+// -infinity gives 0, not 0 * infinity, where the slope is 0.
+float leaky(float x, float slope) {
+  if (slope == 0) return x < 0 ? 0 : x;
+  return x > 0 ? x : slope * x;
+}
+
+void relu_forward(int64_t n, const float* x, float negative_slope, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = leaky(x[i], negative_slope);
+}
+
+void relu_backward(int64_t n, const float* y, const float* dy, float negative_slope, float* dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = y[i] > 0 ? dy[i] : negative_slope * dy[i];
+}
+
+void sigmoid_forward(int64_t n, const float* x, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(x[i]))));
+  }
+}
+
+void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double out = y[i];
+    dx[i] = static_cast<float>(dy[i] * (out * (1 - out)));
+  }
+}
+
+void tanh_forward(int64_t n, const float* x, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(std::tanh(static_cast<double>(x[i])));
+}
+
+void tanh_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double out = y[i];
+    dx[i] = static_cast<float>(dy[i] * (1 - out * out));
+  }
+}
+
+void elu_forward(int64_t n, const float* x, float alpha, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = x[i] > 0 ? x[i] : static_cast<float>(alpha * std::expm1(static_cast<double>(x[i])));
+  }
+}
+
+void elu_backward(int64_t n, const float* x, const float* y, const float* dy, float alpha,
+                  float* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double slope = static_cast<double>(y[i]) + alpha;
+    dx[i] = x[i] > 0 ? dy[i] : static_cast<float>(dy[i] * slope);
+  }
+}
+
+void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const float* x,
+                   const float* slope, float* y) {
+  for (int64_t i = 0; i < outer * channels * inner; ++i) {
+    y[i] = x[i] > 0 ? x[i] : slope[i / inner % channels] * x[i];
+  }
+}
+
+void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float* x,
+                    const float* slope, const float* dy, float* dx, float* dslope) {
+  for (int64_t c = 0; dslope && c < channels; ++c) {
+    double sum = dslope[c];
+    for (int64_t o = 0; o < outer; ++o) {
+      for (int64_t i = (o * channels + c) * inner; i < (o * channels + c + 1) * inner; ++i) {
+        if (x[i] < 0) sum += static_cast<double>(dy[i]) * x[i];
+      }
+    }
+    dslope[c] = static_cast<float>(sum);
+  }
+  for (int64_t i = 0; dx && i < outer * channels * inner; ++i) {
+    dx[i] = x[i] > 0 ? dy[i] : slope[i / inner % channels] * dy[i];
+  }
+}
+
+void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t stream, float* y) {
+  const float scale = 1 / (1 - ratio);
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = philox(seed, stream, static_cast<uint64_t>(i / 4))[i % 4];
+    const float uniform = static_cast<float>(bits >> 8) * 0x1p-24f;
+    y[i] = uniform < ratio ? 0 : scale * x[i];
+  }
+}
+
+}  // namespace
+
+const ActivationKernels activation = {
+    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward,   tanh_backward,
+    elu_forward,  elu_backward,  prelu_forward,   prelu_backward,   dropout};
+
+}  // namespace pydl::kernels::ref

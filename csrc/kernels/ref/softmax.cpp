@@ -1,0 +1,73 @@
+// The definition of softmax and the log loss (softmax.h): plain loops, double accumulation.
+#include "kernels/softmax.h"
+
+#include <cfloat>
+#include <cmath>
+
+namespace pydl::kernels::ref {
+
+extern const SoftmaxKernels softmax;
+
+namespace {
+
+// body(first): for each position, the index of its class 0; class k is s.inner * k further on.
+template <class Body>
+void for_each_position(const SoftmaxShape& s, const Body& body) {
+  for (int64_t o = 0; o < s.outer; ++o) {
+    for (int64_t i = 0; i < s.inner; ++i) body(o * s.classes * s.inner + i);
+  }
+}
+
+void forward(const SoftmaxShape& s, const float* x, float* y) {
+  for_each_position(s, [&](int64_t first) {
+    const int64_t end = first + s.classes * s.inner;
+    float most = -INFINITY;
+    for (int64_t i = first; i < end; i += s.inner) most = x[i] > most ? x[i] : most;
+    double sum = 0;
+    for (int64_t i = first; i < end; i += s.inner) sum += std::exp(static_cast<double>(x[i]) - most);
+    for (int64_t i = first; i < end; i += s.inner) {
+      y[i] = static_cast<float>(std::exp(static_cast<double>(x[i]) - most) / sum);
+    }
+  });
+}
+
+void backward(const SoftmaxShape& s, const float* y, const float* dy, float* dx) {
+  for_each_position(s, [&](int64_t first) {
+    const int64_t end = first + s.classes * s.inner;
+    double dot = 0;
+    for (int64_t i = first; i < end; i += s.inner) dot += static_cast<double>(dy[i]) * y[i];
+    for (int64_t i = first; i < end; i += s.inner) dx[i] = static_cast<float>(y[i] * (dy[i] - dot));
+  });
+}
+
+double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+            int ignore_label, int64_t* valid) {
+  double sum = 0;
+  *valid = 0;
+  for_each_position(s, [&](int64_t first) {
+    const int k = static_cast<int>(*label++);
+    if (has_ignore && k == ignore_label) return;
+    const float q = p[first + k * s.inner];
+    sum -= std::log(static_cast<double>(q < FLT_MIN ? FLT_MIN : q));
+    ++*valid;
+  });
+  return sum;
+}
+
+void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                   int ignore_label, float scale, float* dx) {
+  for_each_position(s, [&](int64_t first) {
+    const int k = static_cast<int>(*label++);
+    const bool ignored = has_ignore && k == ignore_label;
+    for (int64_t j = 0; j < s.classes; ++j) {
+      const int64_t i = first + j * s.inner;
+      dx[i] = ignored ? 0 : scale * (p[i] - (j == k ? 1.0f : 0.0f));
+    }
+  });
+}
+
+}  // namespace
+
+const SoftmaxKernels softmax = {forward, backward, loss, loss_backward};
+
+}  // namespace pydl::kernels::ref

@@ -1,0 +1,39 @@
+#include "layers/labels.h"
+
+namespace pydl {
+
+namespace {
+
+// "[1, 0, 2]"
+std::string position_text(const Shape& shape, int64_t index) {
+  std::string out;
+  for (size_t i = shape.size(); i-- > 0;) {
+    out = std::to_string(index % shape[i]) + (out.empty() ? "" : ", ") + out;
+    index /= shape[i];
+  }
+  return "[" + out + "]";
+}
+
+}  // namespace
+
+void check_label_count(const Blob& prediction, int axis, const Blob& labels) {
+  const int64_t positions = prediction.count(0, axis) * prediction.count(axis + 1);
+  check(labels.count() == positions, "needs a label for each of the ", positions,
+        " positions of its prediction ", shape_text(prediction.shape()), " (classes along axis ",
+        axis, "), but the labels are ", shape_text(labels.shape()));
+}
+
+void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label) {
+  const float* label = labels.data();
+  const auto limit = static_cast<float>(classes);
+  for (int64_t i = 0; i < labels.count(); ++i) {
+    const float v = label[i];
+    if ((v >= 0 && v < limit) || is_ignored(v, ignore_label)) continue;  // NaN fails both
+    fail("label ", v, " at ", position_text(labels.shape(), i), " of the ",
+         shape_text(labels.shape()), " labels is not in 0 to ", classes - 1,
+         ", the classes of the prediction",
+         ignore_label ? " (nor is it ignore_label " + std::to_string(*ignore_label) + ")" : "");
+  }
+}
+
+}  // namespace pydl

@@ -1,0 +1,23 @@
+// Labels: class numbers in a blob of floats, one for each position of a prediction.
+#pragma once
+
+#include <cmath>
+#include <optional>
+
+#include "layers/axis_view.h"
+
+namespace pydl {
+
+// As in Caffe, a label is cut to an integer.
+inline bool is_ignored(float label, std::optional<int32_t> ignore_label) {
+  return ignore_label && std::trunc(label) == static_cast<float>(*ignore_label);
+}
+
+// Throws pydl::Error unless there is one label for each position of the prediction, whose classes
+// lie along `axis`.
+void check_label_count(const Blob& prediction, int axis, const Blob& labels);
+
+// Throws pydl::Error at the first label that is neither in [0, classes) nor ignored.
+void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label);
+
+}  // namespace pydl

@@ -1,0 +1,38 @@
+// TanH: the hyperbolic tangent.
+
+#include "kernels/activation.h"
+#include "layers/engine.h"
+#include "pydl/layer.h"
+
+namespace pydl {
+
+struct TanhParams {
+  Engine engine = Engine::kDefault;
+
+  static auto fields() {
+    return Fields("tanh_param",
+                  Field("engine", &TanhParams::engine, "accepted for Caffe's files; no effect"));
+  }
+};
+
+class Tanh final : public NeuronLayer<TanhParams> {
+ public:
+  TopUse backward_reads_top() const override { return TopUse::kData; }
+
+  void Forward(const Blobs& bottom, const Blobs& top) override {
+    const float* x = bottom[0]->data(layout());
+    kernels::activation_kernels().tanh_forward(bottom[0]->count(), x,
+                                               top[0]->mutable_data(layout()));
+  }
+
+  void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
+    if (down[0] == Propagate::kNo) return;
+    const float* dy = top[0]->diff(layout());
+    kernels::activation_kernels().tanh_backward(bottom[0]->count(), top[0]->data(layout()), dy,
+                                                bottom[0]->mutable_diff(layout()));
+  }
+};
+
+PYDL_REGISTER_LAYER("TanH", Tanh, "Hyperbolic tangent.");
+
+}  // namespace pydl

@@ -1,0 +1,224 @@
+"""`Net`: a net built from prototxt, a bundle or plain data, run and inspected from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pydl import _core, hooks, prototxt
+from pydl.errors import Error
+
+hooks.install()
+
+Model = str | os.PathLike | prototxt.Message | Mapping[str, Any]
+
+
+class Blobs(Mapping[str, _core.Blob]):
+    """A net's blobs by name, in the order of the net."""
+
+    def __init__(self, core: _core.Net) -> None:
+        self._core = core
+
+    def __getitem__(self, name: str) -> _core.Blob:
+        if not isinstance(name, str):
+            raise KeyError(name)
+        try:
+            return self._core.blob(name)
+        except Error as error:
+            if name in self._core.blob_names:
+                raise
+            raise BlobNameError(str(error)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._core.blob_names)
+
+    def __len__(self) -> int:
+        return len(self._core.blob_names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._core.blob_names
+
+
+class BlobNameError(Error, KeyError):
+    """A blob or layer name that the net does not have."""
+
+    __str__ = Error.__str__
+
+
+class Net:
+    """A net, ready to run.
+
+    Args:
+        model: a ``.prototxt`` path, a `pydl.prototxt` NetParameter, a bundle written by
+            ``pydl export`` (``.safetensors``), or the plain data of a NetSpec.
+        weights: a weight file or several (``.caffemodel``, ``.caffemodel.h5``, ``.safetensors``),
+            loaded by layer name in this order.
+        phase: "TEST" or "TRAIN"; a file's own ``state`` counts if it is None.
+        level, stages: for layers with include or exclude rules.
+        keep: "all": every blob can be read after a forward pass; "outputs": only inputs and
+            outputs, which saves memory and time.
+        seed: of fillers and everything random; 1 if not given.
+
+    Raises:
+        Error: a file that cannot be read, a typo, parameters or shapes that do not fit, naming
+            file, line and layer.
+
+    >>> net = Net("lenet.prototxt", "lenet.caffemodel")
+    >>> net.forward(data=np.zeros((64, 1, 28, 28)))["prob"].shape
+    (64, 10)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        weights: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        *,
+        phase: str | int | None = "TEST",
+        level: int | None = None,
+        stages: Iterable[str] = (),
+        keep: str = "all",
+        seed: int = 1,
+    ) -> None:
+        self._core = _build(model, phase, level, stages, keep, seed)
+        for path in _as_paths(weights):
+            self.load(path)
+
+    @classmethod
+    def from_core(cls, core: _core.Net) -> Net:
+        """The Python side of a net that the core holds already (a solver's)."""
+        net = cls.__new__(cls)
+        net._core = core
+        return net
+
+    # ---- parts ----
+    @property
+    def name(self) -> str:
+        return self._core.name
+
+    @property
+    def phase(self) -> str:
+        return self._core.phase
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the blobs to fill before a forward pass: the tops of Input layers."""
+        return list(self._core.inputs)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the blobs that no layer reads."""
+        return list(self._core.outputs)
+
+    @property
+    def blobs(self) -> Blobs:
+        """Blobs by name: ``net.blobs["conv1"].data`` is a live float32 array (N, C, H, W)."""
+        return Blobs(self._core)
+
+    @property
+    def params(self) -> dict[str, list[_core.Blob]]:
+        """Learnable blobs of each layer that has any: ``net.params["conv1"][0].data``."""
+        layers = (self._core.layer(i) for i in range(self._core.layer_count))
+        return {layer.name: layer.blobs for layer in layers if layer.blobs}
+
+    # ---- running ----
+    def forward(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the net; returns copies of its outputs by name.
+
+        Args:
+            inputs: arrays for input blobs. One of another batch size or shape reshapes the net.
+        """
+        for name, value in inputs.items():
+            self._fill(name, value)
+        self._core.forward()
+        return {name: np.array(self._core.blob(name).data) for name in self._core.outputs}
+
+    def backward(self) -> None:
+        """Gradients of all parameters (added to ``diff``) and of the blobs that need one."""
+        self._core.backward()
+
+    def reshape(self) -> None:
+        """Gives all blobs the shapes that follow from the inputs' shapes."""
+        self._core.reshape()
+
+    def predict(self, data: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        """The first output for each row of ``data`` (N, ...), computed in batches.
+
+        >>> net.predict(images).argmax(axis=1)  # doctest: +SKIP
+        """
+        if len(self.inputs) != 1:
+            raise Error(
+                f'net "{self.name}" has {len(self.inputs)} inputs; predict needs a net with '
+                "one Input layer top (a deploy prototxt)"
+            )
+        data = np.asarray(data, np.float32)
+        if data.ndim == 0 or len(data) == 0:
+            raise Error(f"predict needs at least one row, got an array of shape {data.shape}")
+        size = batch_size or self.blobs[self.inputs[0]].shape[0] or 1
+        parts = []
+        for start in range(0, len(data), size):
+            outputs = self.forward(**{self.inputs[0]: data[start : start + size]})
+            parts.append(outputs[self.outputs[0]])
+        return np.concatenate(parts)
+
+    def _fill(self, name: str, value: np.ndarray) -> None:
+        if name not in self._core.inputs:
+            known = ", ".join(self._core.inputs) or "none"
+            raise Error(f'net "{self.name}" has no input "{name}"; its inputs: {known}')
+        blob, value = self._core.blob(name), np.asarray(value, np.float32)
+        if value.shape != tuple(blob.shape):
+            blob.reshape(*value.shape)
+        blob.data[...] = value
+
+    # ---- weights ----
+    def load(self, path: str | os.PathLike) -> None:
+        """Loads weights of equally named layers. Nothing changes if any of them does not fit.
+
+        Raises Error for files that cannot be read, shapes that differ, or no common layer.
+        """
+        from pydl.weights import load_weights
+
+        load_weights(self._core, path)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the weights; the suffix says how: ``.caffemodel``, ``.caffemodel.h5``, or
+        ``.safetensors``, which holds the net as well and opens by itself: ``Net(path)``."""
+        from pydl.weights import save_weights
+
+        save_weights(self._core, path)
+
+    def summary(self) -> str:
+        """A table of layers with output shapes, parameters, FLOPs and memory."""
+        from pydl.summary import summary
+
+        return summary(self._core)
+
+    def __repr__(self) -> str:
+        return f"<pydl.Net {self.name!r}: {self._core.layer_count} layers, {self.phase}>"
+
+
+def _build(
+    model: Model,
+    phase: str | int | None,
+    level: int | None,
+    stages: Iterable[str],
+    keep: str,
+    seed: int,
+) -> _core.Net:
+    if isinstance(model, str | os.PathLike):
+        path = Path(model)
+        if path.suffix == ".safetensors":
+            return _core.Net.open_bundle(str(path), phase in ("TRAIN", 0), keep, seed)
+        model = prototxt.load_net(path)
+    if isinstance(model, prototxt.Message):
+        model = prototxt.net_spec(model, phase=phase, level=level, stages=stages)
+    return _core.Net(dict(model), keep, seed)
+
+
+def _as_paths(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> list:
+    if weights is None:
+        return []
+    return [weights] if isinstance(weights, str | os.PathLike) else list(weights)

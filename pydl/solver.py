@@ -1,0 +1,357 @@
+"""`Solver`: trains a net as a solver prototxt says, with Caffe's order of events."""
+
+from __future__ import annotations
+
+import collections
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pydl import _core, hooks, prototxt, snapshot
+from pydl.errors import Error
+from pydl.net import Net
+
+hooks.install()
+
+Model = str | os.PathLike | prototxt.Message
+
+
+class Listener:
+    """What a run tells: subclass it, override what you care for, add it to `Solver.listeners`."""
+
+    def on_start(self, solver: Solver) -> None:
+        """Before the first iteration of `Solver.step` or `Solver.solve`."""
+
+    def on_iteration(self, solver: Solver, loss: float) -> None:
+        """After each iteration; ``loss`` is that iteration's, ``solver.smoothed_loss`` the mean."""
+
+    def on_display(self, solver: Solver, report: Report) -> None:
+        """Every ``display`` iterations, before the update."""
+
+    def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
+        """After test net ``index`` ran: the mean of each of its outputs."""
+
+    def on_snapshot(self, solver: Solver, path: Path) -> None:
+        """After a snapshot is complete on disk; ``path`` is its ``.solverstate``."""
+
+    def on_end(self, solver: Solver) -> None:
+        """After the last iteration, also when an error ended the run."""
+
+
+@dataclass
+class Report:
+    """What Caffe displays at an iteration."""
+
+    iteration: int
+    loss: float  # smoothed over average_loss iterations
+    lr: float
+    seconds: float  # since the last report
+    iterations: int  # since the last report
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)  # of the training net
+    loss_weights: dict[str, float] = field(default_factory=dict)
+
+
+class Solver:
+    """Trains a net.
+
+    Args:
+        model: path of a solver prototxt, or a `pydl.prototxt` SolverParameter. Relative paths in it
+            are looked for from the working directory, as in Caffe, then beside the solver file.
+        stop_on_nan: raise Error when the loss is NaN or infinite, before the weights are changed.
+        overrides: fields to set on the solver, such as ``max_iter=100``.
+
+    Raises:
+        Error: for whatever is wrong with the files, naming file and line.
+
+    >>> solver = Solver("examples/mnist/lenet_solver.prototxt", max_iter=200)
+    >>> solver.solve()
+    >>> solver.test()["accuracy"]
+    """
+
+    def __init__(self, model: Model, *, stop_on_nan: bool = True, **overrides: Any) -> None:
+        self.param = _solver_message(model)
+        for name, value in overrides.items():
+            setattr(self.param, name, value)
+        self._folder = Path(model).parent if isinstance(model, str | os.PathLike) else Path(".")
+        seed = self.param.random_seed
+        self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
+        train, tests = _net_specs(self.param, self._find)
+        self.net = self._make_net(train)
+        self.test_nets = [self._make_net(spec) for spec in tests]
+        for net in self.test_nets:
+            net._core.share_params(self.net._core)
+        fields = set(_core.solver_fields())
+        spec = prototxt.solver_spec(self.param)
+        self._core = _core.Solver(
+            {key: value for key, value in spec.items() if key in fields}, self.net._core
+        )
+        self._core.stop_on_nan = stop_on_nan
+        self.listeners: list[Listener] = []
+        self.history: dict[str, list] = {"iteration": [], "loss": [], "test": []}
+        self.last_snapshot: Path | None = None
+        self._losses: collections.deque[float] = collections.deque(
+            maxlen=max(1, self.param.average_loss)
+        )
+        self._reported = (time.monotonic(), 0)
+        self._request: str | None = None
+        for path in self.param.weights:
+            for part in path.split(","):
+                self.net.load(self._find(part.strip()))
+
+    # ---- state ----
+    @property
+    def iter(self) -> int:
+        """Iterations done."""
+        return self._core.iter
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the coming update."""
+        return self._core.lr
+
+    @property
+    def max_iter(self) -> int:
+        return self.param.max_iter
+
+    @property
+    def smoothed_loss(self) -> float:
+        """Mean loss of the last ``average_loss`` iterations."""
+        return sum(self._losses) / len(self._losses) if self._losses else float("nan")
+
+    def request(self, what: str) -> None:
+        """Asks a running `solve` to "stop" (snapshot, then stop), "stop_without_snapshot" or
+        "snapshot" once the present iteration is done. Safe in signal handlers."""
+        self._request = what
+
+    # ---- running ----
+    def step(self, iterations: int = 1) -> float:
+        """Runs iterations, with the tests, displays and snapshots that fall into them.
+
+        Returns the loss of the last one. Raises Error as `solve`.
+        """
+        return self._run(self.iter + iterations)
+
+    def solve(self, resume: str | os.PathLike | None = None) -> None:
+        """Runs up to ``max_iter``, from a ``.solverstate`` if ``resume`` names one.
+
+        Raises Error if the loss becomes NaN (naming the last snapshot), or a file cannot be
+        written; snapshots that were complete stay.
+        """
+        if resume is not None:
+            self.restore(resume)
+        self._run(self.max_iter)
+        stopped = self._request in ("stop", "stop_without_snapshot")
+        if self.param.snapshot_after_train and not stopped and self._snapshot_is_due(final=True):
+            self.snapshot()
+        if not stopped and self._test_is_due(final=True):
+            self.test_all()
+
+    def _run(self, end: int) -> float:
+        loss = self.smoothed_loss
+        self._reported = (time.monotonic(), self.iter)
+        self._tell("on_start")
+        try:
+            while self.iter < end and self._handle_request():
+                if self._test_is_due():
+                    self.test_all()
+                loss = self._iterate()
+                if self._snapshot_is_due():
+                    self.snapshot()
+            self._handle_request()
+        finally:
+            self._tell("on_end")
+        return loss
+
+    def _iterate(self) -> float:
+        display = self.param.display and self.iter % self.param.display == 0
+        number, rate = self.iter, self.lr if display else 0.0
+        try:
+            loss = self._core.step()
+        except Error as error:
+            raise self._with_way_back(error) from None
+        self._losses.append(loss)
+        self.history["iteration"].append(number)
+        self.history["loss"].append(loss)
+        if display:
+            self._tell("on_display", self._report(number, rate))
+        self._tell("on_iteration", loss)
+        return loss
+
+    def _with_way_back(self, error: Error) -> Error:
+        if "the loss is" not in str(error):
+            return error
+        saved = self.last_snapshot
+        way = f"the last good snapshot is {saved}" if saved else "there is no snapshot yet"
+        return Error(f"{error} ({way})")
+
+    def _handle_request(self) -> bool:
+        """Does what was asked for; False if the run should end."""
+        request = self._request
+        if request == "snapshot":
+            self._request = None
+            self.snapshot()
+        elif request == "stop" and self.last_snapshot != self._state_path():
+            self.snapshot()
+        return request not in ("stop", "stop_without_snapshot")
+
+    def _report(self, iteration: int, rate: float) -> Report:
+        now, before = time.monotonic(), self._reported
+        self._reported = (now, iteration)
+        core = self.net._core
+        weights = {
+            name: weight
+            for row in core.layer_rows()
+            for name, weight in zip(row["tops"], row["loss_weight"], strict=True)
+        }
+        outputs = {name: np.array(core.blob(name).data) for name in core.outputs}
+        return Report(
+            iteration, self.smoothed_loss, rate, now - before[0], iteration - before[1], outputs,
+            {name: weights.get(name, 0.0) for name in outputs},
+        )  # fmt: skip
+
+    def _tell(self, event: str, *args: Any) -> None:
+        for listener in self.listeners:
+            getattr(listener, event)(self, *args)
+
+    # ---- testing ----
+    def test(self, index: int = 0, iterations: int | None = None) -> dict[str, np.ndarray]:
+        """Runs test net ``index`` for ``test_iter[index]`` batches; the mean of each output."""
+        if not self.test_nets:
+            raise Error("this solver has no test net: it gives no test_iter")
+        net, count = self.test_nets[index], iterations or self.param.test_iter[index]
+        sums: dict[str, np.ndarray] = {}
+        for _ in range(count):
+            net._core.forward()
+            for name in net._core.outputs:
+                value = np.array(net._core.blob(name).data, np.float64)
+                sums[name] = sums[name] + value if name in sums else value
+        return {name: value / count for name, value in sums.items()}
+
+    def test_all(self) -> list[dict[str, np.ndarray]]:
+        """Runs all test nets and tells the listeners."""
+        results = []
+        for index in range(len(self.test_nets)):
+            scores = self.test(index)
+            self.history["test"].append((self.iter, index, scores))
+            self._tell("on_test", index, scores)
+            results.append(scores)
+        return results
+
+    def _test_is_due(self, final: bool = False) -> bool:
+        every = self.param.test_interval
+        if not self.test_nets or not every or self.iter % every:
+            return False
+        return final or self.iter > 0 or self.param.test_initialization
+
+    # ---- snapshots ----
+    def snapshot(self) -> Path:
+        """Writes ``<snapshot_prefix>_iter_<n>.caffemodel`` and ``.solverstate`` (or their ``.h5``
+        forms). An older snapshot is never touched; a failure raises Error."""
+        path = snapshot.save(self, *self._snapshot_paths())
+        self.last_snapshot = path
+        self._tell("on_snapshot", path)
+        return path
+
+    def restore(self, path: str | os.PathLike) -> None:
+        """Goes on where the snapshot whose ``.solverstate`` this is was taken, bit for bit."""
+        snapshot.restore(self, Path(path))
+        self.last_snapshot = Path(path)
+        self._losses.clear()
+
+    def _snapshot_paths(self) -> tuple[Path, Path]:
+        prefix = self.param.snapshot_prefix
+        if not prefix:
+            name = getattr(self, "_name", "") or self.net.name or "pydl"
+            prefix = name
+        if os.path.isdir(prefix):
+            prefix = os.path.join(prefix, self.net.name or "pydl")
+        suffix = ".h5" if self.param.snapshot_format == "HDF5" else ""
+        base = f"{prefix}_iter_{self.iter}"
+        return Path(f"{base}.caffemodel{suffix}"), Path(f"{base}.solverstate{suffix}")
+
+    def _state_path(self) -> Path:
+        return self._snapshot_paths()[1]
+
+    def _snapshot_is_due(self, final: bool = False) -> bool:
+        every = self.param.snapshot
+        if final:
+            return self.last_snapshot != self._state_path()
+        return bool(every) and self.iter % every == 0
+
+    # ---- set-up ----
+    def _make_net(self, spec: Mapping[str, Any]) -> Net:
+        return Net.from_core(_core.Net(dict(spec), "all", self.seed))
+
+    def _find(self, path: str) -> str:
+        beside = self._folder / path
+        return path if os.path.exists(path) or not beside.exists() else str(beside)
+
+
+def _solver_message(model: Model) -> prototxt.Message:
+    if isinstance(model, prototxt.Message):
+        message = prototxt.new("SolverParameter")
+        message.CopyFrom(model)
+        return message
+    return prototxt.load_solver(model)
+
+
+def _net_specs(
+    param: prototxt.Message, find: Callable[[str], str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The training net's spec and the test nets', from the many fields that may give them."""
+
+    def load(path: str) -> prototxt.Message:
+        return prototxt.load_net(find(path))
+
+    def spec(net: prototxt.Message, phase: str, state: prototxt.Message | None) -> dict[str, Any]:
+        level = state.level if state is not None and state.HasField("level") else None
+        stages = list(state.stage) if state is not None else []
+        return prototxt.net_spec(net, phase=phase, level=level, stages=stages)
+
+    sources = {
+        "net": [load(param.net)] if param.net else [],
+        "net_param": [param.net_param] if param.HasField("net_param") else [],
+        "train_net": [load(param.train_net)] if param.train_net else [],
+        "train_net_param": [param.train_net_param] if param.HasField("train_net_param") else [],
+    }
+    given = [name for name, nets in sources.items() if nets]
+    if len(given) != 1:
+        what = f"it gives {' and '.join(given)}" if given else "it gives none"
+        raise Error(
+            f"{_file(param)}a solver needs one of net, net_param, train_net, train_net_param; {what}"
+        )
+    train_net = sources[given[0]][0]
+    train_state = param.train_state if param.HasField("train_state") else None
+    train = spec(train_net, "TRAIN", train_state)
+
+    nets = [*param.test_net_param, *(load(path) for path in param.test_net)]
+    generic = given[0] in ("net", "net_param")
+    count = len(param.test_iter)
+    if generic:
+        nets += [train_net] * max(0, count - len(nets))
+    if len(nets) != count:
+        raise Error(
+            f"{_file(param)}test_iter is given {count} times for {len(nets)} test nets; "
+            "give one for each"
+        )
+    if param.test_state and len(param.test_state) != count:
+        raise Error(
+            f"{_file(param)}test_state is given {len(param.test_state)} times for {count} test nets"
+        )
+    if count and param.test_interval <= 0:
+        raise Error(
+            f"{_file(param)}test_iter is given, so test_interval must be given and positive"
+        )
+    states = list(param.test_state) or [None] * count
+    tests = [spec(net, "TEST", state) for net, state in zip(nets, states, strict=True)]
+    return train, tests
+
+
+def _file(message: prototxt.Message) -> str:
+    location = message.Where()
+    return f"{location.file}: " if location else ""

@@ -1,0 +1,96 @@
+"""Weights between files and nets, by layer name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from pydl import _core, formats
+from pydl.errors import Error
+
+
+def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
+    """Copies the weights of equally named layers into a net, all or nothing.
+
+    Layers of the file that the net lacks are passed over, and layers of the net that the file lacks
+    keep their values, as in Caffe. Raises Error where shapes differ or no layer is common.
+    """
+    blobs = formats.load_weights(path).blobs()
+    todo = []
+    for index in range(core.layer_count):
+        layer = core.layer(index)
+        if not layer.blobs or layer.name not in blobs:
+            continue
+        arrays = _with_shared(core, index, blobs[layer.name])
+        if len(arrays) != len(layer.blobs):
+            raise Error(
+                f'{path}: layer "{layer.name}" has {len(arrays)} learnable blobs, the net\'s '
+                f"layer has {len(layer.blobs)}"
+            )
+        for i, (array, blob) in enumerate(zip(arrays, layer.blobs, strict=True)):
+            if array is not None:
+                todo.append((index, i, _fit(array, blob.shape, f'{path}: layer "{layer.name}"', i)))
+    has_params = any(core.layer(i).blobs for i in range(core.layer_count))
+    if has_params and not todo:
+        raise Error(
+            f'{path}: none of its layers ({_some(blobs)}) is in net "{core.name}"; '
+            "weights are matched by layer name"
+        )
+    for index, i, array in todo:
+        core.set_param(index, i, array)
+
+
+def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
+    """Writes a net's weights in the format that the suffix names; see `pydl.Net.save`."""
+    if Path(path).suffix == ".safetensors":
+        core.save_bundle(os.fspath(path))
+    else:
+        formats.save_weights(path, core.name, layer_weights(core))
+
+
+def layer_weights(core: _core.Net) -> list[formats.LayerWeights]:
+    """All layers of a net as Caffe writes them, with views of their learnable blobs."""
+    rows = core.layer_rows()
+    return [
+        formats.LayerWeights(
+            row["name"],
+            row["type"],
+            row["bottoms"],
+            row["tops"],
+            [blob.data for blob in core.layer(i).blobs],
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def _with_shared(core: _core.Net, index: int, arrays: list) -> list:
+    """The arrays, with None at the end for blobs that another layer owns: HDF5 leaves them out."""
+    owners = core.param_rows()
+    shared = [owners[i]["layer"] != core.layer(index).name for i in core.param_ids(index)]
+    missing = shared[len(arrays) :]
+    return arrays + [None] * len(missing) if all(missing) else arrays
+
+
+def _fit(array: np.ndarray, shape: tuple[int, ...], where: str, i: int) -> np.ndarray:
+    """The array in the blob's shape; old 4-axis shapes may have ones in front, as Caffe allows."""
+    if tuple(array.shape) == tuple(shape):
+        return array
+    if array.ndim == 4 and len(shape) <= 4:
+        padded = (1,) * (4 - len(shape)) + tuple(shape)
+        if tuple(array.shape) == padded:
+            return array.reshape(shape)
+    raise Error(
+        f"{where}, learnable blob {i}: shape {_by(array.shape)} in the file, {_by(shape)} in the "
+        "net; to learn this layer from scratch, give it another name"
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _some(names: dict) -> str:
+    shown = list(names)[:4]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
