@@ -1,28 +1,23 @@
+# What find_package(pydl) needs: the static library, the headers and the CMake package. In a wheel
+# the prefix is the Python package's own folder (wheel.install-dir in pyproject.toml).
+if(SKBUILD)
+  set(CMAKE_INSTALL_LIBDIR lib)  # pydl.cmake_dir() names it
+  install(TARGETS _core LIBRARY DESTINATION .)
+endif()
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+set(PYDL_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/pydl)
 
-# In a wheel all of it goes into the package's folder: pydl/_core.so, pydl/lib, pydl/include.
-if(SKBUILD)
-  set(PYDL_PREFIX pydl/)
-  set(PYDL_LIBDIR pydl/lib)
-  install(TARGETS _core LIBRARY DESTINATION pydl)
-else()
-  set(PYDL_PREFIX)
-  set(PYDL_LIBDIR ${CMAKE_INSTALL_LIBDIR})
-  if(TARGET _core)
-    install(TARGETS _core LIBRARY DESTINATION ${PYDL_LIBDIR}/python/pydl)
-  endif()
-endif()
+install(TARGETS pydl EXPORT pydlTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY csrc/include/pydl DESTINATION include)
+install(EXPORT pydlTargets NAMESPACE pydl:: DESTINATION ${PYDL_CMAKE_DIR})
 
-install(TARGETS pydl EXPORT pydlTargets ARCHIVE DESTINATION ${PYDL_LIBDIR})
-install(DIRECTORY csrc/include/pydl DESTINATION ${PYDL_PREFIX}include)
-install(EXPORT pydlTargets NAMESPACE pydl:: DESTINATION ${PYDL_LIBDIR}/cmake/pydl)
-file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/pydlConfig.cmake
-"include(CMakeFindDependencyMacro)
+file(CONFIGURE OUTPUT pydlConfig.cmake @ONLY CONTENT [[
+include(CMakeFindDependencyMacro)
 find_dependency(OpenMP COMPONENTS CXX)
-include(\${CMAKE_CURRENT_LIST_DIR}/pydlTargets.cmake)
-")
+include(${CMAKE_CURRENT_LIST_DIR}/pydlTargets.cmake)
+]])
 write_basic_package_version_file(pydlConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pydlConfig.cmake
         ${CMAKE_CURRENT_BINARY_DIR}/pydlConfigVersion.cmake
-        DESTINATION ${PYDL_LIBDIR}/cmake/pydl)
+        DESTINATION ${PYDL_CMAKE_DIR})

@@ -114,6 +114,16 @@ class Net:
         return list(self._core.outputs)
 
     @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each output in the loss, 0 for those that are only shown."""
+        weights = {
+            name: weight
+            for row in self._core.layer_rows()
+            for name, weight in zip(row["tops"], row["loss_weight"], strict=True)
+        }
+        return {name: weights.get(name, 0.0) for name in self.outputs}
+
+    @property
     def blobs(self) -> Blobs:
         """Blobs by name: ``net.blobs["conv1"].data`` is a live float32 array (N, C, H, W)."""
         return Blobs(self._core)

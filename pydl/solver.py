@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,13 @@ class Listener:
     """What a run tells: subclass it, override what you care for, add it to `Solver.listeners`."""
 
     def on_start(self, solver: Solver) -> None:
-        """Before the first iteration of `Solver.step` or `Solver.solve`."""
+        """At the beginning of `Solver.step` or `Solver.solve`."""
 
     def on_iteration(self, solver: Solver, loss: float) -> None:
         """After each iteration; ``loss`` is that iteration's, ``solver.smoothed_loss`` the mean."""
 
     def on_display(self, solver: Solver, report: Report) -> None:
-        """Every ``display`` iterations, before the update."""
+        """Every ``display`` iterations; the report holds what Caffe shows before the update."""
 
     def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
         """After test net ``index`` ran: the mean of each of its outputs."""
@@ -40,7 +41,7 @@ class Listener:
         """After a snapshot is complete on disk; ``path`` is its ``.solverstate``."""
 
     def on_end(self, solver: Solver) -> None:
-        """After the last iteration, also when an error ended the run."""
+        """At the end of `Solver.step` or `Solver.solve`, also when an error ended the run."""
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Solver:
         self.param = _solver_message(model)
         for name, value in overrides.items():
             setattr(self.param, name, value)
-        self._folder = Path(model).parent if isinstance(model, str | os.PathLike) else Path(".")
+        where = self.param.Where()
+        self._file = Path(where.file) if where else None
         seed = self.param.random_seed
         self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
         train, tests = _net_specs(self.param, self._find)
@@ -126,7 +128,12 @@ class Solver:
     def request(self, what: str) -> None:
         """Asks a running `solve` to "stop" (snapshot, then stop), "stop_without_snapshot" or
         "snapshot" once the present iteration is done. Safe in signal handlers."""
-        self._request = what
+        if not self._stopping:
+            self._request = what
+
+    @property
+    def _stopping(self) -> bool:
+        return self._request in ("stop", "stop_without_snapshot")
 
     # ---- running ----
     def step(self, iterations: int = 1) -> float:
@@ -134,37 +141,47 @@ class Solver:
 
         Returns the loss of the last one. Raises Error as `solve`.
         """
-        return self._run(self.iter + iterations)
+        with self._running():
+            return self._run(self.iter + iterations)
 
     def solve(self, resume: str | os.PathLike | None = None) -> None:
         """Runs up to ``max_iter``, from a ``.solverstate`` if ``resume`` names one.
 
+        A run that was not stopped ends with a snapshot and a test, whatever the intervals are.
         Raises Error if the loss becomes NaN (naming the last snapshot), or a file cannot be
         written; snapshots that were complete stay.
         """
         if resume is not None:
             self.restore(resume)
-        self._run(self.max_iter)
-        stopped = self._request in ("stop", "stop_without_snapshot")
-        if self.param.snapshot_after_train and not stopped and self._snapshot_is_due(final=True):
-            self.snapshot()
-        if not stopped and self._test_is_due(final=True):
+        with self._running():
+            self._run(self.max_iter)
+            if self._stopping:
+                return
+            if self.param.snapshot_after_train and self._snapshot_is_due(final=True):
+                self.snapshot()
             self.test_all()
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        self._reported = (time.monotonic(), self.iter)
+        try:
+            self._tell("on_start")
+            yield
+        finally:
+            self._request = None
+            self._tell("on_end")
 
     def _run(self, end: int) -> float:
         loss = self.smoothed_loss
-        self._reported = (time.monotonic(), self.iter)
-        self._tell("on_start")
-        try:
-            while self.iter < end and self._handle_request():
-                if self._test_is_due():
-                    self.test_all()
-                loss = self._iterate()
-                if self._snapshot_is_due():
-                    self.snapshot()
-            self._handle_request()
-        finally:
-            self._tell("on_end")
+        while self.iter < end and self._handle_request():
+            if self._test_is_due():
+                self.test_all()
+                if self._stopping:
+                    continue
+            loss = self._iterate()
+            if self._snapshot_is_due():
+                self.snapshot()
+        self._handle_request()
         return loss
 
     def _iterate(self) -> float:
@@ -197,21 +214,16 @@ class Solver:
             self.snapshot()
         elif request == "stop" and self.last_snapshot != self._state_path():
             self.snapshot()
-        return request not in ("stop", "stop_without_snapshot")
+        return not self._stopping
 
     def _report(self, iteration: int, rate: float) -> Report:
         now, before = time.monotonic(), self._reported
         self._reported = (now, iteration)
         core = self.net._core
-        weights = {
-            name: weight
-            for row in core.layer_rows()
-            for name, weight in zip(row["tops"], row["loss_weight"], strict=True)
-        }
         outputs = {name: np.array(core.blob(name).data) for name in core.outputs}
         return Report(
             iteration, self.smoothed_loss, rate, now - before[0], iteration - before[1], outputs,
-            {name: weights.get(name, 0.0) for name in outputs},
+            self.net.loss_weights,
         )  # fmt: skip
 
     def _tell(self, event: str, *args: Any) -> None:
@@ -226,6 +238,8 @@ class Solver:
         net, count = self.test_nets[index], iterations or self.param.test_iter[index]
         sums: dict[str, np.ndarray] = {}
         for _ in range(count):
+            if self._stopping:
+                break
             net._core.forward()
             for name in net._core.outputs:
                 value = np.array(net._core.blob(name).data, np.float64)
@@ -233,20 +247,25 @@ class Solver:
         return {name: value / count for name, value in sums.items()}
 
     def test_all(self) -> list[dict[str, np.ndarray]]:
-        """Runs all test nets and tells the listeners."""
+        """Runs all test nets and tells the listeners. A test that a request to stop cuts short
+        counts as not begun, so that a resumed run tests on the same data."""
         results = []
-        for index in range(len(self.test_nets)):
+        for index, net in enumerate(self.test_nets):
+            before = net._core.layer_state()
             scores = self.test(index)
+            if self._stopping:
+                net._core.set_layer_state(before)
+                break
             self.history["test"].append((self.iter, index, scores))
             self._tell("on_test", index, scores)
             results.append(scores)
         return results
 
-    def _test_is_due(self, final: bool = False) -> bool:
+    def _test_is_due(self) -> bool:
         every = self.param.test_interval
         if not self.test_nets or not every or self.iter % every:
             return False
-        return final or self.iter > 0 or self.param.test_initialization
+        return self.iter > 0 or self.param.test_initialization
 
     # ---- snapshots ----
     def snapshot(self) -> Path:
@@ -263,15 +282,19 @@ class Solver:
         self.last_snapshot = Path(path)
         self._losses.clear()
 
-    def _snapshot_paths(self) -> tuple[Path, Path]:
+    @property
+    def snapshot_prefix(self) -> str:
+        """What the names of snapshots begin with: as given, else the solver file's own name; a
+        folder gets that name in it. All as in Caffe."""
         prefix = self.param.snapshot_prefix
+        own = self._file.with_suffix("") if self._file else Path(self.net.name or "pydl")
         if not prefix:
-            name = getattr(self, "_name", "") or self.net.name or "pydl"
-            prefix = name
-        if os.path.isdir(prefix):
-            prefix = os.path.join(prefix, self.net.name or "pydl")
+            return str(own)
+        return os.path.join(prefix, own.name) if os.path.isdir(prefix) else prefix
+
+    def _snapshot_paths(self) -> tuple[Path, Path]:
         suffix = ".h5" if self.param.snapshot_format == "HDF5" else ""
-        base = f"{prefix}_iter_{self.iter}"
+        base = f"{self.snapshot_prefix}_iter_{self.iter}"
         return Path(f"{base}.caffemodel{suffix}"), Path(f"{base}.solverstate{suffix}")
 
     def _state_path(self) -> Path:
@@ -288,8 +311,10 @@ class Solver:
         return Net.from_core(_core.Net(dict(spec), "all", self.seed))
 
     def _find(self, path: str) -> str:
-        beside = self._folder / path
-        return path if os.path.exists(path) or not beside.exists() else str(beside)
+        if self._file is None or os.path.exists(path):
+            return path
+        beside = self._file.parent / path
+        return str(beside) if beside.exists() else path
 
 
 def _solver_message(model: Model) -> prototxt.Message:

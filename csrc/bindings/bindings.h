@@ -22,8 +22,8 @@ py::array view_array(const ArrayView& view);
 
 Shape shape_from(const py::args& dims);
 
-// A Python function as a C++ one that may be called, copied and dropped without the GIL.
-std::shared_ptr<py::function> hold(py::function function);
+// A Python object that C++ may copy and drop without the GIL.
+std::shared_ptr<py::object> hold(py::object object);
 
 void bind_blob(py::module_& m);
 void bind_layer(py::module_& m);

@@ -7,11 +7,7 @@ namespace {
 // The memory of a numpy array, held until the last user in C++ drops it.
 template <class T>
 std::shared_ptr<const T> hold_array(const py::array_t<T, py::array::c_style>& array) {
-  auto* keep = new py::array(array);
-  return {array.data(), [keep](const T*) {
-            py::gil_scoped_acquire gil;
-            delete keep;
-          }};
+  return {hold(array), array.data()};
 }
 
 Shape record_shape(const py::array& images) {
@@ -41,7 +37,7 @@ class PythonSource final : public DataSource {
  private:
   int64_t size_;
   Shape shape_;
-  std::shared_ptr<py::function> read_;
+  std::shared_ptr<py::object> read_;
 };
 
 // open(source, backend) -> DataSource; read_mean(path) -> (C, H, W) array.

@@ -56,10 +56,11 @@ Shape shape_from(const py::args& dims) {
   return dims.cast<Shape>();
 }
 
-std::shared_ptr<py::function> hold(py::function function) {
-  return {new py::function(std::move(function)), [](py::function* f) {
+std::shared_ptr<py::object> hold(py::object object) {
+  return {new py::object(std::move(object)), [](py::object* held) {
+            if (!Py_IsInitialized()) return;  // a static outlived the interpreter: nothing to free
             py::gil_scoped_acquire gil;
-            delete f;
+            delete held;
           }};
 }
 

@@ -5,6 +5,6 @@
 
 namespace pydl::kernels {
 
-extern const ConvImplementation conv_gemm_1x1, conv_depthwise, conv_implicit_gemm, conv_ref;
+extern const ConvImplementation conv_gemm_1x1, conv_implicit_gemm, conv_ref;
 
 }  // namespace pydl::kernels

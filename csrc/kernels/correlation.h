@@ -40,10 +40,10 @@ struct CorrelationKernels {
   // depends on the problem only, so the result does not depend on the number of threads.
   void (*backward_weights)(const Correlation&, const WeightMap&, const float* src,
                            const float* ddst, float* dw);
-  // sums[j] += sum over rows of x (rows, columns)
-  void (*column_sums)(int64_t rows, int64_t columns, const float* x, float* sums);
 };
 
-const CorrelationKernels& correlation_kernels();  // not for Isa::kRef, which has no need of it
+// There is no reference: ref/conv.cpp defines what the passes must give.
+const CorrelationKernels& correlation_kernels();  // any problem
+const CorrelationKernels& depthwise_kernels();    // ic = oc = 1
 
 }  // namespace pydl::kernels

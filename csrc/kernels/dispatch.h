@@ -6,25 +6,26 @@
 #include "kernels/isa.h"
 
 #if defined(__x86_64__)
-#define PYDL_BUILDS(family) &ref::family, &baseline::family, &avx2::family, &avx512::family
+#define PYDL_CPU_BUILDS(family) &baseline::family, &avx2::family, &avx512::family
 #else
-#define PYDL_BUILDS(family) &ref::family, &baseline::family
+#define PYDL_CPU_BUILDS(family) &baseline::family
 #endif
 
-#define PYDL_DISPATCH(Kernels, family)                             \
-  namespace ref {                                                  \
-  extern const Kernels family;                                     \
-  }                                                                \
-  namespace baseline {                                             \
-  extern const Kernels family;                                     \
-  }                                                                \
-  namespace avx2 {                                                 \
-  extern const Kernels family;                                     \
-  }                                                                \
-  namespace avx512 {                                               \
-  extern const Kernels family;                                     \
-  }                                                                \
-  const Kernels& family##_kernels() {                              \
-    static constexpr const Kernels* kBuilds[] = {PYDL_BUILDS(family)}; \
-    return *kBuilds[static_cast<int>(isa())];                      \
+#define PYDL_DECLARE_BUILD(isa, Kernels, family) \
+  namespace isa {                                \
+  extern const Kernels family;                   \
+  }
+
+#define PYDL_DISPATCH(Kernels, family)     \
+  PYDL_DECLARE_BUILD(ref, Kernels, family) \
+  PYDL_DISPATCH_FROM(ref, Kernels, family)
+
+// For a family without a reference of its own, `lowest` (baseline) stands in under Isa::kRef.
+#define PYDL_DISPATCH_FROM(lowest, Kernels, family)                                         \
+  PYDL_DECLARE_BUILD(baseline, Kernels, family)                                             \
+  PYDL_DECLARE_BUILD(avx2, Kernels, family)                                                 \
+  PYDL_DECLARE_BUILD(avx512, Kernels, family)                                               \
+  const Kernels& family##_kernels() {                                                       \
+    static constexpr const Kernels* kBuilds[] = {&lowest::family, PYDL_CPU_BUILDS(family)}; \
+    return *kBuilds[static_cast<int>(isa())];                                               \
   }

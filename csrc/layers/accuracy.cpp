@@ -14,10 +14,11 @@ struct AccuracyParams {
 
   static auto fields() {
     using P = AccuracyParams;
-    return Fields("accuracy_param",
-                  Field("top_k", &P::top_k, "right if the true class is among this many best"),
-                  Field("axis", &P::axis, "the axis of the classes"),
-                  Field("ignore_label", &P::ignore_label, "positions with this label do not count"));
+    return Fields(
+        "accuracy_param",
+        Field("top_k", &P::top_k, "right if the true class is among this many best"),
+        Field("axis", &P::axis, "the axis of the classes"),
+        Field("ignore_label", &P::ignore_label, "positions with this label do not count"));
   }
 };
 

@@ -10,8 +10,8 @@ struct AxisView {
   int64_t outer, channels, inner;
 };
 
-// Plain: the axes before `axis`, that one, and those after it. Channels-last, which goes with axis 1
-// alone: (N * S, C, 1).
+// Plain: the axes before `axis`, that one, and those after it. Channels-last, which goes with axis
+// 1 alone: (N * S, C, 1).
 inline AxisView axis_view(const Blob& blob, int axis, Layout layout) {
   const int64_t outer = blob.count(0, axis), inner = blob.count(axis + 1);
   if (layout == Layout::kPlain) return {outer, blob.shape(axis), inner};

@@ -23,7 +23,7 @@ Shape MemoryData::batch_shape() const {
 
 void MemoryData::Reshape(const Blobs&, const Blobs& top) {
   top[0]->Reshape(batch_shape());
-  top[1]->Reshape({params_of().batch_size});
+  top[1]->Reshape({params_of().batch_size, 1, 1, 1});  // four axes, as Caffe has it
 }
 
 void MemoryData::Reset(const float* data, const float* labels, int64_t count) {

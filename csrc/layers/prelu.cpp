@@ -16,7 +16,8 @@ struct PreluParams {
   static auto fields() {
     return Fields(
         "prelu_param",
-        Field("filler", &PreluParams::filler, "start values of the slopes; constant 0.25 if absent"),
+        Field("filler", &PreluParams::filler,
+              "start values of the slopes; constant 0.25 if absent"),
         Field("channel_shared", &PreluParams::channel_shared, "one slope for all channels"));
   }
 };
@@ -44,9 +45,8 @@ class Prelu final : public NeuronLayer<PreluParams> {
     const AxisView v = view(*bottom[0]);
     const float* x = bottom[0]->data(layout());
     if (bottom[0] == top[0]) x_.assign(x, x + bottom[0]->count());
-    kernels::activation_kernels().prelu_forward(v.outer, v.channels, v.inner, x,
-                                                params()[0]->data(),
-                                                top[0]->mutable_data(layout()));
+    kernels::activation_kernels().prelu_forward(
+        v.outer, v.channels, v.inner, x, params()[0]->data(), top[0]->mutable_data(layout()));
   }
 
   // In place the input is kept apart: a negative slope makes the output's sign useless.

@@ -10,8 +10,8 @@ struct SigmoidParams {
   Engine engine = Engine::kDefault;
 
   static auto fields() {
-    return Fields("sigmoid_param", Field("engine", &SigmoidParams::engine,
-                                         "accepted for Caffe's files; no effect"));
+    return Fields("sigmoid_param",
+                  Field("engine", &SigmoidParams::engine, "accepted for Caffe's files; no effect"));
   }
 };
 

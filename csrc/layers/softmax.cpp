@@ -1,6 +1,7 @@
 // Softmax: exp(x) / sum of exp(x), along one axis.
 
 #include "kernels/softmax.h"
+
 #include "layers/axis_view.h"
 #include "layers/softmax_params.h"
 #include "pydl/layer.h"

@@ -125,7 +125,7 @@ class Blob {
 
  private:
   Shape shape_;
-  int64_t count_ = 0;
+  int64_t count_ = -1;  // until the first Reshape: the empty shape is a scalar's
   Layout layout_ = Layout::kPlain;
   std::shared_ptr<Tensor> data_, diff_;
   bool shares_data_ = false, shares_diff_ = false;

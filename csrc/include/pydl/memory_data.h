@@ -20,7 +20,7 @@ struct MemoryDataParams {
   }
 };
 
-// tops: data (batch_size, channels, height, width), label (batch_size)
+// tops: data (batch_size, channels, height, width), label (batch_size, 1, 1, 1)
 class MemoryData final : public LayerOf<MemoryDataParams> {
  public:
   Arity bottoms() const override { return {0, 0}; }

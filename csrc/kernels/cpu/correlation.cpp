@@ -1,27 +1,18 @@
 // Correlations as batch-reduced products (Georganas et al. 2019, arXiv:1906.06440).
 //
-// The outputs are cut into units: some rows of one image. A unit's window of the source is copied,
-// padded with zeros, into scratch that stays in L2; in it, the taps and channels that meet a row of
-// outputs are runs of memory, so the window serves as the A operand in place and no im2col matrix
-// is ever made.
+// In a window of the source (cpu/window.h) the taps and channels that meet a row of outputs are runs
+// of memory, so the window serves as the A operand in place and no im2col matrix is ever made.
 #include "kernels/correlation.h"
-
-#include <cstring>
 
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
-#include "kernels/parallel.h"
-#include "kernels/scratch.h"
+#include "kernels/cpu/window.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
 extern const CorrelationKernels correlation;
 
 namespace {
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // ---- packed weights: per group and panel of output channels, (taps, ic, width) ----
 
@@ -94,130 +85,6 @@ void unpack_sum(const Correlation& c, const WeightMap& m, float* packed, int64_t
   });
 }
 
-// ---- units and their windows of the source ----
-
-// A unit's outputs: one of axis 0, at most `rows` of axis 1 and `columns` of axis 2. Its window:
-// (group, taps of axis 0, window_rows, window_columns, ic).
-struct Units {
-  int64_t rows, columns, bands, segments, count;
-  int64_t row_step, column_step;  // in the window, between outputs
-  int64_t window_rows, window_columns;
-  int64_t row_size, plane_size, group_size;  // in floats
-};
-
-struct Unit {
-  int64_t n, plane, row, rows, column, columns;
-};
-
-// An axis with a single tap keeps only the positions that it meets.
-int64_t window_step(const CorrelationAxis& a) { return a.taps > 1 ? a.src_step : 1; }
-int64_t window_extent(const CorrelationAxis& a, int64_t outputs) {
-  return (outputs - 1) * window_step(a) + larger(a.taps - 1, 0) * a.tap_step + 1;
-}
-
-// The size of the parts when `count` is cut evenly into parts of at most `most`.
-int64_t even_part(int64_t count, int64_t most) { return ceil_div(count, ceil_div(count, most)); }
-
-void set_rows(const Correlation& c, int64_t rows, Units* u) {
-  u->rows = even_part(c.axis[1].count, rows);
-  u->bands = ceil_div(c.axis[1].count, u->rows);
-  u->window_rows = window_extent(c.axis[1], u->rows);
-  u->plane_size = u->window_rows * u->row_size;
-  u->group_size = aligned_size(c.axis[0].taps * u->plane_size);
-  u->count = c.n * c.axis[0].count * u->bands * u->segments;
-}
-
-// Units of about `pixels` outputs whose windows fit L2, at least one for each of `threads`.
-Units make_units(const Correlation& c, int64_t pixels, int threads) {
-  constexpr int64_t kMostWindow = 96 * 1024;  // floats
-  Units u{};
-  u.columns = even_part(c.axis[2].count, 2 * pixels);
-  u.segments = ceil_div(c.axis[2].count, u.columns);
-  u.row_step = window_step(c.axis[1]);
-  u.column_step = window_step(c.axis[2]);
-  u.window_columns = window_extent(c.axis[2], u.columns);
-  u.row_size = u.window_columns * c.ic;
-  set_rows(c, smaller(larger(pixels / u.columns, 1), c.axis[1].count), &u);
-  const auto too_large = [&] { return c.group * u.group_size > kMostWindow; };
-  const auto uneven = [&] { return u.count < 4 * threads && u.count % threads != 0; };
-  while (u.rows > 1 && (too_large() || uneven())) set_rows(c, (u.rows + 1) / 2, &u);
-  return u;
-}
-
-Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
-  const int64_t segment = index % u.segments, band = index / u.segments % u.bands;
-  const int64_t rest = index / u.segments / u.bands;
-  Unit unit;
-  unit.n = rest / c.axis[0].count;
-  unit.plane = rest % c.axis[0].count;
-  unit.row = band * u.rows;
-  unit.rows = smaller(u.rows, c.axis[1].count - unit.row);
-  unit.column = segment * u.columns;
-  unit.columns = smaller(u.columns, c.axis[2].count - unit.column);
-  return unit;
-}
-
-PYDL_INLINE void copy(const float* from, int64_t n, float* to) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
-  if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
-}
-
-PYDL_INLINE void zero(int64_t n, float* to) { memset(to, 0, static_cast<size_t>(n) * sizeof(float)); }
-
-// `count` positions of a source row from `first` on, `step` apart, of one group's channels.
-void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step, int64_t count,
-              float* to) {
-  const int64_t size = c.axis[2].src, pixel = c.group * c.ic;
-  const int64_t left = smaller(first < 0 ? ceil_div(-first, step) : 0, count);
-  const int64_t inside =
-      larger(smaller(first < size ? (size - 1 - first) / step + 1 : 0, count) - left, 0);
-  zero(left * c.ic, to);
-  to += left * c.ic;
-  const float* from = row + (first + left * step) * pixel;
-  if (step * c.group == 1) {
-    memcpy(to, from, static_cast<size_t>(inside * c.ic) * sizeof(float));
-  } else {
-    for (int64_t i = 0; i < inside; ++i) copy(from + i * step * pixel, c.ic, to + i * c.ic);
-  }
-  zero((count - left - inside) * c.ic, to + inside * c.ic);
-}
-
-void copy_window(const Correlation& c, const Units& u, const Unit& unit, const float* src,
-                 float* window) {
-  const auto& [a0, a1, a2] = c.axis;
-  if (c.taps() == 0) return;
-  const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
-  const int64_t row_jump = a1.taps > 1 ? 1 : a1.src_step;
-  const int64_t column_jump = a2.taps > 1 ? 1 : a2.src_step;
-  const int64_t first = a2.src_first + unit.column * a2.src_step;
-  for (int64_t t0 = 0; t0 < a0.taps; ++t0) {
-    const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
-      const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
-      const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.group * c.ic;
-      float* to = window + t0 * u.plane_size + r * u.row_size;
-      for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
-        if (inside) {
-          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to);
-        } else {
-          zero(columns * c.ic, to);
-        }
-      }
-    }
-  }
-}
-
-// The first of a unit's outputs in row r, group g.
-int64_t dst_offset(const Correlation& c, const Unit& unit, int64_t r, int64_t g) {
-  const auto& [a0, a1, a2] = c.axis;
-  const int64_t plane = a0.dst_first + unit.plane * a0.dst_step;
-  const int64_t row = a1.dst_first + (unit.row + r) * a1.dst_step;
-  const int64_t column = a2.dst_first + unit.column * a2.dst_step;
-  return (((unit.n * a0.dst + plane) * a1.dst + row) * a2.dst + column) * c.group * c.oc + g * c.oc;
-}
-
 // Taps whose channels follow one another in the window are one run: all of axis 2, if they are
 // neighbours there.
 struct Runs {
@@ -241,13 +108,15 @@ int64_t run_count(const Correlation& c, const Runs& runs) {
   return c.axis[0].taps * c.axis[1].taps * runs.per_row;
 }
 
-int64_t outputs(const Correlation& c) {
-  return c.n * c.axis[0].count * c.axis[1].count * c.axis[2].count;
-}
-
-int threads_for(const Correlation& c) {
-  const double work = static_cast<double>(outputs(c)) * c.group * c.oc * depth(c);
-  return work < kParallelWork ? 1 : num_threads();
+// The runs that meet the source on the way to a unit's row r; the others meet padding only. They
+// follow one another: over axis 0 where that has taps, else over axis 1.
+Range runs_inside(const Correlation& c, const Unit& unit, int64_t r, const Runs& runs) {
+  const bool planes = c.axis[0].taps > 1;
+  const CorrelationAxis& a = planes ? c.axis[0] : c.axis[1];
+  const int64_t output = planes ? unit.plane : unit.row + r;
+  const Range taps = indices_inside(a.src_first + output * a.src_step, a.tap_step, a.taps, a.src);
+  const int64_t each = planes ? c.axis[1].taps * runs.per_row : runs.per_row;
+  return {taps.begin * each, taps.end * each};
 }
 
 // Scratch that holds `n` offsets.
@@ -265,17 +134,19 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
   const int tiles = static_cast<int>(ceil_div(unit.columns, kMR));
   TileArgs t;
   t.k = runs.size;
-  t.taps = run_count(c, runs);
-  t.tap = offsets;
   t.a_stride = u.column_step * c.ic;
   t.ldc = a2.dst_step * c.group * c.oc;
   t.beta = beta;
   for (int64_t g = 0; g < c.group; ++g) {
     for (int64_t j = 0; j < c.oc; j += kNR) {
       t.columns = smaller(kNR, c.oc - j);
-      t.b = packed + g * packed_group_size(c) + j * depth(c);
       t.bias = bias ? bias + g * c.oc + j : nullptr;
+      const float* panel = packed + g * packed_group_size(c) + j * depth(c);
       for (int64_t r = 0; r < unit.rows; ++r) {
+        const Range inside = runs_inside(c, unit, r, runs);
+        t.taps = inside.end - inside.begin;
+        t.tap = offsets + inside.begin;
+        t.b = panel + inside.begin * runs.size * panel_width(t.columns);
         const float* row = window + g * u.group_size + r * u.row_step * u.row_size;
         float* out = dst + dst_offset(c, unit, r, g) + j;
         for (int i = 0; i < tiles; ++i) {
@@ -313,8 +184,7 @@ void run(const Correlation& c, const float* src, const float* packed, const floa
 // ---- gradient with respect to the weights ----
 
 constexpr int64_t kWeightsPixels = 256;  // a panel of ddst stays in L1
-constexpr int64_t kSmallWeights = 64 * 1024;
-constexpr int64_t kMostParts = 8;
+constexpr int64_t kSmallWeights = 64 * 1024;  // floats
 
 // A job is one run's share of one panel: (runs.size, width) of the packed gradient.
 struct Job {
@@ -326,6 +196,16 @@ Job job_at(const Correlation& c, const Runs& runs, int64_t index) {
   return {index / count / panels, index / count % panels * kNR, index % count};
 }
 
+// The rows of a unit that meet the source through a run.
+Range rows_inside(const Correlation& c, const Unit& unit, const Runs& runs, int64_t run) {
+  const auto& [a0, a1, a2] = c.axis;
+  const int64_t t1 = run / runs.per_row % a1.taps, t0 = run / runs.per_row / a1.taps;
+  const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
+  if (plane < 0 || plane >= a0.src) return {0, 0};
+  return indices_inside(a1.src_first + unit.row * a1.src_step + t1 * a1.tap_step, a1.src_step,
+                        unit.rows, a1.src);
+}
+
 // The gradient's rows are channels (taps of a run), the sum runs over a unit's pixels: both
 // operands have them as rows, A in the window, B in panels packed from ddst.
 void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
@@ -334,11 +214,8 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
   const int tiles = static_cast<int>(ceil_div(runs.size, kMR));
   TileArgs t;
   t.k = unit.columns;
-  t.taps = unit.rows;
-  t.tap = row_offsets;
   t.a_stride = u.column_step * c.ic;
   t.beta = beta;
-  t.b = panel;
   for (int64_t i = jobs.begin; i < jobs.end; ++i) {
     const Job job = job_at(c, runs, i);
     const int64_t columns = smaller(kNR, c.oc - job.column), width = panel_width(columns);
@@ -349,6 +226,11 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
                    panel + r * unit.columns * width);
       }
     }
+    const Range inside = rows_inside(c, unit, runs, job.run);
+    if (inside.begin == inside.end && beta != 0) continue;
+    t.taps = inside.end - inside.begin;
+    t.tap = row_offsets + inside.begin;
+    t.b = panel + inside.begin * unit.columns * width;
     t.columns = width;
     t.ldc = width;
     const float* a = window + job.group * u.group_size + run_offset(c, u, runs, job.run);
@@ -400,35 +282,8 @@ void backward_weights(const Correlation& c, const WeightMap& map, const float* s
   unpack_sum(c, map, gradients, units_parts, dw);
 }
 
-// ---- sums over pixels ----
-
-// Blocks of rows have partial sums of their own, so that neither rounding nor the order of the sum
-// depends on how many threads there are.
-void column_sums(int64_t rows, int64_t columns, const float* x, float* sums) {
-  constexpr int64_t kBlock = 512;
-  const int64_t blocks = ceil_div(rows, kBlock), stride = aligned_size(columns);
-  Scratch scratch(blocks * stride);
-  float* partial = scratch.data();
-  parallel_for(blocks, ceil_div(100000, kBlock * columns), [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t last = smaller((b + 1) * kBlock, rows);
-      float* out = partial + b * stride;
-      zero(columns, out);
-      for (int64_t i = b * kBlock; i < last; ++i) {
-        const float* row = x + i * columns;
-        for (int64_t j = 0; j < columns; ++j) out[j] += row[j];
-      }
-    }
-  });
-  for (int64_t j = 0; j < columns; ++j) {
-    double total = 0;
-    for (int64_t b = 0; b < blocks; ++b) total += partial[b * stride + j];
-    sums[j] += static_cast<float>(total);
-  }
-}
-
 }  // namespace
 
-const CorrelationKernels correlation = {packed_size, pack, run, backward_weights, column_sums};
+const CorrelationKernels correlation = {packed_size, pack, run, backward_weights};
 
 }  // namespace pydl::kernels::PYDL_ISA

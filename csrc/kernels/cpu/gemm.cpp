@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/integers.h"
 #include "kernels/packed.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
@@ -17,11 +18,6 @@ namespace pydl::kernels::PYDL_ISA {
 extern const GemmKernels gemm;
 
 namespace {
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // GemmShape with operands and every default filled in.
 struct Product {
@@ -61,6 +57,10 @@ struct Block {
 constexpr int64_t kPackedA = aligned_size((kMC / kMR + 1) * kMR * kKC + kLanes);
 constexpr int64_t kPackedB = kNC * kKC;
 
+// Operands whose rows run along k are packed so many rows at a time, over all panels, so that memory
+// is read in long runs and few pages are open at once.
+constexpr int64_t kPackStep = 16;
+
 template <TileA kA>
 void run_tiles(const Block& b, const float* packed_a) {
   const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
@@ -93,20 +93,22 @@ void run_tiles(const Block& b, const float* packed_a) {
 void multiply_block(const Block& b, float* packed_a) {
   if (!b.a.transposed) return run_tiles<TileA::kRows>(b, nullptr);
   const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
-  for (int i = 0; i < tiles; ++i) {
-    const Range r = part_of(b.rows, i, tiles);
-    pack_rows(b.a, r.begin, r.end - r.begin, 0, b.k, packed_a + i * kMR * b.k);
+  for (int64_t k = 0; k < b.k; k += kPackStep) {
+    for (int i = 0; i < tiles; ++i) {
+      const Range r = part_of(b.rows, i, tiles);
+      pack_rows(b.a, r.begin, r.end - r.begin, k, smaller(kPackStep, b.k - k),
+                packed_a + (i * b.k + k) * kMR);
+    }
   }
   run_tiles<TileA::kColumns>(b, packed_a);
 }
 
 // ---- the general product: each thread a rectangle of C ----
 
-// op(B)'s rows `k` and columns `n` as panels. A plain B goes a few rows at a time, so that memory is
-// read in long runs and few pages are open at once.
+// op(B)'s rows `k` and columns `n` as panels.
 void pack_block(const Operand& b, Range k, Range n, float* panels) {
   const int64_t height = k.end - k.begin;
-  const int64_t step = b.transposed ? height : 16;
+  const int64_t step = b.transposed ? height : kPackStep;
   for (int64_t i = 0; i < height; i += step) {
     for (int64_t j = n.begin; j < n.end; j += kNR) {
       const int64_t columns = smaller(kNR, n.end - j);

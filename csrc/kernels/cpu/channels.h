@@ -1,0 +1,251 @@
+// (outer, channels, inner): maps with parameters per channel, and sums per channel.
+//
+// With inner = 1 (channels-last) the lanes of a vector are channels, else positions of one channel.
+#pragma once
+
+#include "kernels/cpu/map.h"
+#include "kernels/scratch.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+struct Channels {
+  int64_t outer, channels, inner;
+};
+
+// One channel is one run of positions, however it is cut.
+constexpr Channels simplified(Channels s) {
+  return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
+}
+
+template <int N>
+struct Pointers {
+  const float* p[N > 0 ? N : 1];
+};
+template <class... P>
+PYDL_INLINE Pointers<sizeof...(P)> pointers(P*... p) {
+  return {{p...}};
+}
+
+template <int N>
+struct Vectors {
+  Vec v[N > 0 ? N : 1];
+};
+
+// The parameters of `n` channels from c on (kLast), or of channel c in all lanes.
+template <bool kLast, int P>
+PYDL_INLINE Vectors<P> load_parameters(const Pointers<P>& p, int64_t c, int64_t n) {
+  Vectors<P> q{};
+#pragma GCC unroll 4
+  for (int k = 0; k < P; ++k) q.v[k] = kLast ? load_some(p.p[k] + c, n) : broadcast(p.p[k][c]);
+  return q;
+}
+
+template <int X>
+PYDL_INLINE Vectors<X> load_inputs(const Pointers<X>& x, int64_t i, int64_t n) {
+  Vectors<X> v{};
+#pragma GCC unroll 4
+  for (int k = 0; k < X; ++k) v.v[k] = load_some(x.p[k] + i, n);
+  return v;
+}
+
+// A row holds all channels (kLast) or one; its pieces are shared out to the threads.
+template <bool kLast, int X, int P, class F>
+PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X>& x,
+                          const Pointers<P>& p, float* y, const F& f) {
+  const int64_t pieces = ceil_div(row, kGrain);
+  const int64_t grain = larger(1, kGrain / smaller(row, kGrain));
+  parallel_for(rows * pieces, grain, [&](int64_t begin, int64_t end) {
+    int64_t r = begin / pieces, piece = begin % pieces, channel = r % s.channels;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = piece * kGrain;
+      const Vectors<P> of_channel = load_parameters<false>(p, kLast ? 0 : channel, kLanes);
+      for_each_vector(first, smaller(first + kGrain, row), [&](int64_t i, int64_t n) {
+        const Vectors<P> q = kLast ? load_parameters<true>(p, i, n) : of_channel;
+        const Vectors<X> v = load_inputs(x, r * row + i, n);
+        store_some(y + r * row + i, f(v.v, q.v), n);
+      });
+      if (++piece < pieces) continue;
+      piece = 0;
+      ++r;
+      if (++channel == s.channels) channel = 0;
+    }
+  });
+}
+
+// y[i] = f(x[0..X)[i], p[0..P)[channel of i]), f taking arrays of vectors. y may be an input.
+template <int X, int P, class F>
+PYDL_INLINE void map_channels(Channels shape, const Pointers<X>& x,
+                              const Pointers<P>& p, float* y, const F& f) {
+  const Channels s = simplified(shape);
+  if (s.inner == 1) {
+    map_rows<true>(s, s.outer, s.channels, x, p, y, f);
+  } else {
+    map_rows<false>(s, s.outer * s.channels, s.inner, x, p, y, f);
+  }
+}
+
+// ---- sums ----
+//
+// A sum is taken in float over short stretches (kStretch additions per lane), which are added up in
+// double. Chunks of the data, of a size that does not depend on the number of threads, are summed
+// in parallel and their sums added in order.
+
+constexpr int64_t kStretch = 32;
+
+// total[k] += the K sums over n positions of one channel. f(x, p, sums) adds to its K sums.
+template <int K, int X, int P, class F>
+PYDL_INLINE void sum_run(int64_t n, const Pointers<X>& x, int64_t first, const Vectors<P>& p,
+                         const F& f, double (&total)[K]) {
+  constexpr int kChains = 4;  // to hide the latency of additions
+  constexpr int64_t kStep = kChains * kLanes;
+  for (int64_t begin = 0; begin < n; begin += kStretch * kStep) {
+    const int64_t end = smaller(begin + kStretch * kStep, n);
+    Vec s[kChains][K] = {};
+    int64_t i = begin;
+    for (; i + kStep <= end; i += kStep) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kChains; ++u) {
+        f(load_inputs(x, first + i + u * kLanes, kLanes).v, p.v, s[u]);
+      }
+    }
+    for (; i < end; i += kLanes) {
+      const int64_t lanes = smaller(kLanes, end - i);
+      Vec tail[K] = {};
+      f(load_inputs(x, first + i, lanes).v, p.v, tail);
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) {
+        s[0][k] += select(iota() < static_cast<int32_t>(lanes), tail[k], Vec{});
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) total[k] += sum((s[0][k] + s[1][k]) + (s[2][k] + s[3][k]));
+  }
+}
+
+// total[c] += lane c, n lanes.
+PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) total[i] += lanes[i];
+}
+
+// total[k * channels + c] += the K sums over rows of channels-last data, for up to NV vectors of
+// channels from c on; n lanes in the last.
+template <int K, int NV, int X, int P, class F>
+PYDL_INLINE void sum_columns(int64_t channels, int64_t rows, const Pointers<X>& x,
+                             int64_t first, const Pointers<P>& p, int64_t c, int64_t n,
+                             const F& f, double* total) {
+  Vec s[NV][K] = {};
+  Vectors<P> q[NV];
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) {
+    q[j] = load_parameters<true>(p, c + j * kLanes, j + 1 < NV ? kLanes : n);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      const int64_t i = (first + r) * channels + c + j * kLanes;
+      f(load_inputs(x, i, j + 1 < NV ? kLanes : n).v, q[j].v, s[j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) {
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      add_lanes(s[j][k], j + 1 < NV ? kLanes : n, total + k * channels + c + j * kLanes);
+    }
+  }
+}
+
+// out[k * channels + c] = the sum over chunks of part[(chunk * K + k) * channels + c].
+PYDL_INLINE void add_parts(int64_t chunks, int64_t width, const double* part, double* out) {
+  parallel_for(width, larger(1, kGrain / chunks), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      for (int64_t i = begin; i < end; ++i) out[i] += part[chunk * width + i];
+    }
+  });
+}
+
+class DoubleScratch {
+ public:
+  explicit DoubleScratch(int64_t n) : memory_(2 * n) {}
+  double* data() const { return reinterpret_cast<double*>(memory_.data()); }
+
+ private:
+  Scratch memory_;
+};
+
+template <int K, int X, int P, class F>
+PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x,
+                                   const Pointers<P>& p, const F& f, double* out) {
+  constexpr int kVectors = 4;
+  const int64_t width = K * s.channels;
+  const int64_t chunk_rows = kStretch * larger(1, kGrain / (kStretch * s.channels));
+  const int64_t chunks = ceil_div(s.outer, chunk_rows);
+  // Channels are split too where there are few chunks.
+  const int64_t group = chunks < 16 ? 4 * kVectors * kLanes : s.channels;
+  const int64_t groups = ceil_div(s.channels, group);
+  DoubleScratch parts(chunks * width);
+  const int64_t grain = larger(1, kGrain / (smaller(chunk_rows, s.outer) * smaller(group, s.channels)));
+  parallel_for(chunks * groups, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t chunk = item / groups, c0 = item % groups * group;
+      const int64_t c1 = smaller(c0 + group, s.channels);
+      const int64_t row_end = smaller((chunk + 1) * chunk_rows, s.outer);
+      double* total = parts.data() + chunk * width;
+      for (int k = 0; k < K; ++k) {
+        for (int64_t c = c0; c < c1; ++c) total[k * s.channels + c] = 0;
+      }
+      for (int64_t row = chunk * chunk_rows; row < row_end; row += kStretch) {
+        const int64_t rows = smaller(kStretch, row_end - row);
+        int64_t c = c0;
+        for (; c + kVectors * kLanes <= c1; c += kVectors * kLanes) {
+          sum_columns<K, kVectors>(s.channels, rows, x, row, p, c, kLanes, f, total);
+        }
+        for_each_vector(c, c1, [&](int64_t i, int64_t n) {
+          sum_columns<K, 1>(s.channels, rows, x, row, p, i, n, f, total);
+        });
+      }
+    }
+  });
+  add_parts(chunks, width, parts.data(), out);
+}
+
+template <int K, int X, int P, class F>
+PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& p,
+                           const F& f, double* out) {
+  const int64_t width = K * s.channels;
+  const int64_t pieces = ceil_div(s.inner, kGrain);
+  DoubleScratch parts(s.outer * pieces * width);
+  const int64_t grain = larger(1, kGrain / smaller(s.inner, kGrain));
+  parallel_for(s.outer * pieces * s.channels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t row = item / pieces, piece = item % pieces;  // row: (outer, channel)
+      const int64_t o = row / s.channels, c = row % s.channels;
+      const int64_t n = smaller(kGrain, s.inner - piece * kGrain);
+      const Vectors<P> q = load_parameters<false>(p, c, kLanes);
+      double total[K] = {};
+      sum_run(n, x, row * s.inner + piece * kGrain, q, f, total);
+      double* part = parts.data() + (o * pieces + piece) * width;
+      for (int k = 0; k < K; ++k) part[k * s.channels + c] = total[k];
+    }
+  });
+  add_parts(s.outer * pieces, width, parts.data(), out);
+}
+
+// out (K, channels) = K sums per channel of what f(x, p, sums) adds to `sums`: x and p are arrays
+// of vectors as for map_channels, `sums` an array of K vectors. The result does not depend on the
+// number of threads.
+template <int K, int X, int P, class F>
+PYDL_INLINE void sum_channels(Channels shape, const Pointers<X>& x,
+                              const Pointers<P>& p, const F& f, double* out) {
+  const Channels s = simplified(shape);
+  if (s.inner == 1 && s.channels > 1) {
+    sum_channels_last<K>(s, x, p, f, out);
+  } else {
+    sum_plain<K>(s, x, p, f, out);
+  }
+}
+
+}  // namespace pydl::kernels::PYDL_ISA

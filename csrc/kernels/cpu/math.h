@@ -1,0 +1,161 @@
+// Elementary functions on vectors. Errors are in units in the last place (ulp), over all floats,
+// against the exact value; where a result would be denormal it may come out as 0 (parallel.h
+// flushes denormals). NaN gives NaN.
+//
+// Polynomials are minimax fits whose coefficients were rounded to float one after another.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+constexpr float kInfinity = __builtin_inff();
+constexpr float kNaN = __builtin_nanf("");
+
+// 2^n, -126 <= n <= 127.
+PYDL_INLINE Vec power_of_two(VecI n) { return (Vec)((n + 127) << 23); }
+
+// v limited to [low, high]; NaN stays.
+PYDL_INLINE Vec clamp(Vec v, float low, float high) {
+  v = select(v < low, broadcast(low), v);
+  return select(v > high, broadcast(high), v);
+}
+
+// exp(r) - 1 for |r| <= log(2) / 2.
+PYDL_INLINE Vec expm1_near_0(Vec r) {
+  Vec p = broadcast(0x1.9e7772p-13f);
+  p = p * r + 0x1.6d3a3ap-10f;
+  p = p * r + 0x1.1112d6p-7f;
+  p = p * r + 0x1.5554f8p-5f;
+  p = p * r + 0x1.555554p-3f;
+  p = p * r + 0.5f;
+  return p * r * r + r;
+}
+
+constexpr float kLog2E = 0x1.715476p0f;
+// log(2), the first part short enough for n * kLog2High to be exact.
+constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;
+
+// v = n log(2) + r
+PYDL_INLINE Vec reduce(Vec v, Vec* r) {
+  const Vec n = round(v * kLog2E);
+  *r = v - n * kLog2High - n * kLog2Low;
+  return n;
+}
+
+// p * 2^n for integers |n| < 252, in two steps: 2^n itself may not be a float.
+PYDL_INLINE Vec scale_by_power(Vec p, Vec n) {
+  const VecI whole = truncate(n), half = whole >> 1;
+  return p * power_of_two(half) * power_of_two(whole - half);
+}
+
+// 1.1 ulp.
+PYDL_INLINE Vec exp(Vec v) {
+  Vec r;
+  const Vec n = reduce(clamp(v, -104.0f, 89.0f), &r);
+  return scale_by_power(expm1_near_0(r) + 1.0f, n);
+}
+
+// exp(v) - 1 without cancellation near 0. 1.6 ulp.
+PYDL_INLINE Vec expm1(Vec v) {
+  Vec r;
+  const Vec n = reduce(clamp(v, -30.0f, 89.0f), &r);
+  const Vec half = power_of_two(truncate(n) - 1);  // 2^n / 2, as 2^128 is not a float
+  return (expm1_near_0(r) * half + (half - 0.5f)) * 2.0f;
+}
+
+// 3 ulp.
+PYDL_INLINE Vec tanh(Vec v) {
+  const Vec e = expm1(clamp(v, -10.0f, 10.0f) * 2.0f);
+  return e / (e + 2.0f);
+}
+
+// 1 / (1 + exp(-v)). 2.5 ulp.
+PYDL_INLINE Vec sigmoid(Vec v) { return 1.0f / (exp(-v) + 1.0f); }
+
+// m and e of v = m 2^e, sqrt(1/2) <= m < sqrt(2), for finite v > 0. By integer arithmetic, so that
+// denormals count even where floating point takes them for 0.
+PYDL_INLINE Vec split(Vec v, Vec* m) {
+  const VecI is_denormal = (VecI)v < 0x00800000;
+  const VecI bits = select(is_denormal, (VecI)to_float((VecI)v), (VecI)v);
+  const VecI e = (bits - 0x3f3504f3) >> 23;  // of sqrt(1/2)
+  *m = (Vec)(bits - (e << 23));
+  return to_float(e - select(is_denormal, broadcast(149), VecI{}));
+}
+
+// log(1 + f) - f + f^2 / 2, for sqrt(1/2) <= 1 + f <= sqrt(2).
+PYDL_INLINE Vec log1p_rest(Vec f) {
+  Vec p = broadcast(-0x1.38d892p-4f);
+  p = p * f + 0x1.056b1ap-3f;
+  p = p * f + -0x1.0d858ep-3f;
+  p = p * f + 0x1.22d7c0p-3f;
+  p = p * f + -0x1.54720ap-3f;
+  p = p * f + 0x1.99a026p-3f;
+  p = p * f + -0x1.000228p-2f;
+  p = p * f + 0x1.555554p-2f;
+  return p * f * f * f;
+}
+
+// 1 ulp.
+PYDL_INLINE Vec log(Vec v) {
+  Vec m;
+  const Vec e = split(v, &m), f = m - 1.0f;
+  Vec y = e * kLog2Low + log1p_rest(f);
+  y = y - f * f * 0.5f + f + e * kLog2High;
+  const VecI bits = (VecI)v, magnitude = bits & 0x7fffffff;
+  y = select(bits < 0, broadcast(kNaN), y);
+  y = select(magnitude == 0, broadcast(-kInfinity), y);
+  return select(bits >= 0x7f800000, v, y);  // infinity, NaN
+}
+
+// v^exponent for one finite exponent, with C's special cases for v < 0, 0 and infinity.
+// (3 + 2 |exponent|) ulp.
+class Power {
+ public:
+  explicit Power(float exponent) : exponent_(exponent) {
+    // The first part has 12 bits, so that its product with an exponent of 2 is exact.
+    high_ = __builtin_bit_cast(float, __builtin_bit_cast(int32_t, exponent) & ~0xfff);
+    low_ = exponent - high_;
+    is_integer_ = exponent == __builtin_floorf(exponent);
+    is_odd_ = is_integer_ && __builtin_fabsf(exponent) < 16777216.0f &&
+              static_cast<int32_t>(exponent) % 2 != 0;
+  }
+
+  PYDL_INLINE Vec operator()(Vec v) const {
+    const Vec size = abs(v);
+    Vec m;
+    const Vec e = split(size, &m), f = m - 1.0f;
+    // log2(v) = e + l
+    const Vec l = (log1p_rest(f) - f * f * 0.5f + f) * kLog2E;
+    const Vec high = e * high_, low = e * low_ + l * exponent_;
+    const Vec n = round(clamp(high + low, -200.0f, 200.0f));
+    const Vec r = clamp((high - n) + low, -1.0f, 1.0f);
+    Vec y = scale_by_power(expm1_near_0(r * 0x1.62e430p-1f) + 1.0f, n);
+    y = select((VecI)size == 0, broadcast(at_zero()), y);
+    y = select((VecI)size == 0x7f800000, broadcast(at_infinity()), y);
+    if (is_odd_) y = (Vec)((VecI)y | ((VecI)v & broadcast(INT32_MIN)));
+    if (!is_integer_) y = select((VecI)v < 0 & (VecI)size != 0, broadcast(kNaN), y);
+    return exponent_ == 0 ? broadcast(1.0f) : select((VecI)size > 0x7f800000, v, y);
+  }
+
+ private:
+  float at_zero() const { return exponent_ > 0 ? 0 : kInfinity; }
+  float at_infinity() const { return exponent_ > 0 ? kInfinity : 0; }
+
+  float exponent_, high_, low_;
+  bool is_integer_, is_odd_;
+};
+
+// 1 / sqrt(v) for v >= 0. 2 ulp.
+PYDL_INLINE Vec rsqrt(Vec v) {
+#if defined(__AVX512F__)
+  // 14 bits and one step of Newton's method, which 0 and infinity would not survive.
+  const Vec y = _mm512_rsqrt14_ps(v);
+  const Vec residue = 1.0f - v * y * y;
+  return select(residue == residue, y + 0.5f * y * residue, y);
+#else
+  return 1.0f / sqrt(v);
+#endif
+}
+
+}  // namespace pydl::kernels::PYDL_ISA

@@ -1,0 +1,157 @@
+// The source of a correlation, a window at a time.
+//
+// The outputs are cut into units: some rows of one image. A unit's window of the source is copied,
+// padded with zeros, into scratch that stays in L2.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/correlation.h"
+#include "kernels/cpu/gemm_params.h"
+#include "kernels/cpu/integers.h"
+#include "kernels/parallel.h"
+#include "kernels/scratch.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+inline int64_t outputs(const Correlation& c) {
+  return c.n * c.axis[0].count * c.axis[1].count * c.axis[2].count;
+}
+
+// Sums over units are cut into at most so many parts, whatever the number of threads.
+constexpr int64_t kMostParts = 8;
+
+inline int threads_for(const Correlation& c) {
+  const double work = static_cast<double>(outputs(c)) * c.group * c.oc * c.ic * c.taps();
+  return work < kParallelWork ? 1 : num_threads();
+}
+
+// A unit's outputs: one of axis 0, at most `rows` of axis 1 and `columns` of axis 2. Its window:
+// (group, taps of axis 0, window_rows, window_columns, ic).
+struct Units {
+  int64_t rows, columns, bands, segments, count;
+  int64_t row_step, column_step;  // in the window, between outputs
+  int64_t window_rows, window_columns;
+  int64_t row_size, plane_size, group_size;  // in floats
+};
+
+struct Unit {
+  int64_t n, plane, row, rows, column, columns;
+};
+
+// An axis with a single tap keeps only the positions that it meets.
+inline int64_t window_step(const CorrelationAxis& a) { return a.taps > 1 ? a.src_step : 1; }
+inline int64_t window_extent(const CorrelationAxis& a, int64_t outputs) {
+  return (outputs - 1) * window_step(a) + larger(a.taps - 1, 0) * a.tap_step + 1;
+}
+
+// The size of the parts when `count` is cut evenly into parts of at most `most`.
+inline int64_t even_part(int64_t count, int64_t most) { return ceil_div(count, ceil_div(count, most)); }
+
+inline void set_rows(const Correlation& c, int64_t rows, Units* u) {
+  u->rows = even_part(c.axis[1].count, rows);
+  u->bands = ceil_div(c.axis[1].count, u->rows);
+  u->window_rows = window_extent(c.axis[1], u->rows);
+  u->plane_size = u->window_rows * u->row_size;
+  u->group_size = aligned_size(c.axis[0].taps * u->plane_size);
+  u->count = c.n * c.axis[0].count * u->bands * u->segments;
+}
+
+// Units of about `pixels` outputs whose windows fit L2, at least one for each of `threads`.
+inline Units make_units(const Correlation& c, int64_t pixels, int threads) {
+  constexpr int64_t kMostWindow = 96 * 1024;  // floats
+  Units u{};
+  u.columns = even_part(c.axis[2].count, 2 * pixels);
+  u.segments = ceil_div(c.axis[2].count, u.columns);
+  u.row_step = window_step(c.axis[1]);
+  u.column_step = window_step(c.axis[2]);
+  u.window_columns = window_extent(c.axis[2], u.columns);
+  u.row_size = u.window_columns * c.ic;
+  set_rows(c, smaller(larger(pixels / u.columns, 1), c.axis[1].count), &u);
+  const auto too_large = [&] { return c.group * u.group_size > kMostWindow; };
+  const auto uneven = [&] { return u.count < 4 * threads && u.count % threads != 0; };
+  while (u.rows > 1 && (too_large() || uneven())) set_rows(c, (u.rows + 1) / 2, &u);
+  return u;
+}
+
+inline Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
+  const int64_t segment = index % u.segments, band = index / u.segments % u.bands;
+  const int64_t rest = index / u.segments / u.bands;
+  Unit unit;
+  unit.n = rest / c.axis[0].count;
+  unit.plane = rest % c.axis[0].count;
+  unit.row = band * u.rows;
+  unit.rows = smaller(u.rows, c.axis[1].count - unit.row);
+  unit.column = segment * u.columns;
+  unit.columns = smaller(u.columns, c.axis[2].count - unit.column);
+  return unit;
+}
+
+PYDL_INLINE void copy(const float* from, int64_t n, float* to) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
+  if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
+}
+
+PYDL_INLINE void zero(int64_t n, float* to) { memset(to, 0, static_cast<size_t>(n) * sizeof(float)); }
+
+// The i in [0, count) for which first + i step lies in [0, size); begin = end if there are none.
+inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t size) {
+  const int64_t begin = smaller(first < 0 ? ceil_div(-first, step) : 0, count);
+  const int64_t end = first < size ? smaller((size - 1 - first) / step + 1, count) : 0;
+  return {begin, larger(begin, end)};
+}
+
+// `count` positions of a source row from `first` on, `step` apart, of one group's channels.
+inline void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step, int64_t count,
+              float* to) {
+  const int64_t pixel = c.group * c.ic;
+  const Range inside = indices_inside(first, step, count, c.axis[2].src);
+  zero(inside.begin * c.ic, to);
+  if (step * c.group == 1) {
+    copy(row + (first + inside.begin) * pixel, (inside.end - inside.begin) * c.ic,
+         to + inside.begin * c.ic);
+  } else {
+    for (int64_t i = inside.begin; i < inside.end; ++i) {
+      copy(row + (first + i * step) * pixel, c.ic, to + i * c.ic);
+    }
+  }
+  zero((count - inside.end) * c.ic, to + inside.end * c.ic);
+}
+
+inline void copy_window(const Correlation& c, const Units& u, const Unit& unit, const float* src,
+                 float* window) {
+  const auto& [a0, a1, a2] = c.axis;
+  if (c.taps() == 0) return;
+  const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
+  const int64_t row_jump = a1.taps > 1 ? 1 : a1.src_step;
+  const int64_t column_jump = a2.taps > 1 ? 1 : a2.src_step;
+  const int64_t first = a2.src_first + unit.column * a2.src_step;
+  for (int64_t t0 = 0; t0 < a0.taps; ++t0) {
+    const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
+      const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
+      const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.group * c.ic;
+      float* to = window + t0 * u.plane_size + r * u.row_size;
+      for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
+        if (inside) {
+          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to);
+        } else {
+          zero(columns * c.ic, to);
+        }
+      }
+    }
+  }
+}
+
+// The first of a unit's outputs in row r, group g.
+inline int64_t dst_offset(const Correlation& c, const Unit& unit, int64_t r, int64_t g) {
+  const auto& [a0, a1, a2] = c.axis;
+  const int64_t plane = a0.dst_first + unit.plane * a0.dst_step;
+  const int64_t row = a1.dst_first + (unit.row + r) * a1.dst_step;
+  const int64_t column = a2.dst_first + unit.column * a2.dst_step;
+  return (((unit.n * a0.dst + plane) * a1.dst + row) * a2.dst + column) * c.group * c.oc + g * c.oc;
+}
+
+}  // namespace pydl::kernels::PYDL_ISA

@@ -1,0 +1,124 @@
+// BatchNorm (Ioffe & Szegedy 2015, arXiv:1502.03167), without scale and bias, which are a Scale
+// layer's in Caffe.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/eltwise.h"
+#include "kernels/norm.h"
+#include "layers/axis_view.h"
+#include "pydl/layer.h"
+
+namespace pydl {
+
+struct BatchNormParams {
+  std::optional<bool> use_global_stats;
+  float moving_average_fraction = 0.999f, eps = 1e-5f;
+
+  static auto fields() {
+    using P = BatchNormParams;
+    return Fields("batch_norm_param",
+                  Field("use_global_stats", &P::use_global_stats,
+                        "normalise by the running statistics, not the batch's; if absent: in TEST"),
+                  Field("moving_average_fraction", &P::moving_average_fraction,
+                        "weight of the past in the running sums"),
+                  Field("eps", &P::eps, "added to the variance"));
+  }
+};
+
+// bottom, top: (N, C, ...)   params: sums of means (C) and of variances (C), and their weight (1)
+class BatchNorm final : public LayerOf<BatchNormParams> {
+ public:
+  Layouts layouts() const override { return Layouts::kAny; }
+  bool in_place() const override { return true; }
+  TopUse backward_reads_top() const override {
+    return use_global_stats() ? TopUse::kNone : TopUse::kData;
+  }
+
+  void SetUp(const Blobs& bottom, const Blobs&) override {
+    channels_ = view(*bottom[0]).channels;
+    for (const Shape& shape : {Shape{channels_}, Shape{channels_}, Shape{1}}) AddParam(shape);
+    // Not for the solver to learn.
+    spec_.param.resize(std::max(spec_.param.size(), params().size()));
+    for (ParamSpec& param : spec_.param) param.lr_mult = param.decay_mult = 0;
+    mean_.resize(channels_), variance_.resize(channels_), inv_std_.resize(channels_);
+  }
+
+  void Reshape(const Blobs& bottom, const Blobs& top) override {
+    check(view(*bottom[0]).channels == channels_, "was set up for ", channels_,
+          " channels, but its bottom is now ", shape_text(bottom[0]->shape()));
+    if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
+  }
+
+  void Forward(const Blobs& bottom, const Blobs& top) override {
+    const kernels::NormShape shape = view(*bottom[0]);
+    const float* x = bottom[0]->data(layout());
+    if (use_global_stats()) {
+      LoadStatistics();
+    } else {
+      kernels::norm_kernels().statistics(shape, x, mean_.data(), variance_.data());
+      AddStatistics(shape.outer * shape.inner);
+    }
+    for (int64_t c = 0; c < channels_; ++c) {
+      inv_std_[c] = 1 / std::sqrt(variance_[c] + params_of().eps);
+    }
+    kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(),
+                                      top[0]->mutable_data(layout()));
+  }
+
+  void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
+    if (down[0] == Propagate::kNo) return;
+    const kernels::NormShape shape = view(*bottom[0]);
+    const float* dy = top[0]->diff(layout());
+    float* dx = bottom[0]->mutable_diff(layout());
+    if (use_global_stats()) {
+      kernels::eltwise_kernels().affine_forward(shape.outer, shape.channels, shape.inner, dy,
+                                                inv_std_.data(), nullptr, dx);
+    } else {
+      kernels::norm_kernels().backward(shape, top[0]->data(layout()), inv_std_.data(), dy, dx);
+    }
+  }
+
+ private:
+  bool use_global_stats() const {
+    return params_of().use_global_stats.value_or(phase() == Phase::kTest);
+  }
+
+  kernels::NormShape view(const Blob& x) const {
+    if (x.axes() == 1) return {x.count(), 1, 1};
+    const AxisView v = axis_view(x, 1, layout());
+    return {v.outer, v.channels, v.inner};
+  }
+
+  void LoadStatistics() {
+    const float weight = params()[2]->data()[0];
+    const float factor = weight == 0 ? 0 : 1 / weight;
+    const float *means = params()[0]->data(), *variances = params()[1]->data();
+    for (int64_t c = 0; c < channels_; ++c) {
+      mean_[c] = factor * means[c];
+      variance_[c] = factor * variances[c];
+    }
+  }
+
+  // n: the number of values per channel, for the unbiased variance.
+  void AddStatistics(int64_t n) {
+    const float keep = params_of().moving_average_fraction;
+    const float unbiased = n > 1 ? static_cast<float>(n) / static_cast<float>(n - 1) : 1;
+    float *means = params()[0]->update_data(), *variances = params()[1]->update_data();
+    float* weight = params()[2]->update_data();
+    *weight = keep * *weight + 1;
+    for (int64_t c = 0; c < channels_; ++c) {
+      means[c] = keep * means[c] + mean_[c];
+      variances[c] = keep * variances[c] + unbiased * variance_[c];
+    }
+  }
+
+  int64_t channels_ = 0;
+  std::vector<float> mean_, variance_, inv_std_;
+};
+
+PYDL_REGISTER_LAYER("BatchNorm", BatchNorm,
+                    "Subtracts the mean of each channel and divides by its deviation: the batch's "
+                    "in TRAIN, running ones in TEST. A Scale layer usually follows.");
+
+}  // namespace pydl
