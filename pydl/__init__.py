@@ -31,10 +31,25 @@ __all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
 
 def __getattr__(name: str) -> _Any:
     if name in _NAMES:
+        _check_core()
         return getattr(_import(_NAMES[name]), name)
     if name in _MODULES:
         return _import(f"pydl.{name}")
     raise AttributeError(f"module 'pydl' has no attribute {name!r}")
+
+
+def _check_core() -> None:
+    """Says what to do where `import pydl` found the source tree and not an installed pydl."""
+    try:
+        _import("pydl._core")
+    except ModuleNotFoundError as error:
+        if error.name != "pydl._core":
+            raise
+        raise Error(
+            f"{_Path(__file__).parent} has no compiled core: this is pydl's source tree. "
+            "Run Python from another folder to use the installed pydl, or compile the core here "
+            "with `pip install -e .`"
+        ) from None
 
 
 def __dir__() -> list[str]:

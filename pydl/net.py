@@ -178,7 +178,7 @@ class Net:
         if name not in self._core.inputs:
             known = ", ".join(self._core.inputs) or "none"
             raise Error(f'net "{self.name}" has no input "{name}"; its inputs: {known}')
-        blob, value = self._core.blob(name), np.asarray(value, np.float32)
+        blob, value = self._core.input_blob(name), np.asarray(value, np.float32)
         if value.shape != tuple(blob.shape):
             blob.reshape(*value.shape)
         blob.data[...] = value

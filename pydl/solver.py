@@ -347,9 +347,7 @@ def _net_specs(
     given = [name for name, nets in sources.items() if nets]
     if len(given) != 1:
         what = f"it gives {' and '.join(given)}" if given else "it gives none"
-        raise Error(
-            f"{_file(param)}a solver needs one of net, net_param, train_net, train_net_param; {what}"
-        )
+        raise Error(f"{_file(param)}a solver needs one of {', '.join(sources)}; {what}")
     train_net = sources[given[0]][0]
     train_state = param.train_state if param.HasField("train_state") else None
     train = spec(train_net, "TRAIN", train_state)

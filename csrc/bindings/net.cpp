@@ -47,6 +47,9 @@ py::list layer_rows(const Net& net) {
     row["implementation"] = node.layer->implementation();
     row["layout"] = node.layer->layout() == Layout::kChannelsLast ? "channels-last" : "plain";
     row["needs_backward"] = node.needs_backward;
+    py::list propagates;  // per bottom
+    for (Propagate p : node.down) propagates.append(p != Propagate::kNo);
+    row["propagates"] = propagates;
     row["fused"] = node.fused;
     row["view"] = node.view;
     row["forward_ms"] = node.forward_ms;
@@ -111,6 +114,7 @@ void bind_net(py::module_& m) {
       .def_property_readonly("blob_names", &Net::blob_names)
       .def("blob", &Net::shared_blob)
       .def_property_readonly("inputs", &Net::inputs)
+      .def("input_blob", &Net::input_blob)
       .def_property_readonly("outputs", &Net::outputs)
       .def("share_params", [](Net& n, Net& other) { n.ShareParams(&other); })
       .def("set_param",

@@ -201,6 +201,13 @@ std::shared_ptr<Blob> Net::shared_blob(const std::string& name) const {
   return blobs_[found->second];
 }
 
+std::shared_ptr<Blob> Net::input_blob(const std::string& name) const {
+  const auto found = std::find(inputs_.begin(), inputs_.end(), name);
+  check(found != inputs_.end(), "net \"", this->name(), "\" has no input \"", name, "\"",
+        did_you_mean(name, inputs_));
+  return blobs_[input_blobs_[found - inputs_.begin()]];
+}
+
 Blob* Net::blob(const std::string& name) const { return shared_blob(name).get(); }
 
 void Net::SetParam(int layer, int index, const Shape& shape, const float* values) {

@@ -50,7 +50,7 @@ void NetBuilder::Build() {
   MakeArenas();
   FindInputsAndOutputs();
   std::vector<bool> pinned(net_.blobs_.size(), false);
-  for (const std::string& name : net_.inputs_) pinned[net_.blob_of_name_.at(name)] = true;
+  for (int blob : net_.input_blobs_) pinned[blob] = true;
   for (const std::string& name : net_.outputs_) pinned[net_.blob_of_name_.at(name)] = true;
   graph::share_views(*net_.graph_, &net_.nodes_);
   graph::choose_formats(*net_.graph_, pinned, net_.blobs_);
@@ -226,9 +226,11 @@ void NetBuilder::MakeArenas() {
 
 void NetBuilder::FindInputsAndOutputs() {
   const graph::Graph& graph = *net_.graph_;
-  for (const LayerNode& node : net_.nodes_) {
+  for (size_t i = 0; i < net_.nodes_.size(); ++i) {
+    const LayerNode& node = net_.nodes_[i];
     if (!node.layer->has_inputs()) continue;
     net_.inputs_.insert(net_.inputs_.end(), node.top_names.begin(), node.top_names.end());
+    for (int top : graph.layers[i].top) net_.input_blobs_.push_back(graph.versions[top].blob);
   }
   for (int last : graph.last) {
     const graph::Version& v = graph.versions[last];
@@ -237,6 +239,7 @@ void NetBuilder::FindInputsAndOutputs() {
   for (const auto* names : {&net_.inputs_, &net_.outputs_}) {
     for (const std::string& name : *names) net_.kept_[net_.blob_of_name_.at(name)] = true;
   }
+  for (int blob : net_.input_blobs_) net_.kept_[blob] = true;
 }
 
 }  // namespace pydl

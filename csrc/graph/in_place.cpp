@@ -11,15 +11,8 @@ bool can_replace(const Graph& graph, const Version& next) {
   const Layer& before = *graph.layers[old.producer].layer;
   if (!layer.in_place() || old.readers.size() != 1) return false;
   if (before.is_view()) return false;  // would change the view's bottom as well
-  switch (before.backward_reads_top()) {
-    case TopUse::kNone:
-      return true;
-    case TopUse::kSign:
-      return layer.keeps_sign();
-    case TopUse::kData:
-      return layer.phase() == Phase::kTest;
-  }
-  return false;
+  const TopUse use = before.backward_reads_top();
+  return use == TopUse::kNone || (use == TopUse::kSign && layer.keeps_sign());
 }
 
 }  // namespace

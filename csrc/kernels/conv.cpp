@@ -78,7 +78,7 @@ std::string ConvShape::text() const {
 }
 
 const ConvList& conv_list() {
-  static const ConvList fast = {conv_gemm_1x1, conv_implicit_gemm, conv_ref};
+  static const ConvList fast = {conv_gemm_1x1, conv_depthwise, conv_implicit_gemm, conv_ref};
   static const ConvList ref = {conv_ref};
   return isa() == Isa::kRef ? ref : fast;
 }

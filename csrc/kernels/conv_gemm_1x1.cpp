@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
-#include "kernels/correlation.h"
 #include "kernels/gemm.h"
 
 namespace pydl::kernels {
@@ -53,15 +53,14 @@ class Gemm1x1 final : public Conv {
     s.trans_a = true;
     s.beta = 1.0f;
     kernels_.gemm(s, dy, x, nullptr, dw);
-    if (dbias) column_sums_(rows_, oc_, dy, dbias);
+    if (dbias) column_sums_.add(rows_, oc_, dy, dbias);
   }
 
  private:
   const int64_t rows_, ic_, oc_;
   // Of the instruction set that was in use when this was made: packed weights belong to one.
   const GemmKernels& kernels_ = gemm_kernels();
-  void (*const column_sums_)(int64_t, int64_t, const float*, float*) =
-      correlation_kernels().column_sums;
+  const ColumnSums& column_sums_ = column_sums_kernels();
   PackedWeights forward_, backward_;
 };
 

@@ -1,10 +1,10 @@
-// The entries of conv_list(), each from a file of its own.
+// The entries of conv_list(), from conv_*.cpp and ref/conv.cpp.
 #pragma once
 
 #include "kernels/conv.h"
 
 namespace pydl::kernels {
 
-extern const ConvImplementation conv_gemm_1x1, conv_implicit_gemm, conv_ref;
+extern const ConvImplementation conv_gemm_1x1, conv_depthwise, conv_implicit_gemm, conv_ref;
 
 }  // namespace pydl::kernels

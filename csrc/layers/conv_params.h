@@ -1,14 +1,10 @@
 // convolution_param, and the window (kernel, stride, pad, dilation) that it describes.
 #pragma once
 
+#include "layers/engine.h"
 #include "pydl/filler.h"
 
 namespace pydl {
-
-enum class Engine { kDefault = 0, kCaffe = 1, kCudnn = 2 };
-constexpr std::array<EnumName, 3> enum_names(Engine) {
-  return {{{"DEFAULT", 0}, {"CAFFE", 1}, {"CUDNN", 2}}};
-}
 
 struct ConvolutionParams {
   std::optional<int32_t> num_output;

@@ -180,7 +180,8 @@ class Pooling final : public LayerOf<PoolingParams> {
 };
 
 PYDL_REGISTER_LAYER("Pooling", Pooling,
-                    "Maximum, average or stochastic pooling over windows of the last two axes. "
-                    "With MAX a second top has the index of each maximum in its plane.");
+                    "Maximum, average or stochastic pooling over windows of the last two axes; a "
+                    "last one wholly beyond the input is dropped. With MAX a second top has the "
+                    "index of each maximum in its plane.");
 
 }  // namespace pydl

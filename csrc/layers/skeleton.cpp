@@ -1,9 +1,9 @@
-// Skeleton: y = factor * x. The layer to copy: not part of the library, but complete.
+// Skeleton: y = factor * x. The layer to copy.
 //
 // To add a layer, copy this file to csrc/layers/<name>.cpp and tests/test_skeleton_layer.py to
 // tests/test_<name>_layer.py, and rename. Nothing else has to be touched: the build takes every
-// file of this folder but this one, the prototxt checks and docs/layers.md know the fields from
-// fields(), and the test compares forward with numpy and backward with numerical gradients.
+// file of this folder, the prototxt checks and docs/layers.md know the fields from fields(), and
+// the test compares forward with numpy and backward with numerical gradients.
 //
 // Start a layer with what it computes, and the paper it comes from.
 
@@ -58,6 +58,7 @@ class Skeleton final : public NeuronLayer<SkeletonParams> {
 };
 
 // The type as a prototxt names it, and a sentence for docs/layers.md.
-PYDL_REGISTER_LAYER("Skeleton", Skeleton, "Multiplies each element by a factor.");
+PYDL_REGISTER_LAYER("Skeleton", Skeleton,
+                    "Multiplies each element by a factor: the layer to copy when writing one.");
 
 }  // namespace pydl

@@ -88,6 +88,8 @@ class Net {
   Blob* blob(const std::string& name) const;
   std::shared_ptr<Blob> shared_blob(const std::string& name) const;
   const std::vector<std::string>& inputs() const { return inputs_; }    // tops of Input layers
+  // What an input is fed through: the blob of that name before any in-place layer wrote it.
+  std::shared_ptr<Blob> input_blob(const std::string& name) const;  // throws pydl::Error
   const std::vector<std::string>& outputs() const { return outputs_; }  // tops that nobody reads
 
   // ---- parameters: one arena of weights, one of gradients ----
@@ -136,6 +138,7 @@ class Net {
   std::vector<std::string> blob_names_;
   std::map<std::string, int> blob_of_name_;
   std::vector<std::string> inputs_, outputs_;
+  std::vector<int> input_blobs_;  // per input: its number in blobs_
   std::vector<NetParam> params_;
   std::shared_ptr<std::byte> weights_, gradients_, activations_;
   int64_t arena_size_ = 0;

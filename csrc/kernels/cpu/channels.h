@@ -53,7 +53,7 @@ template <bool kLast, int X, int P, class F>
 PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X>& x,
                           const Pointers<P>& p, float* y, const F& f) {
   const int64_t pieces = ceil_div(row, kGrain);
-  const int64_t grain = larger(1, kGrain / smaller(row, kGrain));
+  const int64_t grain = items_worth(kGrain, smaller(row, kGrain));
   parallel_for(rows * pieces, grain, [&](int64_t begin, int64_t end) {
     int64_t r = begin / pieces, piece = begin % pieces, channel = r % s.channels;
     for (int64_t item = begin; item < end; ++item) {
@@ -159,12 +159,17 @@ PYDL_INLINE void sum_columns(int64_t channels, int64_t rows, const Pointers<X>& 
 
 // out[k * channels + c] = the sum over chunks of part[(chunk * K + k) * channels + c].
 PYDL_INLINE void add_parts(int64_t chunks, int64_t width, const double* part, double* out) {
-  parallel_for(width, larger(1, kGrain / chunks), [&](int64_t begin, int64_t end) {
+  parallel_for(width, items_worth(kGrain, chunks), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) out[i] = 0;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       for (int64_t i = begin; i < end; ++i) out[i] += part[chunk * width + i];
     }
   });
+}
+
+// y += x, the double sums into float gradients.
+PYDL_INLINE void add_to(int64_t n, const double* x, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(y[i] + x[i]);
 }
 
 class DoubleScratch {
@@ -181,14 +186,14 @@ PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x,
                                    const Pointers<P>& p, const F& f, double* out) {
   constexpr int kVectors = 4;
   const int64_t width = K * s.channels;
-  const int64_t chunk_rows = kStretch * larger(1, kGrain / (kStretch * s.channels));
+  const int64_t chunk_rows = kStretch * items_worth(kGrain, kStretch * s.channels);
   const int64_t chunks = ceil_div(s.outer, chunk_rows);
   // Channels are split too where there are few chunks.
   const int64_t group = chunks < 16 ? 4 * kVectors * kLanes : s.channels;
   const int64_t groups = ceil_div(s.channels, group);
   DoubleScratch parts(chunks * width);
-  const int64_t grain = larger(1, kGrain / (smaller(chunk_rows, s.outer) * smaller(group, s.channels)));
-  parallel_for(chunks * groups, grain, [&](int64_t begin, int64_t end) {
+  const int64_t item_size = smaller(chunk_rows, s.outer) * smaller(group, s.channels);
+  parallel_for(chunks * groups, items_worth(kGrain, item_size), [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t chunk = item / groups, c0 = item % groups * group;
       const int64_t c1 = smaller(c0 + group, s.channels);
@@ -218,7 +223,7 @@ PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& 
   const int64_t width = K * s.channels;
   const int64_t pieces = ceil_div(s.inner, kGrain);
   DoubleScratch parts(s.outer * pieces * width);
-  const int64_t grain = larger(1, kGrain / smaller(s.inner, kGrain));
+  const int64_t grain = items_worth(kGrain, smaller(s.inner, kGrain));
   parallel_for(s.outer * pieces * s.channels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row = item / pieces, piece = item % pieces;  // row: (outer, channel)

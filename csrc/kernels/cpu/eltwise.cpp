@@ -105,10 +105,6 @@ void affine_forward(int64_t outer, int64_t channels, int64_t inner, const float*
   }
 }
 
-void add_to(int64_t n, const double* x, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(y[i] + x[i]);
-}
-
 void affine_backward_params(int64_t outer, int64_t channels, int64_t inner, const float* x,
                             const float* dy, float* dscale, float* dbias) {
   const Channels s{outer, channels, inner};
@@ -146,7 +142,7 @@ void copy_rows(int64_t rows, int64_t row, const float* x, int64_t x_stride, floa
                int64_t y_stride) {
   if (rows <= 0 || row <= 0) return;
   if (rows == 1 || (x_stride == row && y_stride == row)) return copy(rows * row, x, y);
-  parallel_for(rows, larger(1, kGrain / row), [=](int64_t begin, int64_t end) {
+  parallel_for(rows, items_worth(kGrain, row), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const float* from = x + r * x_stride;
       float* to = y + r * y_stride;
@@ -163,11 +159,11 @@ void copy_rows(int64_t rows, int64_t row, const float* x, int64_t x_stride, floa
 
 // y (n, columns, rows) from x (n, rows, columns), cut along the longer of the two.
 void transpose_all(int64_t n, int64_t rows, int64_t columns, const float* x, float* y) {
-  if (rows == 1 || columns == 1) return copy(n * rows * columns, x, y);
+  if (rows <= 1 || columns <= 1) return copy(n * rows * columns, x, y);
   const int64_t length = larger(rows, columns), width = smaller(rows, columns);
-  const int64_t block = kLanes * larger(1, smaller(2 * kGrain, length * width) / (kLanes * width));
+  const int64_t block = kLanes * items_worth(2 * kGrain, kLanes * width);
   const int64_t blocks = ceil_div(length, block);
-  const int64_t grain = larger(1, kGrain / (smaller(block, length) * width));
+  const int64_t grain = items_worth(kGrain, smaller(block, length) * width);
   parallel_for(n * blocks, grain, [=](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t matrix = item / blocks * rows * columns, first = item % blocks * block;

@@ -54,12 +54,8 @@ struct Block {
 };
 
 // Floats for an A block cut into even tiles of at most kMR rows, and for a B block.
-constexpr int64_t kPackedA = aligned_size((kMC / kMR + 1) * kMR * kKC + kLanes);
+constexpr int64_t kPackedA = aligned_size(kMC / kMR * kTileRows * kKC);
 constexpr int64_t kPackedB = kNC * kKC;
-
-// Operands whose rows run along k are packed so many rows at a time, over all panels, so that memory
-// is read in long runs and few pages are open at once.
-constexpr int64_t kPackStep = 16;
 
 template <TileA kA>
 void run_tiles(const Block& b, const float* packed_a) {
@@ -68,14 +64,14 @@ void run_tiles(const Block& b, const float* packed_a) {
   t.k = b.k;
   t.ldc = b.ldc;
   t.beta = b.beta;
-  t.a_stride = kA == TileA::kRows ? b.a.stride : kMR;
+  t.a_stride = kA == TileA::kRows ? b.a.stride : kTileRows;
   const auto run = [&](int i, int64_t j) {
     const Range r = part_of(b.rows, i, tiles);
     t.columns = smaller(kNR, b.columns - j);
     t.b = b.panels + j * b.panel_k + b.panel_first * panel_width(t.columns);
     t.bias = b.bias ? b.bias + j : nullptr;
     t.c = b.c + r.begin * b.ldc + j;
-    t.a = kA == TileA::kRows ? b.a.at(r.begin, 0) : packed_a + i * kMR * b.k;
+    t.a = kA == TileA::kRows ? b.a.at(r.begin, 0) : packed_a + i * kTileRows * b.k;
     run_tile<kA>(r.end - r.begin, t);
   };
   // With a short k it is C that costs: whole rows of it at a time.
@@ -97,7 +93,7 @@ void multiply_block(const Block& b, float* packed_a) {
     for (int i = 0; i < tiles; ++i) {
       const Range r = part_of(b.rows, i, tiles);
       pack_rows(b.a, r.begin, r.end - r.begin, k, smaller(kPackStep, b.k - k),
-                packed_a + (i * b.k + k) * kMR);
+                packed_a + (i * b.k + k) * kTileRows);
     }
   }
   run_tiles<TileA::kColumns>(b, packed_a);
@@ -159,7 +155,7 @@ int row_parts(const Product& p, int threads) {
     if (threads % parts != 0) continue;
     const int64_t rows = ceil_div(ceil_div(p.m, kMR), parts) * kMR;
     const int64_t columns = ceil_div(ceil_div(p.n, kNR), threads / parts) * kNR;
-    const int64_t cost = rows * columns / kNR + columns / 4 + rows / 8;
+    const int64_t cost = rows * columns / kNR + columns / 4 + rows / (p.a.transposed ? 4 : 8);
     if (cost < least) {
       least = cost;
       best = parts;

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/gemm_params.h"
 #include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/integers.h"
 #include "kernels/cpu/transpose.h"
 
 namespace pydl::kernels::PYDL_ISA {
@@ -17,11 +18,16 @@ struct Operand {
   }
 };
 
+// Operands whose rows run along k are packed so many rows at a time, over all panels, and the next
+// ones are fetched meanwhile: memory is read in long runs and few pages are open at once.
+constexpr int64_t kPackStep = 16;
+
 // One vector's width of a panel: op(B) (k, n <= kLanes) to rows `width` apart.
 PYDL_INLINE void pack_columns(const float* b, int64_t stride, bool transposed, int64_t k, int64_t n,
                               int64_t width, float* out) {
   if (!transposed) {
     for (int64_t i = 0; i < k; ++i, b += stride, out += width) {
+      __builtin_prefetch(b + kPackStep * stride);
       store(out, n == kLanes ? load(b) : load_n(b, n));
     }
     return;
@@ -56,14 +62,17 @@ inline void pack_panel(const Operand& b, int64_t k0, int64_t k, int64_t j0, int6
   }
 }
 
-// Rows [i0, i0 + rows) of a transposed A, k from k0 on, as (k, kMR). Writes up to kLanes - 1 floats
-// past the end of `out`.
+// Rows of a packed tile of A, in whole vectors.
+constexpr int64_t kTileRows = round_up(kMR, kLanes);
+
+// Rows [i0, i0 + rows) of a transposed A, k from k0 on, as (k, kTileRows).
 inline void pack_rows(const Operand& a, int64_t i0, int64_t rows, int64_t k0, int64_t k,
                       float* out) {
   const float* from = a.at(i0, k0);
-  for (int64_t p = 0; p < k; ++p, from += a.stride, out += kMR) {
+  for (int64_t p = 0; p < k; ++p, from += a.stride, out += kTileRows) {
     for (int64_t v = 0; v < rows; v += kLanes) {
       const int64_t left = rows - v;
+      __builtin_prefetch(from + kPackStep * a.stride + v);
       store(out + v, left < kLanes ? load_n(from + v, left) : load(from + v));
     }
   }

@@ -13,6 +13,11 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Floats worth a thread: for arithmetic, and for elementary functions.
 constexpr int64_t kGrain = 16384, kMathGrain = 4096;
 
+// How many items of `size` floats are worth a thread.
+constexpr int64_t items_worth(int64_t grain, int64_t size) {
+  return larger(1, grain / larger(1, size));
+}
+
 // body(i, n): for all whole vectors (n = kLanes) of [begin, end), then for the rest. The two calls
 // are two copies of the body.
 template <class Body>

@@ -134,7 +134,7 @@ class Power {
     y = select((VecI)size == 0, broadcast(at_zero()), y);
     y = select((VecI)size == 0x7f800000, broadcast(at_infinity()), y);
     if (is_odd_) y = (Vec)((VecI)y | ((VecI)v & broadcast(INT32_MIN)));
-    if (!is_integer_) y = select((VecI)v < 0 & (VecI)size != 0, broadcast(kNaN), y);
+    if (!is_integer_) y = select(((VecI)v < 0) & ((VecI)size != 0), broadcast(kNaN), y);
     return exponent_ == 0 ? broadcast(1.0f) : select((VecI)size > 0x7f800000, v, y);
   }
 
@@ -150,7 +150,7 @@ class Power {
 PYDL_INLINE Vec rsqrt(Vec v) {
 #if defined(__AVX512F__)
   // 14 bits and one step of Newton's method, which 0 and infinity would not survive.
-  const Vec y = _mm512_rsqrt14_ps(v);
+  const Vec y = _mm512_maskz_rsqrt14_ps(0xffff, v);
   const Vec residue = 1.0f - v * y * y;
   return select(residue == residue, y + 0.5f * y * residue, y);
 #else

@@ -1,7 +1,9 @@
-// Convolution as batch-reduced products over windows of the input (kernels/correlation.h).
+// Convolution by the correlation kernels (kernels/correlation.h): as batch-reduced products over
+// windows of the input, or channel by channel where each channel is a group.
 #include <array>
 #include <numeric>
 
+#include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/correlation.h"
 
@@ -114,15 +116,18 @@ class PackedWeights {
   bool fresh_ = false;
 };
 
-class ImplicitGemm final : public Conv {
+class CorrelationConv final : public Conv {
  public:
-  explicit ImplicitGemm(const ConvShape& s)
-      : positions_(s.n * s.out_count()),
+  // The kernels are those of the instruction set in use now: packed weights belong to one.
+  CorrelationConv(const char* name, const CorrelationKernels& kernels, const ConvShape& s)
+      : name_(name),
+        kernels_(kernels),
+        positions_(s.n * s.out_count()),
         oc_(s.oc),
         forward_(forward_pass(s, axes_of(s))),
         backward_(backward_passes(s, axes_of(s))) {}
 
-  const char* name() const override { return conv_implicit_gemm.name; }
+  const char* name() const override { return name_; }
 
   void weights_changed() override {
     forward_weights_.weights_changed();
@@ -143,23 +148,36 @@ class ImplicitGemm final : public Conv {
 
   void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
     kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw);
-    if (dbias) kernels_.column_sums(positions_, oc_, dy, dbias);
+    if (dbias) column_sums_.add(positions_, oc_, dy, dbias);
   }
 
  private:
+  const char* const name_;
+  const CorrelationKernels& kernels_;
+  const ColumnSums& column_sums_ = column_sums_kernels();
   const int64_t positions_, oc_;
-  // Of the instruction set that was in use when this was made: packed weights belong to one.
-  const CorrelationKernels& kernels_ = correlation_kernels();
   const Pass forward_;
   const std::vector<Pass> backward_;
   PackedWeights forward_weights_, backward_weights_;
 };
 
-bool accepts(const ConvShape& s) { return s.in.size() <= 3; }
-std::unique_ptr<Conv> make(const ConvShape& s) { return std::make_unique<ImplicitGemm>(s); }
+bool accepts_any(const ConvShape& s) { return s.in.size() <= 3; }
+
+bool accepts_depthwise(const ConvShape& s) {
+  return s.in.size() <= 3 && s.group > 1 && s.group == s.ic && s.group == s.oc;
+}
+
+std::unique_ptr<Conv> make_implicit_gemm(const ConvShape& s) {
+  return std::make_unique<CorrelationConv>(conv_implicit_gemm.name, correlation_kernels(), s);
+}
+
+std::unique_ptr<Conv> make_depthwise(const ConvShape& s) {
+  return std::make_unique<CorrelationConv>(conv_depthwise.name, depthwise_kernels(), s);
+}
 
 }  // namespace
 
-const ConvImplementation conv_implicit_gemm = {"implicit_gemm", accepts, make};
+const ConvImplementation conv_implicit_gemm = {"implicit_gemm", accepts_any, make_implicit_gemm};
+const ConvImplementation conv_depthwise = {"depthwise", accepts_depthwise, make_depthwise};
 
 }  // namespace pydl::kernels

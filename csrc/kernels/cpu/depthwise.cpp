@@ -1,0 +1,193 @@
+// Correlations in which each channel is a group of its own: vectors of channels, no products of
+// matrices.
+#include "kernels/correlation.h"
+#include "kernels/cpu/window.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+extern const CorrelationKernels depthwise;
+
+namespace {
+
+// The same problem with the channels in one group, which is how they lie in memory.
+Correlation merged(Correlation c) {
+  c.ic = c.oc = c.group;
+  c.group = 1;
+  return c;
+}
+
+// ---- packed weights: (taps, channels rounded up to vectors) ----
+
+int64_t width_of(const Correlation& c) { return round_up(c.group, kLanes); }
+
+int64_t packed_size(const Correlation& c) { return aligned_size(c.taps() * width_of(c)); }
+
+// Where tap `t` is: in the plain weights of a channel, and in a window of channels-last pixels.
+struct Tap {
+  int64_t t0, t1, t2;
+};
+Tap tap_at(const Correlation& c, int64_t t) {
+  const int64_t t2 = t % c.axis[2].taps, rest = t / c.axis[2].taps;
+  return {rest / c.axis[1].taps, rest % c.axis[1].taps, t2};
+}
+int64_t weight_offset(const WeightMap& m, const Tap& t) {
+  return m.first + t.t0 * m.tap[0] + t.t1 * m.tap[1] + t.t2 * m.tap[2];
+}
+int64_t window_offset(const Correlation& merged, const Units& u, const Tap& t) {
+  return t.t0 * u.plane_size + t.t1 * merged.axis[1].tap_step * u.row_size +
+         t.t2 * merged.axis[2].tap_step * merged.ic;
+}
+
+void pack(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
+  for (int64_t t = 0; t < c.taps(); ++t, packed += width_of(c)) {
+    const float* from = w + weight_offset(m, tap_at(c, t));
+    for (int64_t g = 0; g < c.group; ++g) packed[g] = from[g * m.group];
+    for (int64_t g = c.group; g < width_of(c); ++g) packed[g] = 0;
+  }
+}
+
+// Window offsets of all taps, in scratch.
+int64_t offsets_size(const Correlation& c) { return aligned_size(2 * c.taps()); }
+const int64_t* make_offsets(const Correlation& merged, const Units& u, float* memory) {
+  int64_t* offsets = reinterpret_cast<int64_t*>(memory);
+  for (int64_t t = 0; t < merged.taps(); ++t) {
+    offsets[t] = window_offset(merged, u, tap_at(merged, t));
+  }
+  return offsets;
+}
+
+// f.template operator()<N>(first) over [0, count) in groups of N = 8, then 4, 2, 1.
+template <class F>
+PYDL_INLINE void in_groups(int64_t count, const F& f) {
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) f.template operator()<8>(i);
+  if (i + 4 <= count) f.template operator()<4>(i), i += 4;
+  if (i + 2 <= count) f.template operator()<2>(i), i += 2;
+  if (i < count) f.template operator()<1>(i);
+}
+
+// ---- forward ----
+
+constexpr int64_t kPixels = 512;
+
+// Loads may run over into the next pixel, and behind the last one of a window: kLanes floats more.
+int64_t window_size(const Units& u) { return u.group_size + aligned_size(kLanes); }
+
+void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
+              const float* window, const float* packed, const float* bias, float beta, float* dst) {
+  const int64_t taps = c.taps(), width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
+  const int64_t dst_step = c.axis[2].dst_step * c.oc;
+  for (int64_t j = 0; j < c.ic; j += kLanes) {
+    const int64_t n = smaller(kLanes, c.ic - j);
+    const Vec first = bias ? load_n(bias + j, n) : Vec{};
+    for (int64_t r = 0; r < unit.rows; ++r) {
+      const float* row = window + r * u.row_step * u.row_size + j;
+      float* out = dst + dst_offset(c, unit, r, 0) + j;
+      in_groups(unit.columns, [&]<int P>(int64_t i) {
+        Vec acc[P];
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) acc[p] = first;
+        for (int64_t t = 0; t < taps; ++t) {
+          const Vec w = load(packed + t * width + j);
+          const float* x = row + offsets[t] + i * step;
+#pragma GCC unroll 8
+          for (int p = 0; p < P; ++p) acc[p] += w * load(x + p * step);
+        }
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) {
+          float* y = out + (i + p) * dst_step;
+          if (beta != 0) acc[p] += beta * load_n(y, n);
+          store_n(y, acc[p], n);
+        }
+      });
+    }
+  }
+}
+
+void run(const Correlation& shape, const float* src, const float* packed, const float* bias,
+         float beta, float* dst) {
+  if (outputs(shape) == 0) return;
+  const Correlation c = merged(shape);
+  const int threads = threads_for(shape);
+  const Units u = make_units(c, kPixels, threads);
+  Scratch scratch(offsets_size(c) + threads * window_size(u));
+  const int64_t* offsets = make_offsets(c, u, scratch.data());
+  parallel(threads, [&](int thread, int parts) {
+    float* window = scratch.data() + offsets_size(c) + thread * window_size(u);
+    const Range range = part_of(u.count, thread, parts);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const Unit unit = unit_at(c, u, i);
+      copy_window(c, u, unit, src, window);
+      run_unit(c, u, unit, offsets, window, packed, bias, beta, dst);
+    }
+  });
+}
+
+// ---- gradient with respect to the weights ----
+
+void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
+                  const float* window, const float* ddst, float* gradient) {
+  const int64_t width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
+  const int64_t ddst_step = c.axis[2].dst_step * c.oc;
+  for (int64_t j = 0; j < c.ic; j += kLanes) {
+    const int64_t n = smaller(kLanes, c.ic - j);
+    in_groups(c.taps(), [&]<int T>(int64_t first) {
+      float* out = gradient + first * width + j;
+      Vec acc[T];
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) acc[t] = load(out + t * width);
+      for (int64_t r = 0; r < unit.rows; ++r) {
+        const float* x = window + r * u.row_step * u.row_size + j;
+        const float* dy = ddst + dst_offset(c, unit, r, 0) + j;
+        for (int64_t i = 0; i < unit.columns; ++i, x += step, dy += ddst_step) {
+          const Vec g = load_n(dy, n);
+#pragma GCC unroll 8
+          for (int t = 0; t < T; ++t) acc[t] += g * load(x + offsets[first + t]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) store(out + t * width, acc[t]);
+    });
+  }
+}
+
+// The units are cut into a fixed number of parts, each with a gradient of its own.
+void backward_weights(const Correlation& shape, const WeightMap& map, const float* src,
+                      const float* ddst, float* dw) {
+  if (outputs(shape) == 0) return;
+  const Correlation c = merged(shape);
+  const int threads = threads_for(shape);
+  const Units u = make_units(c, kPixels, 1);
+  const int64_t size = packed_size(shape);
+  const int parts = static_cast<int>(smaller(u.count, kMostParts));
+  Scratch scratch(offsets_size(c) + parts * size + threads * window_size(u));
+  const int64_t* offsets = make_offsets(c, u, scratch.data());
+  float* gradients = scratch.data() + offsets_size(c);
+  parallel(threads, [&](int thread, int got) {
+    float* window = gradients + parts * size + thread * window_size(u);
+    for (int part = thread; part < parts; part += got) {
+      float* gradient = gradients + part * size;
+      zero(size, gradient);
+      const Range range = part_of(u.count, part, parts);
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const Unit unit = unit_at(c, u, i);
+        copy_window(c, u, unit, src, window);
+        weights_unit(c, u, unit, offsets, window, ddst, gradient);
+      }
+    }
+  });
+  for (int64_t t = 0; t < c.taps(); ++t) {
+    float* out = dw + weight_offset(map, tap_at(c, t));
+    for (int64_t g = 0; g < shape.group; ++g) {
+      float total = 0;
+      for (int part = 0; part < parts; ++part) total += gradients[part * size + t * width_of(shape) + g];
+      out[g * map.group] += total;
+    }
+  }
+}
+
+}  // namespace
+
+const CorrelationKernels depthwise = {packed_size, pack, run, backward_weights};
+
+}  // namespace pydl::kernels::PYDL_ISA

@@ -1,0 +1,269 @@
+// Softmax, its gradient, and the log loss (softmax.h).
+//
+// With inner = 1 the lanes of a vector are classes, else positions.
+#include "kernels/softmax.h"
+
+#include <cfloat>
+
+#include "kernels/cpu/channels.h"
+#include "kernels/cpu/map.h"
+#include "kernels/cpu/math.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+extern const SoftmaxKernels softmax;
+
+namespace {
+
+// ---- classes side by side ----
+
+float row_max(int64_t n, const float* x) {
+  Vec most = broadcast(-kInfinity);
+  for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+    const Vec v = load_some(x + i, lanes);
+    const Vec greater = max(v, most);
+    most = lanes == kLanes ? greater : select(iota() < static_cast<int32_t>(lanes), greater, most);
+  });
+  return max(most);
+}
+
+// y = exp(x - most); returns the sum.
+float exp_row(int64_t n, const float* x, float most, float* y) {
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kStretch * kLanes) {
+    Vec sums{};
+    for_each_vector(begin, smaller(begin + kStretch * kLanes, n), [&](int64_t i, int64_t lanes) {
+      const Vec e = exp(load_some(x + i, lanes) - most);
+      store_some(y + i, e, lanes);
+      sums += lanes == kLanes ? e : select(iota() < static_cast<int32_t>(lanes), e, Vec{});
+    });
+    total += sum(sums);
+  }
+  return static_cast<float>(total);
+}
+
+void forward_row(int64_t n, const float* x, float* y) {
+  const float factor = 1.0f / exp_row(n, x, row_max(n, x), y);
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    store_some(y + i, load_some(y + i, lanes) * factor, lanes);
+  });
+}
+
+void backward_row(int64_t n, const float* y, const float* dy, float* dx) {
+  double dot[1] = {0};
+  sum_run<1>(n, pointers(y, dy), 0, Vectors<0>{},
+             [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; }, dot);
+  const float mean = static_cast<float>(dot[0]);
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    store_some(dx + i, load_some(y + i, lanes) * (load_some(dy + i, lanes) - mean), lanes);
+  });
+}
+
+// ---- positions side by side ----
+//
+// A strip is up to kStrip positions of all classes; `step` is the distance between classes.
+
+constexpr int64_t kStrip = 16 * kLanes;
+
+// body(at): for each class.
+template <class Body>
+PYDL_INLINE void for_each_class(int64_t classes, int64_t step, const Body& body) {
+  for (int64_t k = 0; k < classes; ++k) body(k * step);
+}
+
+void forward_strip(int64_t classes, int64_t step, int64_t n, const float* x, float* y) {
+  float most[kStrip], sums[kStrip];
+  for (int64_t i = 0; i < n; ++i) {
+    most[i] = -kInfinity;
+    sums[i] = 0;
+  }
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      store_some(most + i, max(load_some(x + at + i, lanes), load_some(most + i, lanes)), lanes);
+    });
+  });
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      const Vec e = exp(load_some(x + at + i, lanes) - load_some(most + i, lanes));
+      store_some(y + at + i, e, lanes);
+      store_some(sums + i, load_some(sums + i, lanes) + e, lanes);
+    });
+  });
+  for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+    store_some(sums + i, 1.0f / load_some(sums + i, lanes), lanes);
+  });
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      store_some(y + at + i, load_some(y + at + i, lanes) * load_some(sums + i, lanes), lanes);
+    });
+  });
+}
+
+void backward_strip(int64_t classes, int64_t step, int64_t n, const float* y, const float* dy,
+                    float* dx) {
+  float dot[kStrip];
+  for (int64_t i = 0; i < n; ++i) dot[i] = 0;
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      const Vec product = load_some(y + at + i, lanes) * load_some(dy + at + i, lanes);
+      store_some(dot + i, load_some(dot + i, lanes) + product, lanes);
+    });
+  });
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      const Vec d = load_some(dy + at + i, lanes) - load_some(dot + i, lanes);
+      store_some(dx + at + i, load_some(y + at + i, lanes) * d, lanes);
+    });
+  });
+}
+
+// body(o, first, n): the positions [first, first + n) of outer index o.
+template <class Body>
+PYDL_INLINE void for_each_strip(const SoftmaxShape& s, int64_t grain, const Body& body) {
+  const int64_t strips = ceil_div(s.inner, kStrip);
+  const int64_t worth = items_worth(grain, smaller(kStrip, s.inner) * s.classes);
+  parallel_for(s.outer * strips, worth, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % strips * kStrip;
+      body(item / strips, first, smaller(kStrip, s.inner - first));
+    }
+  });
+}
+
+// ---- the family's functions ----
+
+void forward(const SoftmaxShape& s, const float* x, float* y) {
+  if (s.inner == 1) {
+    parallel_for(s.outer, items_worth(kMathGrain, s.classes), [=](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        forward_row(s.classes, x + o * s.classes, y + o * s.classes);
+      }
+    });
+  } else {
+    for_each_strip(s, kMathGrain, [=](int64_t o, int64_t first, int64_t n) {
+      const int64_t at = o * s.classes * s.inner + first;
+      forward_strip(s.classes, s.inner, n, x + at, y + at);
+    });
+  }
+}
+
+void backward(const SoftmaxShape& s, const float* y, const float* dy, float* dx) {
+  if (s.inner == 1) {
+    parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const int64_t at = o * s.classes;
+        backward_row(s.classes, y + at, dy + at, dx + at);
+      }
+    });
+  } else {
+    for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
+      const int64_t at = o * s.classes * s.inner + first;
+      backward_strip(s.classes, s.inner, n, y + at, dy + at, dx + at);
+    });
+  }
+}
+
+struct Labels {
+  const float* label;
+  bool has_ignore;
+  int ignore;
+  bool ignored(int64_t i) const { return has_ignore && static_cast<int>(label[i]) == ignore; }
+};
+
+constexpr int64_t kLossBlock = 1024;
+
+// The sum of -log over one block of positions; adds the valid ones to *valid.
+double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, int64_t first,
+                  int64_t n, int64_t* valid) {
+  float picked[kLossBlock];
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t at = first + i;
+    const bool ignored = labels.ignored(at);
+    *valid += !ignored;
+    const int64_t k = ignored ? 0 : static_cast<int>(labels.label[at]);
+    const float q = p[(at / s.inner * s.classes + k) * s.inner + at % s.inner];
+    picked[i] = ignored ? 1.0f : q < FLT_MIN ? FLT_MIN : q;
+  }
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kStretch * kLanes) {
+    Vec sums{};
+    for_each_vector(begin, smaller(begin + kStretch * kLanes, n), [&](int64_t i, int64_t lanes) {
+      const Vec l = log(load_some(picked + i, lanes));
+      sums -= lanes == kLanes ? l : select(iota() < static_cast<int32_t>(lanes), l, Vec{});
+    });
+    total += sum(sums);
+  }
+  return total;
+}
+
+double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+            int ignore_label, int64_t* valid) {
+  const Labels labels{label, has_ignore, ignore_label};
+  const int64_t count = s.outer * s.inner, blocks = ceil_div(count, kLossBlock);
+  const DoubleScratch scratch(2 * blocks);
+  double *sums = scratch.data(), *valids = sums + blocks;
+  parallel_for(blocks, kMathGrain / kLossBlock, [=](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t first = b * kLossBlock;
+      int64_t part = 0;
+      sums[b] = block_loss(s, p, labels, first, smaller(kLossBlock, count - first), &part);
+      valids[b] = static_cast<double>(part);
+    }
+  });
+  double total = 0, all = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    total += sums[b];
+    all += valids[b];
+  }
+  *valid = static_cast<int64_t>(all);
+  return total;
+}
+
+void loss_backward_row(int64_t n, const float* p, int64_t k, bool ignored, float scale, float* dx) {
+  const float at_label = ignored ? 0 : scale * (p[k] - 1.0f);
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    store_some(dx + i, ignored ? Vec{} : scale * load_some(p + i, lanes), lanes);
+  });
+  if (!ignored) dx[k] = at_label;
+}
+
+// label: of the strip.
+void loss_backward_strip(int64_t classes, int64_t step, int64_t n, const float* p,
+                         const Labels& labels, float scale, float* dx) {
+  const Vec one = broadcast(1.0f);
+  for (int64_t k = 0; k < classes; ++k) {
+    for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+      const VecI label = truncate(load_some(labels.label + i, lanes));
+      const Vec target = select(label == static_cast<int32_t>(k), one, Vec{});
+      Vec d = scale * (load_some(p + k * step + i, lanes) - target);
+      if (labels.has_ignore) d = select(label == labels.ignore, Vec{}, d);
+      store_some(dx + k * step + i, d, lanes);
+    });
+  }
+}
+
+void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                   int ignore_label, float scale, float* dx) {
+  const Labels labels{label, has_ignore, ignore_label};
+  if (s.inner == 1) {
+    parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const bool ignored = labels.ignored(o);
+        const int64_t k = ignored ? 0 : static_cast<int>(label[o]), at = o * s.classes;
+        loss_backward_row(s.classes, p + at, k, ignored, scale, dx + at);
+      }
+    });
+  } else {
+    for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
+      const int64_t at = o * s.classes * s.inner + first;
+      const Labels here{label + o * s.inner + first, has_ignore, ignore_label};
+      loss_backward_strip(s.classes, s.inner, n, p + at, here, scale, dx + at);
+    });
+  }
+}
+
+}  // namespace
+
+const SoftmaxKernels softmax = {forward, backward, loss, loss_backward};
+
+}  // namespace pydl::kernels::PYDL_ISA

@@ -1,0 +1,1 @@
+"""The ``pydl`` command: `main`, and one file for each sub-command."""

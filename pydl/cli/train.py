@@ -1,0 +1,167 @@
+"""``pydl train``: trains the net of a solver."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from pydl.cli import flags
+from pydl.cli.signals import EFFECTS, signals
+from pydl.errors import Error
+
+_EPILOG = """examples:
+  pydl train -solver examples/mnist/lenet_solver.prototxt
+  pydl train -solver lenet_solver.prototxt -snapshot lenet_iter_500.solverstate
+  pydl train -solver finetune_solver.prototxt -weights caffenet.caffemodel
+
+Beside the snapshots PREFIX_iter_N.caffemodel and .solverstate the run leaves PREFIX.log (Caffe's
+lines), PREFIX_log.jsonl (the same as JSON lines) and PREFIX_curve.png. A new run replaces them, a
+run resumed with -snapshot goes on in them. PREFIX is the solver's snapshot_prefix.
+
+Ctrl-C finishes the iteration, writes a snapshot and ends the run; see -sigint_effect.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the ``train`` sub-command; parsed arguments go to ``run``."""
+    parser = flags.add_command(
+        subparsers, "train", "Trains or fine-tunes a net, or goes on from a snapshot.", _EPILOG
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--solver", required=True, metavar="FILE", help="the solver prototxt")
+    add("--snapshot", metavar="FILE", help="go on from this .solverstate")
+    flags.add_net_flags(parser)
+    add("--iterations", type=flags.positive, metavar="N", help="train to iteration N (max_iter)")
+    for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
+        add(
+            f"--{name}_effect",
+            choices=EFFECTS,
+            default=default,
+            help=f"what {name.upper()} does: stop (with a snapshot), snapshot or none ({default})",
+        )
+    add(
+        "--stop_on_nan",
+        type=flags.boolean,
+        nargs="?",
+        const=True,
+        default=True,
+        metavar="true|false",
+        help="stop when the loss is NaN or infinite (true)",
+    )
+    flags.add_run_flags(parser)
+    add("--log", metavar="FILE", help="Caffe's log lines go here, or nowhere: none (PREFIX.log)")
+    add("--plot", metavar="FILE", help="the curve, or none (PREFIX_curve.png)")
+    add("--quiet", action="store_true", help="show nothing but the result")
+    add("--progress", choices=("auto", "on", "off"), default="auto", help="a progress bar (auto)")
+    add("--phase", type=flags.phase, help=argparse.SUPPRESS)  # Caffe's; training is TRAIN
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``pydl train``; returns the exit status, raises pydl.Error for bad input."""
+    flags.apply_run_flags(args)
+    if args.snapshot and args.weights:
+        raise Error(
+            "-snapshot and -weights are both given: give a snapshot to go on with a run, or "
+            "weights to start a new one from, but not both"
+        )
+    solver = _make_solver(args)
+    files = _Files(args, solver.snapshot_prefix)
+    with (
+        _reports(args, solver, files) as curve,
+        signals(solver, args.sigint_effect, args.sighup_effect),
+    ):
+        solver.solve()
+    _print_result(solver, files, curve)
+    return 0
+
+
+def _make_solver(args: argparse.Namespace):
+    from pydl import prototxt
+    from pydl.solver import Solver
+
+    message = prototxt.load_solver(args.solver)
+    if args.iterations:
+        message.max_iter = args.iterations
+    if args.level:
+        message.train_state.level = args.level
+    if args.stage:
+        message.train_state.stage.extend(args.stage)
+    if args.snapshot or args.weights:
+        message.weights = [",".join(args.weights)] if args.weights else []
+    solver = Solver(message, stop_on_nan=args.stop_on_nan)
+    if args.snapshot:
+        solver.restore(args.snapshot)
+    return solver
+
+
+class _Files:
+    """Where the run's log, JSON log and curve go; None for what is not wanted."""
+
+    def __init__(self, args: argparse.Namespace, prefix: str) -> None:
+        self.log = _choose(args.log, f"{prefix}.log")
+        self.json = Path(f"{prefix}_log.jsonl")
+        self.curve = _choose(args.plot, f"{prefix}_curve.png")
+
+
+def _choose(given: str | None, usual: str) -> Path | None:
+    return None if given == "none" else Path(given or usual)
+
+
+@contextlib.contextmanager
+def _reports(args: argparse.Namespace, solver, files: _Files):
+    """Within the block the solver reports to files and the terminal; gives the Curve or None."""
+    from pydl.reporting import CaffeLog, Curve, JsonLog, Progress, log_to_file, log_to_stream
+
+    resumed = args.snapshot is not None
+    bar = not args.quiet and _wants_bar(args.progress)
+    curve = Curve(files.curve, files.json) if files.curve else None
+    with contextlib.ExitStack() as stack:
+        if files.log:
+            stack.enter_context(log_to_file(files.log, append=resumed))
+        if not bar and not args.quiet:
+            stack.enter_context(log_to_stream(sys.stderr))
+        json_log = stack.enter_context(contextlib.closing(JsonLog(files.json, append=resumed)))
+        solver.listeners += [CaffeLog(), json_log]
+        solver.listeners += [Progress()] if bar else []
+        solver.listeners += [curve] if curve else []
+        if bar:
+            _print_heading(solver)
+        yield curve
+
+
+def _wants_bar(choice: str) -> bool:
+    if choice != "auto":
+        return choice == "on"
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _print_heading(solver) -> None:
+    import pydl
+    from pydl import _core
+
+    count = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
+    where = f"{pydl.num_threads()} threads, {_core.kernels.isa()}"
+    print(f"Training {solver.net.name}: {count:,} parameters; {where}", file=sys.stderr)
+
+
+def _print_result(solver, files: _Files, curve) -> None:
+    from pydl.reporting.numbers import brief
+
+    if solver.iter < solver.max_iter:
+        print(f"Stopped at iteration {solver.iter} of {solver.max_iter}")
+    tests = solver.history["test"]
+    for iteration, index, scores in tests[-len(solver.test_nets) :] if solver.test_nets else []:
+        when = "Final test" if iteration == solver.max_iter else f"Test at iteration {iteration}"
+        which = f" (net #{index})" if len(solver.test_nets) > 1 else ""
+        print(f"{when}{which}: {brief(scores)}")
+    if solver.last_snapshot:
+        print(f"Snapshot: {solver.last_snapshot}")
+    logs = [str(path) for path in (files.log, files.json) if path]
+    print(f"Log: {', '.join(logs)}")
+    if curve:
+        print(f"Curve: {curve.error or curve.path}")

@@ -1,0 +1,68 @@
+"""`CaffeLog`: a run in the lines that Caffe's users and their tools know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pydl.reporting.glog import LOGGER
+from pydl.reporting.numbers import MOST_VALUES, number, output_lines
+from pydl.solver import Listener, Report, Solver
+
+
+class CaffeLog(Listener):
+    """Logs a run to the logger "pydl", in the order and with the words of ``caffe train``.
+
+    Where the lines go is up to Python's logging; `log_to_file` gives them glog's prefix.
+
+    >>> import logging, pydl
+    >>> logging.basicConfig(level=logging.INFO, format="%(message)s")
+    >>> solver = pydl.Solver("examples/mnist/lenet_solver.prototxt", max_iter=100)
+    >>> solver.listeners.append(CaffeLog())
+    >>> solver.solve()
+    """
+
+    def on_start(self, solver: Solver) -> None:
+        if solver.iter == 0:
+            LOGGER.info("Initializing solver from parameters:\n%s", str(solver.param).rstrip())
+        elif solver.last_snapshot:
+            LOGGER.info("Resuming from %s", solver.last_snapshot)
+        LOGGER.info("Solving %s", solver.net.name)
+        LOGGER.info("Learning Rate Policy: %s", solver.param.lr_policy)
+
+    def on_display(self, solver: Solver, report: Report) -> None:
+        rate = report.iterations / report.seconds if report.seconds else 0
+        LOGGER.info(
+            "Iteration %d (%s iter/s, %ss/%d iters), loss = %s",
+            report.iteration,
+            number(rate),
+            number(report.seconds),
+            solver.param.display,
+            number(report.loss),
+        )
+        _log_outputs("Train", report.outputs, report.loss_weights)
+        LOGGER.info("Iteration %d, lr = %s", report.iteration, number(report.lr))
+
+    def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
+        LOGGER.info("Iteration %d, Testing net (#%d)", solver.iter, index)
+        _log_outputs("Test", scores, solver.test_nets[index].loss_weights)
+
+    def on_snapshot(self, solver: Solver, path: Path) -> None:
+        kind = "HDF5 file" if path.suffix == ".h5" else "binary proto file"
+        model = path.with_name(path.name.replace(".solverstate", ".caffemodel"))
+        LOGGER.info("Snapshotting to %s %s", kind, model)
+        LOGGER.info("Snapshotting solver state to %s %s", kind, path)
+
+    def on_end(self, solver: Solver) -> None:
+        LOGGER.info("Iteration %d, loss = %s", solver.iter, number(solver.smoothed_loss))
+        done = solver.iter >= solver.max_iter
+        LOGGER.info("Optimization Done." if done else "Optimization stopped early.")
+
+
+def _log_outputs(net: str, outputs: dict[str, np.ndarray], loss_weights: dict[str, float]) -> None:
+    for i, (name, text) in enumerate(output_lines(outputs, loss_weights)):
+        LOGGER.info("    %s net output #%d: %s = %s", net, i, name, text)
+    for name, values in outputs.items():
+        if np.size(values) > MOST_VALUES:
+            LOGGER.info("    %s net output %s: %d values in all", net, name, np.size(values))

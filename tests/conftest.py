@@ -1,0 +1,55 @@
+"""Options and fixtures for all tests."""
+
+import pytest
+
+import pydl
+from pydl import _core
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--bench",
+        action="store_true",
+        help="time the cases of test_kernels.py instead of checking them",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Timings run with --bench and nothing else of their file does; without, they do not."""
+    bench = config.getoption("--bench")
+    timed = {item.path for item in items if "bench" in item.keywords}
+    left_out = [i for i in items if i.path in timed and ("bench" in i.keywords) != bench]
+    items[:] = [item for item in items if item not in set(left_out)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "bench: a timing, run with --bench")
+    config.stash[BENCH_LINES] = []
+
+
+BENCH_LINES = pytest.StashKey[list]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.stash[BENCH_LINES]:
+        terminalreporter.section("timings")
+        for line in config.stash[BENCH_LINES]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def bench_lines(pytestconfig):
+    """Lines to print after the run."""
+    return pytestconfig.stash[BENCH_LINES]
+
+
+@pytest.fixture(autouse=True)
+def process_settings():
+    """What a test sets for the process is set back after it."""
+    threads, limit, isa = pydl.num_threads(), pydl.memory_limit(), _core.kernels.isa()
+    yield
+    pydl.set_num_threads(threads)
+    pydl.set_memory_limit(limit)
+    _core.kernels.set_isa(isa)
