@@ -37,13 +37,21 @@ def save(solver: Solver, model: Path, state: Path) -> Path:
 
 
 def restore(solver: Solver, path: Path) -> None:
-    """Reads a snapshot of pydl's or Caffe's into a solver. Raises Error if it does not fit."""
+    """Reads a snapshot of pydl's or Caffe's into a solver.
+
+    Raises Error if it does not fit; nothing has changed then.
+    """
     _refuse_weights(path)
     content = solverstate.load(path)
     core = solver._core
-    if content["learned_net"]:
-        load_weights(solver.net._core, _find_model(content["learned_net"], path))
+    before = core.history()
     core.set_history(content["history"])
+    try:
+        if content["learned_net"]:
+            load_weights(solver.net._core, _find_model(content["learned_net"], path))
+    except BaseException:
+        core.set_history(before)
+        raise
     core.iter = content["iter"]
     core.current_step = content["current_step"]
     _restore_extra(solver, content["extra"])

@@ -31,5 +31,8 @@ void bind_net(py::module_& m);
 void bind_solver(py::module_& m);
 void bind_data(py::module_& m);
 void bind_kernels(py::module_& m);
+void bind_gemm_kernels(py::module_& m);
+void bind_conv_kernels(py::module_& m);
+void bind_kernel_families(py::module_& m);
 
 }  // namespace pydl

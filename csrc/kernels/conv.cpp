@@ -58,14 +58,15 @@ int64_t ConvShape::out_count() const { return product(out()); }
 int64_t ConvShape::kernel_count() const { return product(kernel); }
 
 double ConvShape::flops() const {
-  return 2.0 * static_cast<double>(n) * static_cast<double>(oc) *
-         static_cast<double>(out_count()) * static_cast<double>(ic / group * kernel_count());
+  return 2.0 * static_cast<double>(n) * static_cast<double>(oc) * static_cast<double>(out_count()) *
+         static_cast<double>(ic / group * kernel_count());
 }
 
 std::string ConvShape::text() const {
   std::string t = pydl::text("mb", n, "g", group);
   const auto add = [&](const char* letter, const std::vector<int64_t>& v) {
-    for (size_t i = 0; i < v.size(); ++i) t += letter + axis_name(i, v.size()) + std::to_string(v[i]);
+    for (size_t i = 0; i < v.size(); ++i)
+      t += letter + axis_name(i, v.size()) + std::to_string(v[i]);
   };
   t += pydl::text("ic", ic);
   add("i", in);

@@ -32,7 +32,8 @@ struct ConvShape {
 class Conv {
  public:
   virtual ~Conv() = default;
-  virtual const char* name() const = 0;  // of the implementation: "gemm_1x1", "implicit_gemm", "ref"
+  // Of the implementation: "gemm_1x1", "depthwise", "implicit_gemm", "ref".
+  virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
   // y is overwritten; bias may be null.

@@ -1,12 +1,26 @@
 #include "kernels/dispatch.h"
 
+#include "kernels/activation.h"
 #include "kernels/column_sums.h"
 #include "kernels/correlation.h"
+#include "kernels/eltwise.h"
 #include "kernels/gemm.h"
+#include "kernels/lrn.h"
+#include "kernels/norm.h"
+#include "kernels/pool.h"
+#include "kernels/softmax.h"
+#include "kernels/update.h"
 
 namespace pydl::kernels {
 
+PYDL_DISPATCH(ActivationKernels, activation)
+PYDL_DISPATCH(EltwiseKernels, eltwise)
 PYDL_DISPATCH(GemmKernels, gemm)
+PYDL_DISPATCH(LrnKernels, lrn)
+PYDL_DISPATCH(NormKernels, norm)
+PYDL_DISPATCH(PoolKernels, pool)
+PYDL_DISPATCH(SoftmaxKernels, softmax)
+PYDL_DISPATCH(UpdateKernels, update)
 PYDL_DISPATCH_FROM(baseline, ColumnSums, column_sums)
 PYDL_DISPATCH_FROM(baseline, CorrelationKernels, correlation)
 PYDL_DISPATCH_FROM(baseline, CorrelationKernels, depthwise)

@@ -13,7 +13,7 @@
 
 namespace pydl::kernels {
 
-int num_threads();        // threads that a parallel region may use
+int num_threads();  // threads that a parallel region may use
 void set_num_threads(int n);
 
 // Flushes denormals to zero in this thread until the end of the scope.
@@ -21,7 +21,9 @@ class FlushDenormals {
  public:
 #if defined(__SSE2__)
   // Inlined always: a copy built for a newer instruction set must not be linked into other code.
-  [[gnu::always_inline]] FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // FTZ | DAZ
+  [[gnu::always_inline]] FlushDenormals() : saved_(_mm_getcsr()) {
+    _mm_setcsr(saved_ | 0x8040);
+  }  // FTZ | DAZ
   [[gnu::always_inline]] ~FlushDenormals() { _mm_setcsr(saved_); }
 
  private:

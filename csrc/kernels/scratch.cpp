@@ -18,7 +18,8 @@ struct Block {
   std::unique_ptr<float[], AlignedDelete> memory;
   int64_t size, used = 0;
   explicit Block(int64_t n)
-      : memory(static_cast<float*>(::operator new[](static_cast<size_t>(n) * sizeof(float), kAlign))),
+      : memory(
+            static_cast<float*>(::operator new[](static_cast<size_t>(n) * sizeof(float), kAlign))),
         size(n) {}
 };
 

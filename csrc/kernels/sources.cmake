@@ -17,8 +17,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
                         -mprefer-vector-width=512)
 endif()
 
-# Makes pydl_kernels_<isa> object libraries and sets `out` to the generator expressions of their
-# objects. `includes` are the include directories of the core.
+# Makes the object libraries pydl_kernels_<isa>, and sets `out` to the generator expressions of
+# their objects. `includes` are the include directories of the core.
 function(pydl_add_cpu_kernels out includes)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
   set(objects)

@@ -45,11 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        status = _dispatch(normalise(sys.argv[1:] if argv is None else argv))
+        status = _run(normalise(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
-    except SystemExit as done:  # argparse after printing help
-        return int(done.code or 0)
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left, as `head` does
@@ -57,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except Exception as error:
         return _fail(_text(error), 1)
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        return _dispatch(argv)
+    except SystemExit as done:  # argparse after printing help
+        return int(done.code or 0)
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -9,8 +9,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from pydl.solver import Solver
+if TYPE_CHECKING:
+    from pydl.solver import Solver
 
 EFFECTS = ("stop", "snapshot", "none")
 

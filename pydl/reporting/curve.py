@@ -70,8 +70,8 @@ def draw_curve(run: Run, path: str | os.PathLike) -> None:
     axes.set_title(_title(run), loc="left", fontsize=11, fontweight="bold")
     handles = [handle for a in (axes, scores) if a for handle in a.get_legend_handles_labels()[0]]
     axes.legend(
-        handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(handles), fontsize=9,
-        frameon=False, handlelength=1.5, columnspacing=1.2,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(handles),
+        frameon=False,
     )  # fmt: skip
     _save(figure, Path(path))
 
@@ -123,15 +123,15 @@ def _series(tests: Sequence[Test], in_loss: bool) -> dict[str, tuple[np.ndarray,
 
 
 def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A centred moving mean; its window narrows at the ends, so that the curve begins and ends
-    where the run does."""
+    """A centred moving mean. Its window is narrow at the start, where the loss falls fast."""
     keep = np.isfinite(y)
     x, y = x[keep], y[keep]
     n = len(x)
-    half = np.minimum(n // (2 * _SMOOTHING), np.minimum(np.arange(n), np.arange(n)[::-1]))
-    sums = np.concatenate([[0.0], np.cumsum(y)])
     i = np.arange(n)
-    return x, (sums[i + half + 1] - sums[i - half]) / (2 * half + 1)
+    half = np.minimum(i, n // (2 * _SMOOTHING))
+    end = np.minimum(i + half + 1, n)
+    sums = np.concatenate([[0.0], np.cumsum(y)])
+    return x, (sums[end] - sums[i - half]) / (end - i + half)
 
 
 def _title(run: Run) -> str:

@@ -1,7 +1,7 @@
 // Correlations as batch-reduced products (Georganas et al. 2019, arXiv:1906.06440).
 //
-// In a window of the source (cpu/window.h) the taps and channels that meet a row of outputs are runs
-// of memory, so the window serves as the A operand in place and no im2col matrix is ever made.
+// In a window of the source (cpu/window.h) the taps and channels that meet a row of outputs are
+// runs of memory, so the window serves as the A operand in place and no im2col matrix is ever made.
 #include "kernels/correlation.h"
 
 #include "kernels/cpu/gemm_pack.h"
@@ -100,8 +100,7 @@ Runs runs_of(const Correlation& c) {
 int64_t run_offset(const Correlation& c, const Units& u, const Runs& runs, int64_t i) {
   const int64_t t2 = i % runs.per_row, t1 = i / runs.per_row % c.axis[1].taps;
   const int64_t t0 = i / runs.per_row / c.axis[1].taps;
-  return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size +
-         t2 * c.axis[2].tap_step * c.ic;
+  return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size + t2 * c.axis[2].tap_step * c.ic;
 }
 
 int64_t run_count(const Correlation& c, const Runs& runs) {
@@ -183,7 +182,7 @@ void run(const Correlation& c, const float* src, const float* packed, const floa
 
 // ---- gradient with respect to the weights ----
 
-constexpr int64_t kWeightsPixels = 256;  // a panel of ddst stays in L1
+constexpr int64_t kWeightsPixels = 256;       // a panel of ddst stays in L1
 constexpr int64_t kSmallWeights = 64 * 1024;  // floats
 
 // A job is one run's share of one panel: (runs.size, width) of the packed gradient.
@@ -255,7 +254,8 @@ void backward_weights(const Correlation& c, const WeightMap& map, const float* s
   const Runs runs = runs_of(c);
   const int64_t jobs = c.group * ceil_div(c.oc, kNR) * run_count(c, runs);
   const int64_t size = packed_size(c);
-  const int units_parts = size <= kSmallWeights ? static_cast<int>(smaller(u.count, kMostParts)) : 1;
+  const int units_parts =
+      size <= kSmallWeights ? static_cast<int>(smaller(u.count, kMostParts)) : 1;
   const int jobs_parts = units_parts > 1 ? 1 : static_cast<int>(smaller(jobs, threads));
   const int64_t window_size = c.group * u.group_size;
   const int64_t panel_size = aligned_size(u.rows * u.columns * kNR);

@@ -180,7 +180,8 @@ void backward_weights(const Correlation& shape, const WeightMap& map, const floa
     float* out = dw + weight_offset(map, tap_at(c, t));
     for (int64_t g = 0; g < shape.group; ++g) {
       float total = 0;
-      for (int part = 0; part < parts; ++part) total += gradients[part * size + t * width_of(shape) + g];
+      for (int part = 0; part < parts; ++part)
+        total += gradients[part * size + t * width_of(shape) + g];
       out[g * map.group] += total;
     }
   }

@@ -34,8 +34,8 @@ Product make_product(const GemmShape& s, const float* a, const float* b, const f
                      const float* bias, float* c) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
   const int64_t ldb = s.ldb ? s.ldb : (s.trans_b ? s.k : s.n);
-  return {s.m,      s.n,  s.k,    {a, lda, s.trans_a}, {b, ldb, s.trans_b},
-          packed_b, bias, s.beta, c,                   s.ldc ? s.ldc : s.n};
+  return {s.m,  s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b,
+          bias, s.beta, c,   s.ldc ? s.ldc : s.n};
 }
 
 int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
@@ -45,7 +45,7 @@ int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); 
 struct Block {
   int64_t rows, columns, k;
   Operand a;
-  const float* panels;   // of B: (panel_k, width), of which k rows from `panel_first` on
+  const float* panels;  // of B: (panel_k, width), of which k rows from `panel_first` on
   int64_t panel_k, panel_first;
   float* c;
   int64_t ldc;
@@ -205,15 +205,16 @@ void pack_all(const Operand& b, int64_t k, int64_t n, float* out) {
 // small and is the one to be packed.
 
 // C (columns, rows)^T = beta C + bias + block (rows, columns), `stride` floats between its rows.
-void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t stride,
-                      float beta, const float* bias, float* c, int64_t ldc) {
+void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t stride, float beta,
+                      const float* bias, float* c, int64_t ldc) {
   for (int64_t i = 0; i < rows; i += kLanes) {
     const int64_t height = smaller(kLanes, rows - i);
     const Vec vbias = bias ? load_n(bias + i, height) : Vec{};
     for (int64_t j = 0; j < columns; j += kLanes) {
       Vec x[kLanes];
 #pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r) x[r] = r < height ? load(block + (i + r) * stride + j) : Vec{};
+      for (int r = 0; r < kLanes; ++r)
+        x[r] = r < height ? load(block + (i + r) * stride + j) : Vec{};
       transpose(x);
       float* out = c + j * ldc + i;
 #pragma GCC unroll 16

@@ -9,13 +9,13 @@
 
 namespace pydl::kernels::PYDL_ISA {
 
-constexpr int kNV = 2;              // vectors in a row of the register tile
-constexpr int kNR = kNV * kLanes;   // its columns
+constexpr int kNV = 2;             // vectors in a row of the register tile
+constexpr int kNR = kNV * kLanes;  // its columns
 #if defined(__AVX512F__)
-constexpr int kMR = 14;             // its rows: 14 x 2 + 3 of 32 registers
+constexpr int kMR = 14;  // its rows: 14 x 2 + 3 of 32 registers
 constexpr int64_t kMC = 16 * kMR, kKC = 256, kNC = 16 * kNR;
 #else
-constexpr int kMR = 6;              // 6 x 2 + 3 of 16 registers
+constexpr int kMR = 6;  // 6 x 2 + 3 of 16 registers
 constexpr int64_t kMC = 24 * kMR, kKC = 256, kNC = 16 * kNR;
 #endif
 

@@ -18,13 +18,13 @@ struct TileArgs {
   int64_t taps = 1;
   const int64_t* tap = kOneTap;  // offsets into a
   const float* a = nullptr;
-  int64_t a_stride = 0;          // the one that is not 1
+  int64_t a_stride = 0;  // the one that is not 1
   const float* b = nullptr;
   float* c = nullptr;
   int64_t ldc = 0;
-  int64_t columns = 0;           // of C, in the last of NV vectors at least one
+  int64_t columns = 0;  // of C, in the last of NV vectors at least one
   float beta = 0;
-  const float* bias = nullptr;   // (columns), or null
+  const float* bias = nullptr;  // (columns), or null
 };
 
 enum class TileA { kRows, kColumns };  // consecutive in memory: k, or rows
@@ -72,7 +72,7 @@ void tile(const TileArgs& t) {
       }
 #pragma GCC unroll 8
       for (int p = 0; p < kPointers; ++p) a[p] += kA == TileA::kRows ? 1 : t.a_stride;
-      // B may come from memory; the hardware's own prefetch stops at every page.
+        // B may come from memory; the hardware's own prefetch stops at every page.
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) __builtin_prefetch(b + kPrefetch + v * kLanes);
       b += NV * kLanes;
@@ -88,8 +88,8 @@ template <int NV, TileA kA>
 struct TileRow {
 #if defined(__AVX512F__)
   static constexpr TileFunction by_rows[kMR] = {
-      tile<1, NV, kA>,  tile<2, NV, kA>,  tile<3, NV, kA>,  tile<4, NV, kA>,  tile<5, NV, kA>,
-      tile<6, NV, kA>,  tile<7, NV, kA>,  tile<8, NV, kA>,  tile<9, NV, kA>,  tile<10, NV, kA>,
+      tile<1, NV, kA>,  tile<2, NV, kA>,  tile<3, NV, kA>,  tile<4, NV, kA>, tile<5, NV, kA>,
+      tile<6, NV, kA>,  tile<7, NV, kA>,  tile<8, NV, kA>,  tile<9, NV, kA>, tile<10, NV, kA>,
       tile<11, NV, kA>, tile<12, NV, kA>, tile<13, NV, kA>, tile<14, NV, kA>};
 #else
   static constexpr TileFunction by_rows[kMR] = {tile<1, NV, kA>, tile<2, NV, kA>, tile<3, NV, kA>,

@@ -46,7 +46,9 @@ inline int64_t window_extent(const CorrelationAxis& a, int64_t outputs) {
 }
 
 // The size of the parts when `count` is cut evenly into parts of at most `most`.
-inline int64_t even_part(int64_t count, int64_t most) { return ceil_div(count, ceil_div(count, most)); }
+inline int64_t even_part(int64_t count, int64_t most) {
+  return ceil_div(count, ceil_div(count, most));
+}
 
 inline void set_rows(const Correlation& c, int64_t rows, Units* u) {
   u->rows = even_part(c.axis[1].count, rows);
@@ -93,7 +95,9 @@ PYDL_INLINE void copy(const float* from, int64_t n, float* to) {
   if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
 }
 
-PYDL_INLINE void zero(int64_t n, float* to) { memset(to, 0, static_cast<size_t>(n) * sizeof(float)); }
+PYDL_INLINE void zero(int64_t n, float* to) {
+  memset(to, 0, static_cast<size_t>(n) * sizeof(float));
+}
 
 // The i in [0, count) for which first + i step lies in [0, size); begin = end if there are none.
 inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t size) {
@@ -103,8 +107,8 @@ inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t 
 }
 
 // `count` positions of a source row from `first` on, `step` apart, of one group's channels.
-inline void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step, int64_t count,
-              float* to) {
+inline void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step,
+                     int64_t count, float* to) {
   const int64_t pixel = c.group * c.ic;
   const Range inside = indices_inside(first, step, count, c.axis[2].src);
   zero(inside.begin * c.ic, to);
@@ -120,7 +124,7 @@ inline void copy_row(const Correlation& c, const float* row, int64_t first, int6
 }
 
 inline void copy_window(const Correlation& c, const Units& u, const Unit& unit, const float* src,
-                 float* window) {
+                        float* window) {
   const auto& [a0, a1, a2] = c.axis;
   if (c.taps() == 0) return;
   const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);

@@ -16,8 +16,8 @@ std::vector<int64_t> source_table(const ConvShape& s) {
     for (int64_t k = 0; k < kernels; ++k) {
       int64_t position = 0, step = 1, o_left = o, k_left = k;
       for (size_t a = s.in.size(); a-- > 0;) {
-        const int64_t x = o_left % out[a] * s.stride[a] - s.pad[a] +
-                          k_left % s.kernel[a] * s.dilation[a];
+        const int64_t x =
+            o_left % out[a] * s.stride[a] - s.pad[a] + k_left % s.kernel[a] * s.dilation[a];
         o_left /= out[a];
         k_left /= s.kernel[a];
         if (x < 0 || x >= s.in[a]) {
@@ -61,7 +61,8 @@ class RefConv final : public Conv {
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
         const double g = dy[no * s_.oc + c];
-        each_term(no, c, [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(ix)] += g * w[iw]; });
+        each_term(no, c,
+                  [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(ix)] += g * w[iw]; });
       }
     }
     for (size_t i = 0; i < sum.size(); ++i) {
@@ -76,7 +77,8 @@ class RefConv final : public Conv {
       for (int64_t c = 0; c < s_.oc; ++c) {
         const double g = dy[no * s_.oc + c];
         bias_sum[static_cast<size_t>(c)] += g;
-        each_term(no, c, [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(iw)] += g * x[ix]; });
+        each_term(no, c,
+                  [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(iw)] += g * x[ix]; });
       }
     }
     for (size_t i = 0; i < sum.size(); ++i) dw[i] = static_cast<float>(dw[i] + sum[i]);

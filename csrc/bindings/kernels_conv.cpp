@@ -1,0 +1,102 @@
+// Convolution by the name of its implementation.
+
+#include "bindings/kernel_table.h"
+#include "kernels/conv.h"
+
+namespace pydl {
+
+namespace {
+
+using kernels::ConvShape;
+
+// One problem and how it is solved, on arrays in the layouts of kernels/conv.h.
+class Convolution {
+ public:
+  Convolution(const ConvShape& shape, const std::string& name)
+      : shape_(shape),
+        conv_(name.empty() ? kernels::make_conv(shape) : kernels::make_conv(shape, name)) {}
+
+  const char* name() const { return conv_->name(); }
+  void weights_changed() { conv_->weights_changed(); }
+
+  void forward(const py::object& x, const py::object& w, const py::object& bias,
+               const py::object& y) {
+    const float* in = array_memory<const float>(x, x_count(), "x");
+    const float* weights = array_memory<const float>(w, w_count(), "w");
+    const float* add = array_memory<const float>(bias, optional(shape_.oc), "bias");
+    float* out = array_memory<float>(y, y_count(), "y");
+    py::gil_scoped_release release;
+    conv_->forward(in, weights, add, out);
+  }
+
+  void backward_data(const py::object& dy, const py::object& w, const py::object& dx, bool add) {
+    const float* gradient = array_memory<const float>(dy, y_count(), "dy");
+    const float* weights = array_memory<const float>(w, w_count(), "w");
+    float* out = array_memory<float>(dx, x_count(), "dx");
+    py::gil_scoped_release release;
+    conv_->backward_data(gradient, weights, out, add);
+  }
+
+  void backward_weights(const py::object& x, const py::object& dy, const py::object& dw,
+                        const py::object& dbias) {
+    const float* in = array_memory<const float>(x, x_count(), "x");
+    const float* gradient = array_memory<const float>(dy, y_count(), "dy");
+    float* weights = array_memory<float>(dw, w_count(), "dw");
+    float* bias = array_memory<float>(dbias, optional(shape_.oc), "dbias");
+    py::gil_scoped_release release;
+    conv_->backward_weights(in, gradient, weights, bias);
+  }
+
+ private:
+  int64_t x_count() const { return shape_.n * shape_.in_count() * shape_.ic; }
+  int64_t y_count() const { return shape_.n * shape_.out_count() * shape_.oc; }
+  int64_t w_count() const { return shape_.oc * (shape_.ic / shape_.group) * shape_.kernel_count(); }
+
+  ConvShape shape_;
+  std::unique_ptr<kernels::Conv> conv_;
+};
+
+using Dims = std::vector<int64_t>;
+
+ConvShape make_shape(int64_t n, int64_t ic, int64_t oc, int64_t group, const Dims& in,
+                     const Dims& kernel, const Dims& stride, const Dims& pad,
+                     const Dims& dilation) {
+  return {n, ic, oc, group, in, kernel, stride, pad, dilation};
+}
+
+std::vector<std::string> implementations(const ConvShape& shape) {
+  std::vector<std::string> names;
+  for (const auto& one : kernels::conv_list()) {
+    if (one.accepts(shape)) names.push_back(one.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+void bind_conv_kernels(py::module_& m) {
+  using py::arg;
+  py::class_<ConvShape>(m, "ConvShape")
+      .def(py::init(&make_shape), arg("n"), arg("ic"), arg("oc"), arg("group"), arg("in_"),
+           arg("kernel"), arg("stride"), arg("pad"), arg("dilation"))
+      .def_readonly("n", &ConvShape::n)
+      .def_readonly("ic", &ConvShape::ic)
+      .def_readonly("oc", &ConvShape::oc)
+      .def_readonly("group", &ConvShape::group)
+      .def_readonly("in_", &ConvShape::in)
+      .def_readonly("kernel", &ConvShape::kernel)
+      .def_property_readonly("out", &ConvShape::out)
+      .def_property_readonly("flops", &ConvShape::flops)
+      .def("__str__", &ConvShape::text);
+  m.def("conv_implementations", &implementations,
+        "Names of those that take this shape, best first, for the instruction set in use.");
+  py::class_<Convolution>(m, "Conv")
+      .def(py::init<const ConvShape&, const std::string&>(), arg("shape"), arg("name") = "")
+      .def_property_readonly("name", &Convolution::name)
+      .def("weights_changed", &Convolution::weights_changed)
+      .def("forward", &Convolution::forward)
+      .def("backward_data", &Convolution::backward_data)
+      .def("backward_weights", &Convolution::backward_weights);
+}
+
+}  // namespace pydl

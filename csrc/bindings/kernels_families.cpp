@@ -1,0 +1,172 @@
+// The families that are plain tables of functions: each is a submodule of pydl._core.kernels, each
+// kernel a function with the arguments of its header.
+
+#include "bindings/kernel_table.h"
+#include "kernels/activation.h"
+#include "kernels/eltwise.h"
+#include "kernels/lrn.h"
+#include "kernels/norm.h"
+#include "kernels/pool.h"
+#include "kernels/softmax.h"
+#include "kernels/update.h"
+
+namespace pydl {
+
+namespace {
+
+using namespace kernels;  // NOLINT: this file is a table of that namespace
+
+// Sizes given as the first number, or as (outer, channels, inner).
+const auto kAll = [](int64_t n, auto...) { return Extents{n}; };
+
+void bind_eltwise(py::module_ m) {
+  const auto def = [&m](const char* name, auto kernel, const auto& extents) {
+    def_kernel(m, name, &eltwise_kernels, kernel, extents);
+  };
+  using K = EltwiseKernels;
+  def("fill", &K::fill, kAll);
+  def("scale", &K::scale, kAll);
+  def("axpby", &K::axpby, kAll);
+  def("add", &K::add, kAll);
+  def("mul", &K::mul, kAll);
+  def("div", &K::div, kAll);
+  def("max2", &K::max2, kAll);
+  def("max_with", &K::max_with, kAll);
+  def("select", &K::select, kAll);
+  def("sum", &K::sum, kAll);
+  def("asum", &K::asum, kAll);
+  def("sumsq", &K::sumsq, kAll);
+  def("dot", &K::dot, kAll);
+  def("affine_forward", &K::affine_forward, [](int64_t outer, int64_t channels, int64_t inner) {
+    const int64_t n = outer * channels * inner;
+    return Extents{n, optional(channels), optional(channels), n};
+  });
+  def("affine_backward_params", &K::affine_backward_params,
+      [](int64_t outer, int64_t channels, int64_t inner) {
+        const int64_t n = outer * channels * inner;
+        return Extents{optional(n), n, optional(channels), optional(channels)};
+      });
+  def("copy_rows", &K::copy_rows,
+      [](int64_t rows, int64_t row, int64_t x_stride, int64_t y_stride) {
+        const auto span = [&](int64_t stride) { return rows > 0 ? (rows - 1) * stride + row : 0; };
+        return Extents{span(x_stride), span(y_stride)};
+      });
+  const auto plane = [](int64_t n, int64_t c, int64_t s) { return Extents{n * c * s}; };
+  def("to_channels_last", &K::to_channels_last, plane);
+  def("to_plain", &K::to_plain, plane);
+}
+
+void bind_activation(py::module_ m) {
+  const auto def = [&m](const char* name, auto kernel, const auto& extents) {
+    def_kernel(m, name, &activation_kernels, kernel, extents);
+  };
+  using K = ActivationKernels;
+  def("relu_forward", &K::relu_forward, kAll);
+  def("relu_backward", &K::relu_backward, kAll);
+  def("sigmoid_forward", &K::sigmoid_forward, kAll);
+  def("sigmoid_backward", &K::sigmoid_backward, kAll);
+  def("tanh_forward", &K::tanh_forward, kAll);
+  def("tanh_backward", &K::tanh_backward, kAll);
+  def("elu_forward", &K::elu_forward, kAll);
+  def("elu_backward", &K::elu_backward, kAll);
+  def("prelu_forward", &K::prelu_forward, [](int64_t outer, int64_t channels, int64_t inner) {
+    const int64_t n = outer * channels * inner;
+    return Extents{n, channels, n};
+  });
+  def("prelu_backward", &K::prelu_backward, [](int64_t outer, int64_t channels, int64_t inner) {
+    const int64_t n = outer * channels * inner;
+    return Extents{n, channels, n, optional(n), optional(channels)};
+  });
+  def("dropout", &K::dropout, kAll);
+}
+
+void bind_pool(py::module_ m) {
+  using S = PoolShape;
+  def_shape(m, "PoolShape", field("n", &S::n), field("c", &S::c), field("h", &S::h),
+            field("w", &S::w), field("oh", &S::oh), field("ow", &S::ow),
+            field("kernel_h", &S::kernel_h), field("kernel_w", &S::kernel_w),
+            field("stride_h", &S::stride_h), field("stride_w", &S::stride_w),
+            field("pad_h", &S::pad_h), field("pad_w", &S::pad_w),
+            field("channels_last", &S::channels_last));
+  const auto in = [](const S& s) { return s.n * s.c * s.h * s.w; };
+  const auto out = [](const S& s) { return s.n * s.c * s.oh * s.ow; };
+  using K = PoolKernels;
+  def_kernel(m, "max_forward", &pool_kernels, &K::max_forward,
+             [=](const S& s) { return Extents{in(s), out(s), optional(out(s))}; });
+  def_kernel(m, "max_backward", &pool_kernels, &K::max_backward,
+             [=](const S& s) { return Extents{out(s), out(s), in(s)}; });
+  def_kernel(m, "ave_forward", &pool_kernels, &K::ave_forward,
+             [=](const S& s) { return Extents{in(s), out(s)}; });
+  def_kernel(m, "ave_backward", &pool_kernels, &K::ave_backward,
+             [=](const S& s) { return Extents{out(s), in(s)}; });
+}
+
+void bind_lrn(py::module_ m) {
+  using S = LrnShape;
+  def_shape(m, "LrnShape", field("outer", &S::outer), field("channels", &S::channels),
+            field("inner", &S::inner), field("h", &S::h), field("w", &S::w),
+            field("channels_last", &S::channels_last), field("size", &S::size),
+            field("alpha", &S::alpha), field("beta", &S::beta), field("k", &S::k));
+  const auto across = [](const S& s) { return Extents{s.outer * s.channels * s.inner}; };
+  const auto within = [](const S& s) { return Extents{s.outer * s.channels * s.h * s.w}; };
+  using K = LrnKernels;
+  def_kernel(m, "across_forward", &lrn_kernels, &K::across_forward, across);
+  def_kernel(m, "across_backward", &lrn_kernels, &K::across_backward, across);
+  def_kernel(m, "within_forward", &lrn_kernels, &K::within_forward, within);
+  def_kernel(m, "within_backward", &lrn_kernels, &K::within_backward, within);
+}
+
+void bind_softmax(py::module_ m) {
+  using S = SoftmaxShape;
+  def_shape(m, "SoftmaxShape", field("outer", &S::outer), field("classes", &S::classes),
+            field("inner", &S::inner));
+  const auto all = [](const S& s) { return Extents{s.outer * s.classes * s.inner}; };
+  using K = SoftmaxKernels;
+  def_kernel(m, "forward", &softmax_kernels, &K::forward, all);
+  def_kernel(m, "backward", &softmax_kernels, &K::backward, all);
+  def_kernel(m, "loss", &softmax_kernels, &K::loss, [](const S& s, bool, int) {
+    return Extents{s.outer * s.classes * s.inner, s.outer * s.inner, 1};
+  });
+  def_kernel(m, "loss_backward", &softmax_kernels, &K::loss_backward,
+             [](const S& s, bool, int, float) {
+               const int64_t n = s.outer * s.classes * s.inner;
+               return Extents{n, s.outer * s.inner, n};
+             });
+}
+
+void bind_norm(py::module_ m) {
+  using S = NormShape;
+  def_shape(m, "NormShape", field("outer", &S::outer), field("channels", &S::channels),
+            field("inner", &S::inner));
+  const auto count = [](const S& s) { return s.outer * s.channels * s.inner; };
+  using K = NormKernels;
+  def_kernel(m, "statistics", &norm_kernels, &K::statistics,
+             [=](const S& s) { return Extents{count(s), s.channels, s.channels}; });
+  def_kernel(m, "normalize", &norm_kernels, &K::normalize,
+             [=](const S& s) { return Extents{count(s), s.channels, s.channels, count(s)}; });
+  def_kernel(m, "backward", &norm_kernels, &K::backward,
+             [=](const S& s) { return Extents{count(s), s.channels, count(s), count(s)}; });
+}
+
+void bind_update(py::module_ m) {
+  using S = UpdateShape;
+  def_shape(m, "UpdateShape", field("n", &S::n), field("grad_scale", &S::grad_scale),
+            field("weight_decay", &S::weight_decay), field("l1", &S::l1), field("rate", &S::rate),
+            field("momentum", &S::momentum));
+  def_kernel(m, "sgd", &update_kernels, &UpdateKernels::sgd,
+             [](const S& s) { return Extents{s.n}; });
+}
+
+}  // namespace
+
+void bind_kernel_families(py::module_& m) {
+  bind_eltwise(m.def_submodule("eltwise"));
+  bind_activation(m.def_submodule("activation"));
+  bind_pool(m.def_submodule("pool"));
+  bind_lrn(m.def_submodule("lrn"));
+  bind_softmax(m.def_submodule("softmax"));
+  bind_norm(m.def_submodule("norm"));
+  bind_update(m.def_submodule("update"));
+}
+
+}  // namespace pydl

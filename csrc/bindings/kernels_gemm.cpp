@@ -1,0 +1,122 @@
+// Matrix products. Matrices are float32 arrays whose rows are contiguous, at any row stride.
+
+#include "bindings/bindings.h"
+#include "kernels/gemm.h"
+
+namespace pydl {
+
+namespace {
+
+using kernels::GemmShape;
+
+struct Matrix {
+  float* data;
+  int64_t rows, columns, stride;  // stride 0: rows follow one another
+};
+
+Matrix matrix_of(py::array_t<float> array, const char* name) {
+  if (array.ndim() != 2) throw Error(std::string("gemm: ") + name + " must have 2 axes");
+  Matrix m{const_cast<float*>(array.data()), array.shape(0), array.shape(1), 0};
+  if (m.rows == 0 || m.columns == 0) return m;
+  constexpr py::ssize_t kFloat = sizeof(float);
+  const bool dense = m.columns == 1 || array.strides(1) == kFloat;
+  if (!dense || (m.rows > 1 && array.strides(0) < m.columns * kFloat)) {
+    throw Error(std::string("gemm: the rows of ") + name + " must be contiguous and apart");
+  }
+  if (m.rows > 1) m.stride = array.strides(0) / kFloat;
+  return m;
+}
+
+Matrix output(py::array_t<float> array, const char* name) {
+  array.mutable_data();  // throws if it is read-only
+  return matrix_of(array, name);
+}
+
+const float* bias_of(const std::optional<FloatArray>& bias, int64_t n) {
+  if (bias && bias->size() != n) throw Error("gemm: bias must have a value for each column of c");
+  return bias ? bias->data() : nullptr;
+}
+
+GemmShape shape_of(const Matrix& a, const Matrix& c, bool trans_a, float beta) {
+  GemmShape s{c.rows, c.columns, trans_a ? a.rows : a.columns};
+  s.trans_a = trans_a, s.beta = beta;
+  s.lda = a.stride, s.ldc = c.stride;
+  if ((trans_a ? a.columns : a.rows) != s.m) throw Error("gemm: the shapes of a and c do not fit");
+  return s;
+}
+
+void set_b(GemmShape* s, const Matrix& b, bool trans_b) {
+  s->trans_b = trans_b, s->ldb = b.stride;
+  if ((trans_b ? b.rows : b.columns) != s->n || (trans_b ? b.columns : b.rows) != s->k) {
+    throw Error("gemm: the shape of b does not fit those of a and c");
+  }
+}
+
+class Packed {
+ public:
+  Packed(const py::array_t<float>& b, bool trans_b) { pack(b, trans_b); }
+
+  void pack(const py::array_t<float>& array, bool trans_b) {
+    const Matrix b = matrix_of(array, "b");
+    n_ = trans_b ? b.rows : b.columns, k_ = trans_b ? b.columns : b.rows;
+    GemmShape s{0, n_, k_};
+    set_b(&s, b, trans_b);
+    packed_ = kernels::gemm_kernels().pack_b(s, b.data, std::move(packed_));
+  }
+
+  void gemm(const py::array_t<float>& a, const py::array_t<float>& c, bool trans_a, float beta,
+            const std::optional<FloatArray>& bias) const {
+    const Matrix left = matrix_of(a, "a"), out = output(c, "c");
+    const GemmShape s = shape_of(left, out, trans_a, beta);
+    if (s.n != n_ || s.k != k_) throw Error("gemm: the packed b does not fit a and c");
+    const float* add = bias_of(bias, s.n);
+    py::gil_scoped_release release;
+    kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, add, out.data);
+  }
+
+ private:
+  int64_t n_ = 0, k_ = 0;
+  kernels::PackedMatrixPtr packed_;
+};
+
+void gemm(const py::array_t<float>& a, const py::array_t<float>& b, const py::array_t<float>& c,
+          bool trans_a, bool trans_b, float beta, const std::optional<FloatArray>& bias,
+          bool packed) {
+  if (packed) return Packed(b, trans_b).gemm(a, c, trans_a, beta, bias);
+  const Matrix left = matrix_of(a, "a"), right = matrix_of(b, "b"), out = output(c, "c");
+  GemmShape s = shape_of(left, out, trans_a, beta);
+  set_b(&s, right, trans_b);
+  const float* add = bias_of(bias, s.n);
+  py::gil_scoped_release release;
+  kernels::gemm_kernels().gemm(s, left.data, right.data, add, out.data);
+}
+
+void gemv(const py::array_t<float>& a, const FloatArray& x,
+          py::array_t<float, py::array::c_style> y, bool trans_a, float beta) {
+  const Matrix left = matrix_of(a, "a");
+  const Matrix out{y.mutable_data(), y.size(), 1, 0};
+  const GemmShape s = shape_of(left, out, trans_a, beta);
+  if (x.size() != s.k) throw Error("gemv: the sizes of a and x do not fit");
+  py::gil_scoped_release release;
+  kernels::gemm_kernels().gemv(s, left.data, x.data(), out.data);
+}
+
+}  // namespace
+
+void bind_gemm_kernels(py::module_& m) {
+  using py::arg;
+  m.def("gemm", &gemm, arg("a").noconvert(), arg("b").noconvert(), arg("c").noconvert(),
+        arg("trans_a") = false, arg("trans_b") = false, arg("beta") = 0.f, arg("bias") = py::none(),
+        arg("packed") = false, "c = op(a) op(b) + beta c + bias; `packed`: b is rearranged first.");
+  m.def("gemv", &gemv, arg("a").noconvert(), arg("x"), arg("y").noconvert(), arg("trans_a") = false,
+        arg("beta") = 0.f, "y = op(a) x + beta y");
+  py::class_<Packed>(m, "Packed", "A right operand rearranged for gemm, to be used many times.")
+      .def(py::init<const py::array_t<float>&, bool>(), arg("b").noconvert(),
+           arg("trans_b") = false)
+      .def("pack", &Packed::pack, arg("b").noconvert(), arg("trans_b") = false,
+           "Takes another matrix, in the same memory where it fits.")
+      .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),
+           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none());
+}
+
+}  // namespace pydl

@@ -1,0 +1,582 @@
+"""The cases on which test_kernels.py checks and times every kernel.
+
+A case is a kernel of `pydl._core.kernels` with its arguments; arrays are described (`x`, `out`,
+`acc`, ...) and made anew, from a fixed seed, for every call.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from pydl._core import kernels
+
+GUARD = 16  # floats before and after each array that nobody may write
+SENTINEL = 1234.5
+
+# Arrays
+
+
+@dataclass(frozen=True)
+class Array:
+    """An argument: `fill(rng, shape)` gives its values."""
+
+    shape: tuple[int, ...]
+    fill: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+    written: bool = False
+    dtype: type = np.float32
+
+
+@dataclass(frozen=True)
+class Same:
+    """The same memory as argument `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class From:
+    """An input computed from the arguments before it."""
+
+    function: Callable[..., np.ndarray]
+
+
+def normal(rng, shape):
+    return rng.standard_normal(shape)
+
+
+def special(rng, shape):
+    """Normal numbers, among them NaN, infinities, zeros of both signs and large numbers."""
+    values = rng.standard_normal(shape)
+    odd = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 90.0, -90.0, 1e-6]
+    where = rng.random(shape) < 0.3
+    values[where] = rng.choice(odd, np.count_nonzero(where))
+    return values
+
+
+def positive(rng, shape):
+    return rng.uniform(0.5, 2, shape)
+
+
+def integers(rng, shape):
+    """Few values, so that there are ties."""
+    return rng.integers(-2, 3, shape)
+
+
+def x(*shape, fill=normal, dtype=np.float32) -> Array:
+    """An input."""
+    return Array(shape, fill, dtype=dtype)
+
+
+def out(*shape, dtype=np.float32) -> Array:
+    """An output, NaN at first: all of it must be written, nothing of it read."""
+    return Array(shape, lambda rng, shape: np.full(shape, np.nan if dtype == np.float32 else -7),
+                 True, dtype)  # fmt: skip
+
+
+def acc(*shape, fill=normal, dtype=np.float32) -> Array:
+    """An output that is read as well."""
+    return Array(shape, fill, True, dtype)
+
+
+def guarded(values: np.ndarray, dtype: type, aligned: bool) -> np.ndarray:
+    """The values in the middle of guards, at a multiple of 64 bytes or just beside one."""
+    size = values.size
+    memory = np.full(size + 3 * GUARD, SENTINEL, dtype)
+    start = -(memory.ctypes.data // 4) % GUARD + GUARD + (0 if aligned else 1)
+    array = memory[start : start + size].reshape(values.shape)
+    array[...] = values
+    return array
+
+
+def guards_hold(array: np.ndarray) -> bool:
+    base = array.base if array.base is not None else array
+    memory = base if base.base is None else base.base
+    start = (array.ctypes.data - memory.ctypes.data) // 4
+    outside = np.concatenate([memory[:start], memory[start + array.size :]])
+    return bool((outside == np.array(SENTINEL).astype(memory.dtype)).all())
+
+
+# Cases
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str  # "eltwise.add 17"
+    args: tuple  # in the kernel's order: numbers, None, Array, Same, From
+    prepare: Callable[[str], Callable]  # of an implementation's name: what to call with the args
+    implementations: Callable[[], list[str]] = field(default=lambda: [""])
+    tolerance: float = 2e-6  # of the largest value; 0: equal
+    atol: float = 0
+    flops: float = 0
+
+    def make(self, aligned: bool = False) -> list:
+        rng = np.random.default_rng(zlib.crc32(self.name.encode()))
+        made: list[Any] = []
+        for arg in self.args:
+            if isinstance(arg, Array):
+                made.append(guarded(np.asarray(arg.fill(rng, arg.shape)), arg.dtype, aligned))
+            elif isinstance(arg, Same):
+                made.append(made[arg.index])
+            elif isinstance(arg, From):
+                made.append(arg.function(*made))
+            else:
+                made.append(arg)
+        return made
+
+    def results(self, args: list, returned: Any) -> list[np.ndarray]:
+        """What a call has computed: its return value and the arrays it writes."""
+        values = [] if returned is None else [np.float64(returned)]
+        for arg, made in zip(self.args, args, strict=True):
+            written = self.args[arg.index] if isinstance(arg, Same) else arg
+            if isinstance(written, Array) and (written.written or isinstance(arg, Same)):
+                values.append(made)
+        return values
+
+    @property
+    def bytes(self) -> int:
+        arrays = [arg for arg in self.args if isinstance(arg, Array)]
+        return 4 * sum(int(np.prod(arg.shape)) for arg in arrays)
+
+
+CASES: list[Case] = []
+
+
+def case(kernel: str, *args: Any, note: str = "", **settings: Any) -> None:
+    """Adds a case of a kernel given as "family.name"."""
+    family, name = kernel.split(".")
+    function = getattr(getattr(kernels, family), name)
+    numbers = [str(a) for a in args if isinstance(a, bool | int | float)]
+    shapes = ["x".join(map(str, a.shape)) for a in args if isinstance(a, Array)]
+    label = note or " ".join(numbers or shapes[:1])
+    label += " in place" if any(isinstance(a, Same) for a in args) else ""
+    CASES.append(Case(f"{kernel} {label}", args, lambda _, f=function: f, **settings))
+
+
+def both_places(kernel: str, *args: Any, **settings: Any) -> None:
+    """The case with its last argument an output of its own, and in place of its first array."""
+    case(kernel, *args, **settings)
+    first = next(i for i, arg in enumerate(args) if isinstance(arg, Array))
+    case(kernel, *args[:-1], Same(first), **settings)
+
+
+# Around the widths of vectors (4, 8, 16) and unrolled loops, and large enough for threads.
+LENGTHS = (0, 1, 7, 16, 17, 33, 255, 1000, 300_007)
+# (outer, channels, inner)
+BLOCKS = (
+    (0, 3, 4), (1, 1, 1), (2, 3, 5), (3, 17, 1), (1, 1, 1000), (2, 64, 49), (5, 16, 8),
+    (100, 33, 1), (7, 1, 9), (4, 96, 729), (5000, 20, 1), (2, 3, 40_009), (600, 130, 1),
+)  # fmt: skip
+
+
+def eltwise() -> None:
+    for n in LENGTHS:
+        case("eltwise.fill", n, 0.5, out(n), tolerance=0)
+        both_places("eltwise.scale", n, -1.5, x(n), out(n))
+        case("eltwise.axpby", n, 0.5, x(n), 2.0, acc(n))
+        case("eltwise.axpby", n, 0.5, x(n), 0.0, out(n))  # y is not read
+        for name in ("add", "mul"):
+            both_places(f"eltwise.{name}", n, x(n), x(n), out(n), tolerance=0)
+        case("eltwise.add", n, x(n), x(n), Same(2), note=f"{n} second", tolerance=0)
+        both_places("eltwise.div", n, x(n), x(n, fill=positive), out(n))
+        case("eltwise.max2", n, x(n, fill=integers), x(n, fill=integers), 3, 4, out(n),
+             out(n, dtype=np.int32), tolerance=0)  # fmt: skip
+        case("eltwise.max_with", n, x(n, fill=integers), 5, acc(n, fill=integers),
+             acc(n, fill=integers, dtype=np.int32), tolerance=0)  # fmt: skip
+        case("eltwise.select", n, x(n), x(n, fill=integers, dtype=np.int32), 1, out(n), tolerance=0)
+        for name in ("sum", "asum", "sumsq"):
+            case(f"eltwise.{name}", n, x(n), tolerance=0, atol=3e-8 * n)
+        case("eltwise.dot", n, x(n), x(n), tolerance=0, atol=3e-8 * n)
+    for name in ("add", "mul", "div"):
+        case(f"eltwise.{name}", 999, x(999, fill=special), x(999, fill=special), out(999),
+             note="special", tolerance=1e-6)  # fmt: skip
+    case("eltwise.scale", 999, -2.0, x(999, fill=special), out(999), note="special")
+    case("eltwise.max2", 999, x(999, fill=special), x(999, fill=special), 0, 1, out(999),
+         out(999, dtype=np.int32), note="special", tolerance=0)  # fmt: skip
+    case("eltwise.max_with", 999, x(999, fill=special), 2, acc(999, fill=special),
+         acc(999, fill=integers, dtype=np.int32), note="special", tolerance=0)  # fmt: skip
+
+
+def affine() -> None:
+    for outer, channels, inner in BLOCKS:
+        size, shape = (outer, channels, inner), f"{outer} {channels} {inner}"
+        for scale, bias in itertools.product((x(channels), None), repeat=2):
+            note = f"{shape} {'scale ' if scale else ''}{'bias' if bias else ''}".strip()
+            both_places("eltwise.affine_forward", *size, x(*size), scale, bias, out(*size),
+                        note=note)  # fmt: skip
+        atol = 3e-8 * outer * inner + 1e-6
+        for dscale, dbias in ((1, 1), (1, 0), (0, 1)):
+            case("eltwise.affine_backward_params", *size, x(*size) if dscale else None, x(*size),
+                 acc(channels) if dscale else None, acc(channels) if dbias else None,
+                 note=f"{shape} {'scale ' * dscale}{'bias' * dbias}".strip(), atol=atol)  # fmt: skip
+
+
+def movement() -> None:
+    for rows, row, x_stride, y_stride in (
+        (0, 5, 5, 5), (3, 0, 4, 4), (1, 7, 7, 9), (5, 3, 8, 3), (17, 33, 33, 40), (64, 16, 48, 16),
+        (3, 50_000, 50_001, 50_003), (20_000, 6, 9, 6),
+    ):  # fmt: skip
+        # Between the rows of y nothing may be written.
+        case("eltwise.copy_rows", rows, row, x(rows, x_stride), x_stride,
+             acc(rows, y_stride), y_stride, tolerance=0)  # fmt: skip
+    for n, c, s in (
+        (0, 3, 4), (1, 1, 1), (2, 3, 5), (2, 4, 16), (1, 2, 33), (3, 17, 31), (2, 64, 49),
+        (1, 3, 50_176), (8, 1, 9), (2, 5, 1), (1, 256, 196), (3, 10, 10_007), (2, 1000, 3),
+        (1, 16, 16), (4, 15, 17),
+    ):  # fmt: skip
+        case("eltwise.to_channels_last", n, c, s, x(n, c, s), out(n, s, c), tolerance=0)
+        case("eltwise.to_plain", n, c, s, x(n, s, c), out(n, c, s), tolerance=0)
+
+
+def activation() -> None:
+    for n, fill in [*((n, normal) for n in LENGTHS), (999, special)]:
+        note = {"note": "special"} if fill is special else {}
+        exact = {"tolerance": 0} | note
+        a, dy = x(n, fill=fill), x(n)
+        for slope in (0.0, 0.1, -0.5):
+            exact_note = {"tolerance": 0, "note": f"{note.get('note', n)} {slope}"}
+            both_places("activation.relu_forward", n, a, slope, out(n), **exact_note)
+            case("activation.relu_backward", n, a, dy, slope, out(n), **exact_note)
+            case("activation.relu_backward", n, a, dy, slope, Same(2), **exact_note)
+        both_places("activation.sigmoid_forward", n, a, out(n), **note)
+        both_places("activation.tanh_forward", n, a, out(n), **note)
+        for alpha in (1.0, 0.3):
+            both_places("activation.elu_forward", n, a, alpha, out(n),
+                        note=f"{note.get('note', n)} {alpha}")  # fmt: skip
+        if fill is normal:
+            unit = x(n, fill=lambda rng, shape: rng.random(shape))
+            for name in ("sigmoid_backward", "tanh_backward"):
+                case(f"activation.{name}", n, unit, dy, out(n))
+                case(f"activation.{name}", n, unit, dy, Same(2))
+            case("activation.elu_backward", n, a, x(n), dy, 0.3, out(n))
+            case("activation.elu_backward", n, a, Same(1), dy, 0.3, Same(3))
+            for ratio in (0.0, 0.5, 0.9):
+                both_places("activation.dropout", n, a, ratio, 7, 2**40 + 3, out(n), **exact)
+    for outer, channels, inner in BLOCKS:
+        size = (outer, channels, inner)
+        a, slope, dy = x(*size), x(channels), x(*size)
+        both_places("activation.prelu_forward", *size, a, slope, out(*size))
+        for dx, dslope in ((out(*size), acc(channels)), (out(*size), None), (None, acc(channels))):
+            note = f"{outer} {channels} {inner} {'dx ' if dx else ''}{'dslope' if dslope else ''}"
+            case("activation.prelu_backward", *size, a, slope, dy, dx, dslope, note=note.strip(),
+                 atol=3e-8 * outer * inner + 1e-6)  # fmt: skip
+
+
+def window(size: int, kernel: int, stride: int, pad: int) -> int:
+    """Caffe's output size: rounded up, and no window starts in the padding after the end."""
+    count = -(-(size + 2 * pad - kernel) // stride) + 1
+    return count - 1 if pad and (count - 1) * stride >= size + pad else count
+
+
+def pool() -> None:
+    for n, c, h, w, kernel, stride, pad, note in (
+        (0, 3, 5, 5, (2, 2), (2, 2), (0, 0), "empty"),
+        (1, 1, 1, 1, (1, 1), (1, 1), (0, 0), "one"),
+        (2, 3, 8, 8, (2, 2), (2, 2), (0, 0), "k2s2"),
+        (2, 20, 24, 24, (2, 2), (2, 2), (0, 0), "lenet"),
+        (2, 17, 13, 11, (3, 3), (2, 2), (0, 0), "k3s2"),
+        (2, 5, 13, 11, (3, 3), (2, 2), (1, 1), "k3s2p1"),
+        (1, 33, 9, 7, (3, 3), (1, 1), (1, 1), "k3s1p1"),
+        (3, 4, 7, 10, (3, 2), (2, 3), (1, 0), "rectangular"),
+        (2, 7, 6, 9, (6, 9), (1, 1), (0, 0), "global"),
+        (1, 8, 5, 5, (5, 5), (3, 3), (2, 2), "clipped"),
+        (1, 3, 9, 9, (2, 2), (3, 3), (1, 1), "stride > kernel"),
+        (2, 96, 55, 55, (3, 3), (2, 2), (0, 0), "alexnet"),
+    ):
+        oh, ow = (window(*axis) for axis in zip((h, w), kernel, stride, pad, strict=True))
+        for channels_last in (False, True):
+            shape = kernels.pool.PoolShape(
+                n=n, c=c, h=h, w=w, oh=oh, ow=ow, kernel_h=kernel[0], kernel_w=kernel[1],
+                stride_h=stride[0], stride_w=stride[1], pad_h=pad[0], pad_w=pad[1],
+                channels_last=channels_last,
+            )  # fmt: skip
+            label = f"{note} {'channels-last' if channels_last else 'plain'}"
+            a, y = x(n * c * h * w), out(n * c * oh * ow)
+            mask = out(n * c * oh * ow, dtype=np.int32)
+            for fill in (normal, integers, special):
+                case("pool.max_forward", shape, replace(a, fill=fill), y, mask,
+                     note=f"{label} {fill.__name__}", tolerance=0)  # fmt: skip
+            case("pool.max_forward", shape, a, y, None, note=f"{label} no mask", tolerance=0)
+            case("pool.max_backward", shape, x(n * c * oh * ow),
+                 From(functools.partial(_pool_mask, n * c * h * w)), out(n * c * h * w),
+                 note=label)  # fmt: skip
+            case("pool.ave_forward", shape, a, y, note=label)
+            case("pool.ave_backward", shape, x(n * c * oh * ow), out(n * c * h * w), note=label)
+
+
+def with_reference(function: Callable, *args: Any) -> Any:
+    """Calls a kernel as the reference has it."""
+    isa = kernels.isa()
+    kernels.set_isa("ref")
+    try:
+        return function(*args)
+    finally:
+        kernels.set_isa(isa)
+
+
+def _pool_mask(count: int, shape: Any, dy: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(count)
+    mask = np.empty(dy.size, np.int32)
+    values = rng.standard_normal(count).astype(np.float32)
+    with_reference(kernels.pool.max_forward, shape, values, np.empty_like(dy), mask)
+    return mask
+
+
+def lrn() -> None:
+    def add(name: str, note: str, count: int, **fields: Any) -> None:
+        fields = {"inner": 1, "h": 1, "w": 1, "channels_last": False} | fields
+        shape = kernels.lrn.LrnShape(**fields)
+        forward = getattr(kernels.lrn, f"{name}_forward")
+
+        def scale(shape: Any, a: np.ndarray) -> np.ndarray:
+            result = np.empty_like(a)
+            with_reference(forward, shape, a, result, np.empty_like(a))
+            return result
+
+        def y(shape: Any, a: np.ndarray, *_: Any) -> np.ndarray:
+            result = np.empty_like(a)
+            with_reference(forward, shape, a, np.empty_like(a), result)
+            return result
+
+        def scale_after_y(shape: Any, a: np.ndarray, _: Any) -> np.ndarray:
+            return scale(shape, a)
+
+        case(f"lrn.{name}_forward", shape, x(count), out(count), out(count), note=note,
+             tolerance=5e-6)  # fmt: skip
+        case(f"lrn.{name}_backward", shape, x(count), From(y), From(scale_after_y), x(count),
+             out(count), note=note, tolerance=5e-6)  # fmt: skip
+
+    for outer, channels, inner in BLOCKS:
+        for size, alpha, beta, k in ((5, 1e-4, 0.75, 1.0), (3, 0.5, 0.75, 2.0), (7, 0.3, 0.6, 1.5),
+                                     (1, 1.0, 0.5, 1.0), (3, 1.0, 1.0, 1.0)):  # fmt: skip
+            if size != 5 and outer * channels * inner > 20_000:
+                continue
+            add("across", f"{outer} {channels} {inner} size {size} beta {beta}",
+                outer * channels * inner, outer=outer, channels=channels, inner=inner, size=size,
+                alpha=alpha, beta=beta, k=k)  # fmt: skip
+    for outer, channels, h, w in ((0, 2, 3, 3), (1, 1, 1, 1), (2, 3, 5, 4), (1, 17, 8, 7),
+                                  (2, 32, 31, 33)):  # fmt: skip
+        for channels_last, size in itertools.product((False, True), (1, 3, 5)):
+            layout = "channels-last" if channels_last else "plain"
+            add("within", f"{outer} {channels} {h} {w} size {size} {layout}",
+                outer * channels * h * w, outer=outer, channels=channels, h=h, w=w,
+                channels_last=channels_last, size=size, alpha=0.8, beta=0.75, k=1.0)  # fmt: skip
+
+
+def softmax() -> None:
+    def logits(rng, shape):
+        return rng.standard_normal(shape) * rng.choice([1, 30, 1000], shape)
+
+    def with_infinity(rng, shape):
+        values = rng.standard_normal(shape)
+        values[rng.random(shape) < 0.3] = -np.inf
+        return values
+
+    def probabilities(rng, shape):
+        values = rng.random(shape) ** 4
+        values[rng.random(shape) < 0.1] = 0
+        return values
+
+    for outer, classes, inner in (
+        (0, 4, 3), (1, 1, 1), (3, 10, 1), (5, 1000, 1), (2, 3, 49), (4, 7, 5), (64, 10, 1),
+        (2, 21, 5000), (3000, 17, 1), (7, 16, 16),
+    ):  # fmt: skip
+        shape = kernels.softmax.SoftmaxShape(outer=outer, classes=classes, inner=inner)
+        size, note = (outer, classes, inner), f"{outer} {classes} {inner}"
+        for fill in (normal, logits, with_infinity):
+            both_places("softmax.forward", shape, x(*size, fill=fill), out(*size),
+                        note=f"{note} {fill.__name__}")  # fmt: skip
+        y = x(*size, fill=lambda rng, shape: rng.random(shape))
+        case("softmax.backward", shape, y, x(*size), out(*size), note=note, tolerance=5e-6)
+        case("softmax.backward", shape, y, x(*size), Same(2), note=note, tolerance=5e-6)
+
+        def label(rng, shape, classes=classes):
+            return rng.integers(0, classes, shape)
+
+        p, labels = x(*size, fill=probabilities), x(outer, inner, fill=label)
+        for ignore in (False, True):
+            text = f"{note}{' ignore' if ignore else ''}"
+            case("softmax.loss", shape, p, labels, ignore, 0, out(1, dtype=np.int64), note=text)
+            case("softmax.loss_backward", shape, p, labels, ignore, 0, 0.25, out(*size),
+                 note=text)  # fmt: skip
+
+
+def norm() -> None:
+    def far(rng, shape):
+        return rng.standard_normal(shape) + 100
+
+    for outer, channels, inner in BLOCKS:
+        if not outer:
+            continue
+        shape = kernels.norm.NormShape(outer=outer, channels=channels, inner=inner)
+        size, note = (outer, channels, inner), f"{outer} {channels} {inner}"
+        for fill in (normal, far):
+            case("norm.statistics", shape, x(*size, fill=fill), out(channels), out(channels),
+                 note=f"{note} {fill.__name__}", tolerance=1e-5)  # fmt: skip
+        inv_std = x(channels, fill=positive)
+        both_places("norm.normalize", shape, x(*size), x(channels), inv_std, out(*size), note=note)
+        case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
+        case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
+
+
+def update() -> None:
+    for n in LENGTHS:
+        for l1, decay, momentum, scale in (
+            (False, 0.0, 0.0, 1.0), (False, 5e-4, 0.9, 1.0), (True, 0.01, 0.9, 0.5),
+        ):  # fmt: skip
+            shape = kernels.update.UpdateShape(
+                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum
+            )
+            # Integers: weights that are 0, whose sign is 0.
+            case("update.sgd", shape, acc(n, fill=integers), acc(n), acc(n),
+                 note=f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}")  # fmt: skip
+
+
+# Products
+
+
+def gemm() -> None:
+    shapes = [
+        (1, 1, 1), (2, 3, 4), (7, 5, 9), (16, 16, 16), (17, 33, 31), (6, 16, 8), (14, 32, 64),
+        (1, 100, 50), (100, 1, 50), (50, 100, 1), (13, 200, 300), (129, 257, 63), (256, 256, 256),
+        (64, 500, 800), (3, 1000, 1030), (300, 7, 517), (0, 5, 6), (5, 0, 6), (5, 6, 0),
+    ]  # fmt: skip
+    for m, n, k in shapes:
+        for trans_a, trans_b in itertools.product((False, True), repeat=2):
+            _gemm(m, n, k, trans_a, trans_b)
+        _gemm(m, n, k, beta=1.0, bias=True)
+        _gemm(m, n, k, trans_b=True, packed=True, bias=True)
+        _gemm(m, n, k, packed=True, beta=0.5)
+    _gemm(45, 70, 33, stride=5, trans_a=True, beta=1.0)
+    _gemm(45, 70, 33, stride=5, trans_b=True, packed=True)
+    _gemm(45, 70, 33, stride=3)
+    _gemm(19, 40, 21, fill=special)
+    for rows, columns in ((0, 3), (1, 1), (3, 5), (17, 33), (500, 800), (1030, 64), (2, 4096)):
+        for trans_a, beta in itertools.product((False, True), (0.0, 1.0)):
+            _gemv(rows, columns, trans_a, beta)
+
+
+def _padded(rows: int, columns: int, stride: int, array: Callable[..., Array], **kw: Any) -> Array:
+    return array(rows, columns + stride, **kw)
+
+
+def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=False, stride=0,
+          fill=normal):  # fmt: skip
+    a, b = ((k, m) if trans_a else (m, k)), ((n, k) if trans_b else (k, n))
+    words = {"A'": trans_a, "B'": trans_b, f"beta {beta}": beta, "bias": bias, "packed": packed,
+             f"stride +{stride}": stride, "special": fill is special}  # fmt: skip
+
+    def call(a_full, b_full, bias_array, c_full):
+        kernels.gemm(
+            a_full[:, : a[1]], b_full[:, : b[1]], c_full[:, :n], trans_a=trans_a, trans_b=trans_b,
+            beta=beta, bias=bias_array, packed=packed,
+        )  # fmt: skip
+
+    c = acc(m, n + stride) if beta or stride else out(m, n)
+    CASES.append(Case(
+        " ".join([f"gemm {m}x{n}x{k}", *(word for word, yes in words.items() if yes)]),
+        (x(a[0], a[1] + stride, fill=fill), x(b[0], b[1] + stride),
+         x(n) if bias else None, c),
+        lambda _: call, tolerance=1e-5 if k < 500 else 2e-5, flops=2.0 * m * n * k,
+    ))  # fmt: skip
+
+
+def _gemv(rows, columns, trans_a, beta):
+    def call(a, v, y):
+        kernels.gemv(a, v, y, trans_a=trans_a, beta=beta)
+
+    m, k = (columns, rows) if trans_a else (rows, columns)
+    CASES.append(Case(
+        f"gemv {m}x{k}{' transposed' if trans_a else ''} beta {beta}",
+        (x(rows, columns), x(k), acc(m) if beta else out(m)), lambda _: call, tolerance=1e-5,
+        flops=2.0 * m * k,
+    ))  # fmt: skip
+
+
+# Convolutions
+
+
+def conv_shape(n, ic, oc, in_, kernel, stride=1, pad=0, dilation=1, group=1):
+    """A shape of as many spatial axes as `in_` has; the rest may be one number for all axes."""
+    axes = len(in_)
+    per_axis = [(v,) * axes if isinstance(v, int) else v for v in (kernel, stride, pad, dilation)]
+    return kernels.ConvShape(n, ic, oc, group, in_, *per_axis)
+
+
+CONVOLUTIONS = (
+    conv_shape(1, 1, 1, (1, 1), 1),
+    conv_shape(0, 3, 4, (5, 5), 3),
+    conv_shape(2, 3, 5, (7, 6), 1),
+    conv_shape(2, 64, 33, (9, 11), 1),
+    conv_shape(1, 16, 16, (8, 8), 1, stride=2),
+    conv_shape(2, 3, 4, (6, 6), 1, pad=1),
+    conv_shape(2, 1, 20, (28, 28), 5),
+    conv_shape(2, 20, 50, (12, 12), 5),
+    conv_shape(1, 3, 17, (23, 21), 3, pad=1),
+    conv_shape(2, 16, 32, (14, 14), 3, pad=1),
+    conv_shape(1, 3, 24, (31, 29), 11, stride=4),
+    conv_shape(1, 5, 7, (10, 12), (3, 5), stride=(2, 1), pad=(1, 2)),
+    conv_shape(2, 8, 6, (13, 13), 3, pad=2, dilation=2),
+    conv_shape(2, 6, 9, (15, 12), (2, 3), stride=3, dilation=(3, 2), pad=1),
+    conv_shape(2, 8, 12, (9, 9), 3, pad=1, group=2),
+    conv_shape(2, 12, 8, (6, 7), 1, group=4),
+    conv_shape(2, 17, 17, (9, 8), 3, pad=1, group=17),
+    conv_shape(1, 8, 16, (9, 9), 3, stride=2, group=8),
+    conv_shape(1, 33, 33, (12, 10), 5, pad=2, group=33),
+    conv_shape(2, 4, 6, (19,), 3, pad=1, stride=2),
+    conv_shape(1, 3, 5, (6, 7, 5), (2, 3, 3), pad=1, stride=(1, 2, 1)),
+    conv_shape(1, 2, 3, (3, 4, 3, 4), 2),
+    conv_shape(3, 10, 4, (), ()),
+    conv_shape(1, 4, 4, (3, 3), 3),
+    conv_shape(1, 4, 4, (2, 2), 4, pad=2, stride=3),
+    conv_shape(1, 2, 3, (5, 5), 3, pad=4),
+    conv_shape(8, 32, 64, (16, 16), 3, pad=1),
+)
+
+
+def conv() -> None:
+    for shape in CONVOLUTIONS:
+        n, ic, oc, group, in_, kernel = _fields(shape)
+        image, result = x(n, *in_, ic), (n, *shape.out, oc)
+        weights, flops = (oc, ic // group, *kernel), shape.flops
+        for bias in (x(oc), None):
+            _conv(shape, "forward", (image, x(*weights), bias, out(*result)), flops,
+                  "bias" if bias else "")  # fmt: skip
+        for add in (False, True):
+            dx = acc(*image.shape) if add else out(*image.shape)
+            _conv(shape, "backward_data", (x(*result), x(*weights), dx, add), flops,
+                  "add" if add else "")  # fmt: skip
+        for dbias in (acc(oc), None):
+            _conv(shape, "backward_weights", (image, x(*result), acc(*weights), dbias), flops,
+                  "bias" if dbias else "")  # fmt: skip
+
+
+def _conv(shape: Any, method: str, args: tuple, flops: float, note: str) -> None:
+    def prepare(implementation: str) -> Callable:
+        return getattr(kernels.Conv(shape, implementation), method)
+
+    CASES.append(Case(
+        f"conv {shape} {method} {note}".strip(), args, prepare,
+        lambda: kernels.conv_implementations(shape), tolerance=1e-5, flops=flops,
+    ))  # fmt: skip
+
+
+def _fields(shape: Any) -> tuple:
+    return shape.n, shape.ic, shape.oc, shape.group, tuple(shape.in_), tuple(shape.kernel)
+
+
+def all_cases() -> Iterator[Case]:
+    if not CASES:
+        for add in (eltwise, affine, movement, activation, pool, lrn, softmax, norm, update,
+                    gemm, conv):  # fmt: skip
+            add()
+    names = [c.name for c in CASES]
+    doubles = {name for name in names if names.count(name) > 1} if len(names) < 5000 else set()
+    assert not doubles, f"cases of one name: {sorted(doubles)[:5]}"
+    return iter(CASES)
