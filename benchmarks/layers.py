@@ -1,7 +1,7 @@
 """Single layers, as they run inside a net: forward, and forward with backward.
 
-Each layer stands between two 1x1 poolings, which do nothing but keep its blobs in the layout that a
-net would choose; only the layer itself is timed.
+Each layer stands between two that change nothing (for images 1x1 poolings, which keep the blobs in
+the layout that a net would choose); only the layer itself is timed.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def pool(kind: str, kernel: int, stride: int) -> str:
     )
 
 
+IDENTITY = 'type: "ReLU" relu_param { negative_slope: 1 }'
 LRN = 'type: "LRN" lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 }'
 CASES = (
     Case("LeNet conv1 5x5", (64, 1, 28, 28), conv(out=20, kernel=5), first=True),
@@ -104,11 +105,11 @@ def rows(quick: bool) -> Iterator[Row]:
 
 # ---- pydl ----
 def net_of(case: Case, source: str) -> pydl.Net:
-    """x -> [same ->] layer [-> same], the input made by a layer of type `source`."""
+    """x -> same -> layer -> same, where a layer of type `source` makes x."""
     shape = " ".join(f"dim: {d}" for d in case.shape)
     filler = 'data_filler { type: "gaussian" }' if source == "DummyData" else ""
     param = "dummy_data_param" if source == "DummyData" else "input_param"
-    keep = pool("AVE", 1, 1) if len(case.shape) == 4 else 'type: "Reshape" reshape_param { }'
+    keep = pool("AVE", 1, 1) if len(case.shape) == 4 else IDENTITY
     down = "false" if case.first else "true"
     text = f"""
         name: "{case.name}"

@@ -107,6 +107,6 @@ MAKERS = {
     "LRN": _lrn,
     "BatchNorm": lambda p, c, in_place: nn.BatchNorm2d(c, eps=p.get("eps", 1e-5), affine=False),
     "ReLU": lambda p, c, in_place: nn.ReLU(inplace=in_place),
-    "Dropout": lambda p, c, in_place: nn.Dropout(p.get("dropout_ratio", 0.5), inplace=in_place),
+    "Dropout": lambda p, c, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
     "Softmax": lambda p, c, in_place: nn.Softmax(dim=1),
 }

@@ -39,6 +39,7 @@ def main() -> None:
         os.environ[name] = str(arguments.threads)
 
     import peers
+    from load import OtherLoad
     from peak import Probe
     from table import Table
 
@@ -52,10 +53,12 @@ def main() -> None:
     print(f"peak: {peak}")
     results = {"machine": about, "peak_flops": peak.flops, "peak_bandwidth": peak.bandwidth}
     for name in [arguments.only] if arguments.only else TABLES:
-        module = importlib.import_module(name)
+        module, load = importlib.import_module(name), OtherLoad()
         table = Table(module.TITLE, module.sides(), peak)
         rows = table.fill(module.rows(arguments.quick))
         results[name] = [row.plain(peak) for row in rows]
+        if load.warning():
+            print(f"warning: {load.warning()}; these times are too high")
     print(f"\npeak, measured again: {probe.measure()}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")

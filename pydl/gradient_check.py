@@ -293,12 +293,14 @@ class _Element:
         return abs(self.gradient - self.slope) <= self.allowed()
 
     def at_kink(self) -> bool:
-        """Whether the slope jumps nearby: then central differences of two steps disagree, or the
-        slopes to the two sides do not come closer as the step shrinks."""
-        if abs(self._coarse - self._fine) > self.allowed():
+        """Whether the slope jumps nearby: then central differences of two steps disagree about as
+        much as the gradient does with them, or the slopes to the two sides do not come closer as
+        the step shrinks."""
+        wrong_by, noise = abs(self.gradient - self.slope), self.rounding / self.step
+        if abs(self._coarse - self._fine) > max(wrong_by / 4, noise):
             return True
         gap, fine_gap = (abs(s[0] - s[1]) for s in (self._sides, self._fine_sides))
-        return fine_gap > max(0.75 * gap, 4 * self.allowed())
+        return fine_gap > max(0.75 * gap, wrong_by, 4 * noise)
 
     def _differences(self, step: float) -> tuple[float, float, float]:
         """Slope through the points at +-step, and the slopes to the right and to the left."""
@@ -327,10 +329,10 @@ def _forced_spec(model: Model, inputs: Mapping[str, Any], phase: str) -> dict[st
         model = prototxt.net_spec(model, phase=phase)
     spec = {"phase": phase, **model, "force_backward": True}
     made: set[str] = set()
-    missing = []
+    missing: dict[str, None] = {}
     for layer in spec["layers"]:
-        missing += [b for b in layer.get("bottom", ()) if b not in made]
-        made |= {*layer.get("top", ()), *layer.get("bottom", ())}
+        missing |= dict.fromkeys(b for b in layer.get("bottom", ()) if b not in made)
+        made |= set(layer.get("top", ()))
     return spec | {
         "layers": [
             *(_input_layer(name, inputs[name]) for name in missing if name in inputs),

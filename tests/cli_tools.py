@@ -57,9 +57,9 @@ SOLVER = {
 }
 
 
-def write_run(folder: Path, net: str = NET, **solver: object) -> Path:
+def write_run(folder: Path, net_text: str = NET, /, **solver: object) -> Path:
     """Puts net.prototxt and solver.prototxt into a folder; None leaves a solver field out."""
-    (folder / "net.prototxt").write_text(net)
+    (folder / "net.prototxt").write_text(net_text)
     fields = {**SOLVER, **solver}
     lines = [f"{name}: {value}\n" for name, value in fields.items() if value is not None]
     path = folder / "solver.prototxt"

@@ -17,7 +17,7 @@ import numpy as np
 
 from pydl._core import kernels
 
-GUARD = 16  # floats before and after each array that nobody may write
+GUARD = 16  # elements before and after each array that nobody may write
 SENTINEL = 1234.5
 
 # Arrays
@@ -89,7 +89,7 @@ def guarded(values: np.ndarray, dtype: type, aligned: bool) -> np.ndarray:
     """The values in the middle of guards, at a multiple of 64 bytes or just beside one."""
     size = values.size
     memory = np.full(size + 3 * GUARD, SENTINEL, dtype)
-    start = -(memory.ctypes.data // 4) % GUARD + GUARD + (0 if aligned else 1)
+    start = -(memory.ctypes.data // memory.itemsize) % GUARD + GUARD + (0 if aligned else 1)
     array = memory[start : start + size].reshape(values.shape)
     array[...] = values
     return array
@@ -98,7 +98,7 @@ def guarded(values: np.ndarray, dtype: type, aligned: bool) -> np.ndarray:
 def guards_hold(array: np.ndarray) -> bool:
     base = array.base if array.base is not None else array
     memory = base if base.base is None else base.base
-    start = (array.ctypes.data - memory.ctypes.data) // 4
+    start = (array.ctypes.data - memory.ctypes.data) // memory.itemsize
     outside = np.concatenate([memory[:start], memory[start + array.size :]])
     return bool((outside == np.array(SENTINEL).astype(memory.dtype)).all())
 

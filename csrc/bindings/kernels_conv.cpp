@@ -20,13 +20,13 @@ class Convolution {
   void weights_changed() { conv_->weights_changed(); }
 
   void forward(const py::object& x, const py::object& w, const py::object& bias,
-               const py::object& y) {
+               const py::object& y, bool relu) {
     const float* in = array_memory<const float>(x, x_count(), "x");
     const float* weights = array_memory<const float>(w, w_count(), "w");
     const float* add = array_memory<const float>(bias, optional(shape_.oc), "bias");
     float* out = array_memory<float>(y, y_count(), "y");
     py::gil_scoped_release release;
-    conv_->forward(in, weights, add, out);
+    conv_->forward(in, weights, {add, relu}, out);
   }
 
   void backward_data(const py::object& dy, const py::object& w, const py::object& dx, bool add) {
@@ -94,7 +94,8 @@ void bind_conv_kernels(py::module_& m) {
       .def(py::init<const ConvShape&, const std::string&>(), arg("shape"), arg("name") = "")
       .def_property_readonly("name", &Convolution::name)
       .def("weights_changed", &Convolution::weights_changed)
-      .def("forward", &Convolution::forward)
+      .def("forward", &Convolution::forward, py::arg("x"), py::arg("w"), py::arg("bias"),
+           py::arg("y"), py::arg("relu") = false)
       .def("backward_data", &Convolution::backward_data)
       .def("backward_weights", &Convolution::backward_weights);
 }

@@ -65,13 +65,13 @@ class Packed {
   }
 
   void gemm(const py::array_t<float>& a, const py::array_t<float>& c, bool trans_a, float beta,
-            const std::optional<FloatArray>& bias) const {
+            const std::optional<FloatArray>& bias, bool relu) const {
     const Matrix left = matrix_of(a, "a"), out = output(c, "c");
     const GemmShape s = shape_of(left, out, trans_a, beta);
     if (s.n != n_ || s.k != k_) throw Error("gemm: the packed b does not fit a and c");
     const float* add = bias_of(bias, s.n);
     py::gil_scoped_release release;
-    kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, add, out.data);
+    kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, {add, relu}, out.data);
   }
 
  private:
@@ -81,14 +81,14 @@ class Packed {
 
 void gemm(const py::array_t<float>& a, const py::array_t<float>& b, const py::array_t<float>& c,
           bool trans_a, bool trans_b, float beta, const std::optional<FloatArray>& bias,
-          bool packed) {
-  if (packed) return Packed(b, trans_b).gemm(a, c, trans_a, beta, bias);
+          bool packed, bool relu) {
+  if (packed) return Packed(b, trans_b).gemm(a, c, trans_a, beta, bias, relu);
   const Matrix left = matrix_of(a, "a"), right = matrix_of(b, "b"), out = output(c, "c");
   GemmShape s = shape_of(left, out, trans_a, beta);
   set_b(&s, right, trans_b);
   const float* add = bias_of(bias, s.n);
   py::gil_scoped_release release;
-  kernels::gemm_kernels().gemm(s, left.data, right.data, add, out.data);
+  kernels::gemm_kernels().gemm(s, left.data, right.data, {add, relu}, out.data);
 }
 
 void gemv(const py::array_t<float>& a, const FloatArray& x,
@@ -107,7 +107,8 @@ void bind_gemm_kernels(py::module_& m) {
   using py::arg;
   m.def("gemm", &gemm, arg("a").noconvert(), arg("b").noconvert(), arg("c").noconvert(),
         arg("trans_a") = false, arg("trans_b") = false, arg("beta") = 0.f, arg("bias") = py::none(),
-        arg("packed") = false, "c = op(a) op(b) + beta c + bias; `packed`: b is rearranged first.");
+        arg("packed") = false, arg("relu") = false,
+        "c = op(a) op(b) + beta c + bias, at least 0 with relu; `packed`: b is rearranged first.");
   m.def("gemv", &gemv, arg("a").noconvert(), arg("x"), arg("y").noconvert(), arg("trans_a") = false,
         arg("beta") = 0.f, "y = op(a) x + beta y");
   py::class_<Packed>(m, "Packed", "A right operand rearranged for gemm, to be used many times.")
@@ -116,7 +117,7 @@ void bind_gemm_kernels(py::module_& m) {
       .def("pack", &Packed::pack, arg("b").noconvert(), arg("trans_b") = false,
            "Takes another matrix, in the same memory where it fits.")
       .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),
-           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none());
+           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(), arg("relu") = false);
 }
 
 }  // namespace pydl

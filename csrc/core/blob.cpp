@@ -51,13 +51,14 @@ void from_bf16(int64_t n, const uint16_t* x, float* y) {
 }  // namespace
 
 int64_t shape_count(const Shape& shape) {
+  for (int64_t dim : shape) {
+    check(dim >= 0, "a blob of shape ", shape_text(shape), ": ", dim, " is negative");
+  }
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   int64_t count = 1;
   const int64_t most = memory_limit() / static_cast<int64_t>(sizeof(float));
   for (int64_t dim : shape) {
-    check(dim >= 0, "a blob of shape ", shape_text(shape), ": ", dim, " is negative");
-    if (dim != 0 && count > std::numeric_limits<int64_t>::max() / dim) count = -1;
-    if (count >= 0) count *= dim;
-    if (dim == 0) return 0;
+    count = count > std::numeric_limits<int64_t>::max() / dim ? -1 : count * dim;
     if (count < 0 || count > most) break;
   }
   check(count >= 0 && count <= most, "a blob of shape ", shape_text(shape),
@@ -85,12 +86,19 @@ Tensor::Copy& Tensor::find(Format format, const Shape& shape) {
   if (copies_.size() == kMaxCopies) {  // more shapes than anybody keeps in use: replace a stale one
     for (size_t i = 0; i < copies_.size(); ++i) {
       if (copies_[i].valid || static_cast<int>(i) == exposed_) continue;
-      copies_[i] = Copy{format, shape, nullptr, 0, false};
+      copies_[i] = Copy{format, shape, nullptr};
       return copies_[i];
     }
     fail("a blob is in use in too many formats");
   }
-  return copies_.emplace_back(Copy{format, plain ? Shape{} : shape, nullptr, 0, false});
+  return copies_.emplace_back(Copy{format, plain ? Shape{} : shape, nullptr});
+}
+
+void Tensor::ensure_capacity(Copy* copy, int64_t bytes) {
+  if (copy->memory && copy->capacity >= bytes) return;
+  copy->memory = allocate(bytes);
+  copy->capacity = bytes;
+  copy->adopted = false;
 }
 
 void Tensor::convert(const Copy& from, Copy* to) {
@@ -120,10 +128,7 @@ void Tensor::make_valid(Copy* copy) {
   if (exposed_ >= 0 && copies_[exposed_].valid && copy != &copies_[exposed_]) copy->valid = false;
   if (copy->valid) return;
   const int64_t bytes = count_ * bytes_of(copy->format.dtype);
-  if (copy->capacity < bytes || !copy->memory) {
-    copy->memory = allocate(bytes);
-    copy->capacity = bytes;
-  }
+  ensure_capacity(copy, bytes);
   Copy* source = nullptr;
   if (exposed_ >= 0 && copies_[exposed_].valid) {
     source = &copies_[exposed_];
@@ -174,10 +179,7 @@ const void* Tensor::read(Format format, const Shape& shape) {
 void* Tensor::write(Format format, const Shape& shape) {
   Copy& copy = find(format, shape);
   const int64_t bytes = count_ * bytes_of(format.dtype);
-  if (copy.capacity < bytes || !copy.memory) {
-    copy.memory = allocate(bytes);
-    copy.capacity = bytes;
-  }
+  ensure_capacity(&copy, bytes);
   for (Copy& other : copies_) other.valid = false;
   copy.valid = true;
   ++version_;
@@ -233,14 +235,14 @@ void Tensor::adopt(std::shared_ptr<std::byte> memory, Layout layout, const Shape
                      layout == Layout::kPlain ? Shape{} : shape,
                      std::move(memory),
                      count_ * int64_t{sizeof(float)},
-                     true});
+                     true, true});
   exposed_ = -1;
   ++version_;
 }
 
 int64_t Tensor::bytes() const {
   int64_t total = 0;
-  for (const Copy& copy : copies_) total += copy.capacity;
+  for (const Copy& copy : copies_) total += copy.adopted ? 0 : copy.capacity;
   return total;
 }
 

@@ -174,6 +174,7 @@ void Net::weights_changed() {
 void Net::PlanMemory() {
   const graph::MemoryPlan plan = graph::plan_memory(*graph_, blobs_, kept_);
   activations_ = allocate(plan.bytes);
+  activation_arena_bytes_ = plan.bytes;
   for (size_t b = 0; b < blobs_.size(); ++b) {
     if (plan.offset[b] < 0) continue;
     std::shared_ptr<std::byte> part(activations_, activations_.get() + plan.offset[b]);
@@ -260,7 +261,7 @@ void Net::set_seed(uint64_t seed) {
 
 int64_t Net::activation_bytes() const {
   std::vector<const Tensor*> seen;
-  int64_t bytes = 0;
+  int64_t bytes = activation_arena_bytes_;
   for (const auto& blob : blobs_) {
     for (const Tensor* tensor : {&blob->data_tensor(), &blob->diff_tensor()}) {
       if (std::find(seen.begin(), seen.end(), tensor) != seen.end()) continue;

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/epilogue.h"
+
 namespace pydl::kernels {
 
 struct ConvShape {
@@ -36,8 +38,8 @@ class Conv {
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
-  // y is overwritten; bias may be null.
-  virtual void forward(const float* x, const float* w, const float* bias, float* y) = 0;
+  // y is overwritten.
+  virtual void forward(const float* x, const float* w, const Epilogue&, float* y) = 0;
   // dx = (or +=, if add) the gradient with respect to x.
   virtual void backward_data(const float* dy, const float* w, float* dx, bool add) = 0;
   // dw += and, unless null, dbias +=.

@@ -134,15 +134,15 @@ class CorrelationConv final : public Conv {
     backward_weights_.weights_changed();
   }
 
-  void forward(const float* x, const float* w, const float* bias, float* y) override {
+  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
     const auto& packed = forward_weights_.get(kernels_, &forward_, 1, w);
-    kernels_.run(forward_.shape, x, packed[0], bias, 0.0f, y);
+    kernels_.run(forward_.shape, x, packed[0], epilogue, 0.0f, y);
   }
 
   void backward_data(const float* dy, const float* w, float* dx, bool add) override {
     const auto& packed = backward_weights_.get(kernels_, backward_.data(), backward_.size(), w);
     for (size_t i = 0; i < backward_.size(); ++i) {
-      kernels_.run(backward_[i].shape, dy, packed[i], nullptr, add ? 1.0f : 0.0f, dx);
+      kernels_.run(backward_[i].shape, dy, packed[i], {}, add ? 1.0f : 0.0f, dx);
     }
   }
 

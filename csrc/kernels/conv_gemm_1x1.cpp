@@ -36,23 +36,23 @@ class Gemm1x1 final : public Conv {
     backward_.weights_changed();
   }
 
-  void forward(const float* x, const float* w, const float* bias, float* y) override {
+  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
     GemmShape s{rows_, oc_, ic_};
     s.trans_b = true;
-    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w), bias, y);
+    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w), epilogue, y);
   }
 
   void backward_data(const float* dy, const float* w, float* dx, bool add) override {
     GemmShape s{rows_, ic_, oc_};
     s.beta = add ? 1.0f : 0.0f;
-    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w), nullptr, dx);
+    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w), {}, dx);
   }
 
   void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
     GemmShape s{oc_, ic_, rows_};
     s.trans_a = true;
     s.beta = 1.0f;
-    kernels_.gemm(s, dy, x, nullptr, dw);
+    kernels_.gemm(s, dy, x, {}, dw);
     if (dbias) column_sums_.add(rows_, oc_, dy, dbias);
   }
 

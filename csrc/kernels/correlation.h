@@ -1,14 +1,16 @@
 // What the passes of a convolution come down to: correlations over three spatial axes.
 //
-//   dst[n, at(i), g oc + c] = bias + beta dst + sum over t, k of
+//   dst[n, at(i), g oc + c] = beta dst + sum over t, k of
 //       src[n, first + i src_step + t tap_step, g ic + k] w[g, c, k, t]
 //
-// with i and t running over the three axes, and zeros outside of src. The forward pass is one of
-// them. The gradient with respect to the input is one for each phase of the stride: the input
-// positions that are congruent modulo the stride meet the same taps, in reverse.
+// with i and t running over the three axes, and zeros outside of src; then the epilogue. The
+// forward pass is one of them. The gradient with respect to the input is one for each phase of the
+// stride: the input positions that are congruent modulo the stride meet the same taps, in reverse.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/epilogue.h"
 
 namespace pydl::kernels {
 
@@ -34,7 +36,7 @@ struct WeightMap {
 struct CorrelationKernels {
   int64_t (*packed_size)(const Correlation&);  // floats in the packed weights
   void (*pack)(const Correlation&, const WeightMap&, const float* w, float* packed);
-  void (*run)(const Correlation&, const float* src, const float* packed, const float* bias,
+  void (*run)(const Correlation&, const float* src, const float* packed, const Epilogue&,
               float beta, float* dst);
   // dw[g, c, k, t] += sum over n, i of src[...] ddst[n, at(i), g oc + c]. The split of the sum
   // depends on the problem only, so the result does not depend on the number of threads.

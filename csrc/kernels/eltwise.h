@@ -7,22 +7,22 @@ namespace pydl::kernels {
 
 struct EltwiseKernels {
   void (*fill)(int64_t n, float value, float* y);
-  void (*scale)(int64_t n, float a, const float* x, float* y);                   // y = a x
-  void (*axpby)(int64_t n, float a, const float* x, float b, float* y);          // y = a x + b y
-  void (*add)(int64_t n, const float* a, const float* b, float* y);              // y = a + b
-  void (*mul)(int64_t n, const float* a, const float* b, float* y);              // y = a b
-  void (*div)(int64_t n, const float* a, const float* b, float* y);              // y = a / b
+  void (*scale)(int64_t n, float a, const float* x, float* y);           // y = a x
+  void (*axpby)(int64_t n, float a, const float* x, float b, float* y);  // y = a x + b y
+  void (*add)(int64_t n, const float* a, const float* b, float* y);      // y = a + b
+  void (*mul)(int64_t n, const float* a, const float* b, float* y);      // y = a b
+  void (*div)(int64_t n, const float* a, const float* b, float* y);      // y = a / b
   // Eltwise MAX of two. index[i] = first where a > b, else second (ties go to the second);
   void (*max2)(int64_t n, const float* a, const float* b, int32_t first, int32_t second, float* y,
                int32_t* index);
   // ... and of a further bottom: where x > y strictly, y = x and index = which.
   void (*max_with)(int64_t n, const float* x, int32_t which, float* y, int32_t* index);
   void (*select)(int64_t n, const float* dy, const int32_t* index, int32_t which,
-                 float* dx);                                            // index == which ? dy : 0
+                 float* dx);  // index == which ? dy : 0
   // Sums in double, in an order that does not depend on the number of threads.
   double (*sum)(int64_t n, const float* x);
-  double (*asum)(int64_t n, const float* x);                                     // sum |x|
-  double (*sumsq)(int64_t n, const float* x);                                    // sum x^2
+  double (*asum)(int64_t n, const float* x);   // sum |x|
+  double (*sumsq)(int64_t n, const float* x);  // sum x^2
   double (*dot)(int64_t n, const float* a, const float* b);
   // y = x scale[c] + bias[c]; x: (outer, channels, inner). scale or bias may be null.
   void (*affine_forward)(int64_t outer, int64_t channels, int64_t inner, const float* x,

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/epilogue.h"
+
 namespace pydl::kernels {
 
 struct GemmShape {
@@ -21,13 +23,13 @@ struct PackedMatrixDeleter {
 using PackedMatrixPtr = std::unique_ptr<PackedMatrix, PackedMatrixDeleter>;
 
 struct GemmKernels {
-  // C = op(A) op(B) + beta C, then + bias[n] on every row if bias is given.
-  void (*gemm)(const GemmShape&, const float* a, const float* b, const float* bias, float* c);
+  // C = op(A) op(B) + beta C, then the epilogue.
+  void (*gemm)(const GemmShape&, const float* a, const float* b, const Epilogue&, float* c);
   // Packs op(B) once (m, lda, ldc, beta of the shape are not looked at); `reuse` may be null or an
   // earlier pack, whose memory is taken over when it fits.
   PackedMatrixPtr (*pack_b)(const GemmShape&, const float* b, PackedMatrixPtr reuse);
   // As gemm with B already packed.
-  void (*gemm_packed)(const GemmShape&, const float* a, const PackedMatrix& b, const float* bias,
+  void (*gemm_packed)(const GemmShape&, const float* a, const PackedMatrix& b, const Epilogue&,
                       float* c);
   // y = op(A) x + beta y; A is (m, k) or transposed (k, m), as in GemmShape with n = 1.
   void (*gemv)(const GemmShape&, const float* a, const float* x, float* y);

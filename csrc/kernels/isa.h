@@ -9,11 +9,11 @@ namespace pydl::kernels {
 // Every level can run all the earlier ones. kRef is the plain loops of kernels/ref.
 enum class Isa { kRef, kBaseline, kAvx2, kAvx512 };
 
-Isa best_isa();                      // what this CPU has
-Isa isa();                           // in use: PYDL_ISA (ref, baseline, avx2, avx512) or best_isa()
-void set_isa(Isa isa);               // throws pydl::Error when the CPU lacks it
-const char* isa_name(Isa isa);       // "ref", "baseline", "avx2", "avx512"
+Isa best_isa();                 // what this CPU has
+Isa isa();                      // in use: PYDL_ISA (ref, baseline, avx2, avx512) or best_isa()
+void set_isa(Isa isa);          // throws pydl::Error when the CPU lacks it
+const char* isa_name(Isa isa);  // "ref", "baseline", "avx2", "avx512"
 Isa isa_from_name(const std::string& name);  // throws pydl::Error naming the valid ones
-std::vector<Isa> available_isas();   // kRef ... best_isa()
+std::vector<Isa> available_isas();           // kRef ... best_isa()
 
 }  // namespace pydl::kernels

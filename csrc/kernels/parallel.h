@@ -49,13 +49,13 @@ void parallel(int threads, const Body& body) {
   if (threads > 1 && !omp_in_parallel()) {
 #pragma omp parallel num_threads(threads)
     {
-      FlushDenormals flush;
+      [[maybe_unused]] FlushDenormals flush;
       body(omp_get_thread_num(), omp_get_num_threads());
     }
     return;
   }
 #endif
-  FlushDenormals flush;
+  [[maybe_unused]] FlushDenormals flush;
   body(0, 1);
 }
 

@@ -16,6 +16,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {1, -1}; }
   bool adds_to_diff() const override { return true; }
+  bool CanFuse(const Layer& next) const override { return next.is_rectifier(); }
   Layouts layouts() const override {
     return channel_axis_ == 1 ? Layouts::kChannelsLast : Layouts::kPlain;
   }
@@ -62,9 +63,10 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   void Forward(const Blobs& bottom, const Blobs& top) override {
     refresh_weights();
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
+    const kernels::Epilogue epilogue{bias, fused_ != nullptr};
     for (size_t i = 0; i < bottom.size(); ++i) {
       const float* x = input(*bottom[i]);
-      conv_->forward(x, params()[0]->data(), bias, output(top[i]));
+      conv_->forward(x, params()[0]->data(), epilogue, output(top[i]));
       if (!direct())
         scratch_to_plain(problem_.n, problem_.oc, problem_.out_count(), y_, top[i]->mutable_data(),
                          false);
@@ -76,10 +78,12 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     const bool bias = params_of().bias_term && param_propagate(1);
     for (size_t i = 0; i < top.size(); ++i) {
       const float* dy = gradient(*top[i]);
-      if (param_propagate(0) || bias) {
-        conv_->backward_weights(input(*bottom[i]), dy,
-                                param_propagate(0) ? params()[0]->update_diff() : nullptr,
-                                bias ? params()[1]->update_diff() : nullptr);
+      float* db = bias ? params()[1]->update_diff() : nullptr;
+      if (param_propagate(0)) {
+        conv_->backward_weights(input(*bottom[i]), dy, params()[0]->update_diff(), db);
+      } else if (bias) {  // frozen weights
+        kernels::eltwise_kernels().affine_backward_params(problem_.n * problem_.out_count(),
+                                                          problem_.oc, 1, nullptr, dy, nullptr, db);
       }
       if (down[i] == Propagate::kNo) continue;
       const bool add = down[i] == Propagate::kAdd;

@@ -33,6 +33,7 @@ struct InnerProductParams {
 class InnerProduct final : public LayerOf<InnerProductParams> {
  public:
   bool adds_to_diff() const override { return true; }
+  bool CanFuse(const Layer& next) const override { return next.is_rectifier(); }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
     const auto& p = params_of();
@@ -61,9 +62,10 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     shape.trans_b = !params_of().transpose;
     const Blob& w = *params()[0];
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
+    const kernels::Epilogue epilogue{bias, fused_ != nullptr};
     const float* x = bottom[0]->data();
     if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_));
-    gemm.gemm_packed(shape, x, *packed_, bias, top[0]->mutable_data());
+    gemm.gemm_packed(shape, x, *packed_, epilogue, top[0]->mutable_data());
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
@@ -75,7 +77,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
       kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
       shape.trans_a = true;
       shape.beta = 1;
-      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, nullptr, params()[0]->update_diff());
+      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, params()[0]->update_diff());
     }
     if (params_of().bias_term && param_propagate(1)) {
       kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,
@@ -86,7 +88,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     kernels::GemmShape shape{m_, k_, n_};
     shape.trans_b = transpose;
     shape.beta = add ? 1 : 0;
-    gemm.gemm(shape, dy, params()[0]->data(), nullptr,
+    gemm.gemm(shape, dy, params()[0]->data(), {},
               add ? bottom[0]->update_diff() : bottom[0]->mutable_diff());
   }
 

@@ -23,6 +23,7 @@ class Relu final : public NeuronLayer<ReluParams> {
   // so that then the input is needed.
   bool in_place() const override { return keeps_sign(); }
   bool keeps_sign() const override { return params_of().negative_slope >= 0; }
+  bool is_rectifier() const override { return params_of().negative_slope == 0; }
   TopUse backward_reads_top() const override {
     return keeps_sign() ? TopUse::kSign : TopUse::kNone;
   }

@@ -52,6 +52,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise Error(f"{self._command()}{message}; see {self.prog} -help")
 
+    def print_help(self, file=None) -> None:
+        """Unlike argparse's, not silent about an output that cannot be written."""
+        print(self.format_help(), end="", file=file)
+
     def parse_known_args(self, args=None, namespace=None):
         if self._subparsers is None:
             self._check_flags(args or [])

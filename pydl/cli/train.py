@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         signals(solver, args.sigint_effect, args.sighup_effect),
     ):
         solver.solve()
-    _print_result(solver, files, curve)
+    _print_result(args, solver, files, curve)
     return 0
 
 
@@ -149,7 +149,7 @@ def _print_heading(solver) -> None:
     print(f"Training {solver.net.name}: {count:,} parameters; {where}", file=sys.stderr)
 
 
-def _print_result(solver, files: _Files, curve) -> None:
+def _print_result(args: argparse.Namespace, solver, files: _Files, curve) -> None:
     from pydl.reporting.numbers import brief
 
     if solver.iter < solver.max_iter:
@@ -161,6 +161,8 @@ def _print_result(solver, files: _Files, curve) -> None:
         print(f"{when}{which}: {brief(scores)}")
     if solver.last_snapshot:
         print(f"Snapshot: {solver.last_snapshot}")
+    if solver.iter < solver.max_iter and solver.last_snapshot:
+        print(f"To go on: pydl train -solver {args.solver} -snapshot {solver.last_snapshot}")
     logs = [str(path) for path in (files.log, files.json) if path]
     print(f"Log: {', '.join(logs)}")
     if curve:

@@ -15,7 +15,7 @@
 
 from pydl.reporting.curve import Curve, draw_curve
 from pydl.reporting.glog import log_to_file, log_to_stream
-from pydl.reporting.jsonlog import JsonLog, Run, Test, read_run
+from pydl.reporting.jsonlog import JsonLog, Run, Scores, read_run
 from pydl.reporting.log import CaffeLog
 from pydl.reporting.progress import Progress
 
@@ -25,7 +25,7 @@ __all__ = [
     "JsonLog",
     "Progress",
     "Run",
-    "Test",
+    "Scores",
     "draw_curve",
     "log_to_file",
     "log_to_stream",

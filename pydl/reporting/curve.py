@@ -13,7 +13,7 @@ import numpy as np
 from pydl.errors import Error
 from pydl.formats.atomic import atomic_write
 from pydl.reporting.glog import LOGGER
-from pydl.reporting.jsonlog import Run, Test, read_run
+from pydl.reporting.jsonlog import Run, Scores, read_run
 from pydl.reporting.numbers import scalars
 from pydl.solver import Listener, Solver
 
@@ -111,7 +111,7 @@ def _draw_scores(axes: Any, run: Run) -> Any:
     return scores
 
 
-def _series(tests: Sequence[Test], in_loss: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _series(tests: Sequence[Scores], in_loss: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> (iterations, values) of scalar test outputs, those in the loss or the others."""
     points: dict[str, list[tuple[int, float]]] = {}
     for test in tests:

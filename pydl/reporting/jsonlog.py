@@ -115,7 +115,7 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass
-class Test:
+class Scores:
     """The scores of one test net at one iteration; null in the file reads as NaN."""
 
     iteration: int
@@ -132,7 +132,7 @@ class Run:
     max_iter: int = 0
     iterations: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    tests: list[Test] = field(default_factory=list)
+    tests: list[Scores] = field(default_factory=list)
     snapshots: list[str] = field(default_factory=list)
 
 
@@ -167,7 +167,7 @@ def _take(run: Run, line: str) -> None:
             run.losses.append(math.nan if event["loss"] is None else event["loss"])
         elif kind == "test":
             outputs = {name: np.asarray(v, float) for name, v in event["outputs"].items()}
-            run.tests.append(Test(iteration, event["net"], outputs, event["loss_weights"]))
+            run.tests.append(Scores(iteration, event["net"], outputs, event["loss_weights"]))
         elif kind == "snapshot":
             run.snapshots.append(event["path"])
     except (ValueError, KeyError, TypeError, AttributeError):

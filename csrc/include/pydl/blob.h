@@ -67,7 +67,7 @@ class Tensor {
 
   uint64_t version() const { return version_; }  // grows with every write
   void touch() { ++version_; }                   // its memory was written from outside
-  int64_t bytes() const;                         // allocated, all formats together
+  int64_t bytes() const;                         // of its own memory, all formats together
 
  private:
   struct Copy {
@@ -76,8 +76,10 @@ class Tensor {
     std::shared_ptr<std::byte> memory;
     int64_t capacity = 0;  // bytes
     bool valid = false;
+    bool adopted = false;  // its memory is owned elsewhere
   };
   Copy& find(Format format, const Shape& shape);
+  static void ensure_capacity(Copy* copy, int64_t bytes);
   void make_valid(Copy* copy);
   void convert(const Copy& from, Copy* to);
 

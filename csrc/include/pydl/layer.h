@@ -73,6 +73,8 @@ class Layer {
   virtual bool can_propagate(int /*bottom*/) const { return true; }
   virtual bool is_loss() const { return false; }     // its first top has loss_weight 1 by default
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
+  // max(x, 0), which many layers can do while they write their top.
+  virtual bool is_rectifier() const { return false; }
   // Forward can do the in-place layer `next` in the same pass; set_fused(&next) then says when.
   virtual bool CanFuse(const Layer& /*next*/) const { return false; }
   void set_fused(const Layer* next) { fused_ = next; }

@@ -141,7 +141,7 @@ class Net {
   std::vector<int> input_blobs_;  // per input: its number in blobs_
   std::vector<NetParam> params_;
   std::shared_ptr<std::byte> weights_, gradients_, activations_;
-  int64_t arena_size_ = 0;
+  int64_t arena_size_ = 0, activation_arena_bytes_ = 0;
   bool timing_ = false;
   bool planned_ = false;  // activations_ fits the present shapes
 };

@@ -22,7 +22,8 @@ void relu_forward(int64_t n, const float* x, float negative_slope, float* y) {
 }
 
 void relu_backward(int64_t n, const float* y, const float* dy, float negative_slope, float* dx) {
-  map(n, kGrain, dx, [=](Vec out, Vec d) { return select(out > 0.0f, d, negative_slope * d); }, y,
+  map(
+      n, kGrain, dx, [=](Vec out, Vec d) { return select(out > 0.0f, d, negative_slope * d); }, y,
       dy);
 }
 
@@ -49,7 +50,8 @@ void elu_forward(int64_t n, const float* x, float alpha, float* y) {
 
 void elu_backward(int64_t n, const float* x, const float* y, const float* dy, float alpha,
                   float* dx) {
-  map(n, kGrain, dx,
+  map(
+      n, kGrain, dx,
       [=](Vec in, Vec out, Vec d) { return select(in > 0.0f, d, d * (out + alpha)); }, x, y, dy);
 }
 
@@ -71,9 +73,8 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float*
     add_to(channels, sums.data(), dslope);
   }
   if (dx) {
-    map_channels(s, pointers(x, dy), pointers(slope), dx, [](const Vec* v, const Vec* p) {
-      return select(v[0] > 0.0f, v[1], p[0] * v[1]);
-    });
+    map_channels(s, pointers(x, dy), pointers(slope), dx,
+                 [](const Vec* v, const Vec* p) { return select(v[0] > 0.0f, v[1], p[0] * v[1]); });
   }
 }
 
@@ -103,7 +104,7 @@ void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t str
 }  // namespace
 
 const ActivationKernels activation = {
-    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward,   tanh_backward,
+    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward, tanh_backward,
     elu_forward,  elu_backward,  prelu_forward,   prelu_backward,   dropout};
 
 }  // namespace pydl::kernels::PYDL_ISA

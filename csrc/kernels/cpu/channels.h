@@ -74,8 +74,8 @@ PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<
 
 // y[i] = f(x[0..X)[i], p[0..P)[channel of i]), f taking arrays of vectors. y may be an input.
 template <int X, int P, class F>
-PYDL_INLINE void map_channels(Channels shape, const Pointers<X>& x,
-                              const Pointers<P>& p, float* y, const F& f) {
+PYDL_INLINE void map_channels(Channels shape, const Pointers<X>& x, const Pointers<P>& p, float* y,
+                              const F& f) {
   const Channels s = simplified(shape);
   if (s.inner == 1) {
     map_rows<true>(s, s.outer, s.channels, x, p, y, f);
@@ -122,6 +122,9 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X>& x, int64_t first, const V
   }
 }
 
+// Rows of channels-last data that are added up together: as many streams of reads.
+constexpr int64_t kRows = 8;
+
 // total[c] += lane c, n lanes.
 PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
   float lanes[kLanes];
@@ -129,32 +132,27 @@ PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
   for (int64_t i = 0; i < n; ++i) total[i] += lanes[i];
 }
 
-// total[k * channels + c] += the K sums over rows of channels-last data, for up to NV vectors of
-// channels from c on; n lanes in the last.
-template <int K, int NV, int X, int P, class F>
-PYDL_INLINE void sum_columns(int64_t channels, int64_t rows, const Pointers<X>& x,
-                             int64_t first, const Pointers<P>& p, int64_t c, int64_t n,
-                             const F& f, double* total) {
-  Vec s[NV][K] = {};
-  Vectors<P> q[NV];
-#pragma GCC unroll 4
-  for (int j = 0; j < NV; ++j) {
-    q[j] = load_parameters<true>(p, c + j * kLanes, j + 1 < NV ? kLanes : n);
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      const int64_t i = (first + r) * channels + c + j * kLanes;
-      f(load_inputs(x, i, j + 1 < NV ? kLanes : n).v, q[j].v, s[j]);
+// total[k * channels + c] += the K sums over up to kRows rows, for channels c0 <= c < c1.
+template <int K, int X, int P, class F>
+PYDL_INLINE void sum_rows(int64_t channels, int64_t c0, int64_t c1, const Pointers<X>& x,
+                          int64_t first, int64_t rows, const Pointers<P>& p, const F& f,
+                          double* total) {
+  for_each_vector(c0, c1, [&](int64_t c, int64_t n) {
+    const Vectors<P> q = load_parameters<true>(p, c, n);
+    Vec s[K] = {};
+    if (rows == kRows) {
+#pragma GCC unroll 8
+      for (int64_t r = 0; r < kRows; ++r) {
+        f(load_inputs(x, (first + r) * channels + c, n).v, q.v, s);
+      }
+    } else {
+      for (int64_t r = 0; r < rows; ++r) {
+        f(load_inputs(x, (first + r) * channels + c, n).v, q.v, s);
+      }
     }
-  }
 #pragma GCC unroll 4
-  for (int j = 0; j < NV; ++j) {
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) {
-      add_lanes(s[j][k], j + 1 < NV ? kLanes : n, total + k * channels + c + j * kLanes);
-    }
-  }
+    for (int k = 0; k < K; ++k) add_lanes(s[k], n, total + k * channels + c);
+  });
 }
 
 // out[k * channels + c] = the sum over chunks of part[(chunk * K + k) * channels + c].
@@ -182,14 +180,13 @@ class DoubleScratch {
 };
 
 template <int K, int X, int P, class F>
-PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x,
-                                   const Pointers<P>& p, const F& f, double* out) {
-  constexpr int kVectors = 4;
+PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x, const Pointers<P>& p,
+                                   const F& f, double* out) {
   const int64_t width = K * s.channels;
-  const int64_t chunk_rows = kStretch * items_worth(kGrain, kStretch * s.channels);
+  const int64_t chunk_rows = 4 * kRows * items_worth(kGrain, 4 * kRows * s.channels);
   const int64_t chunks = ceil_div(s.outer, chunk_rows);
   // Channels are split too where there are few chunks.
-  const int64_t group = chunks < 16 ? 4 * kVectors * kLanes : s.channels;
+  const int64_t group = chunks < 16 ? 16 * kLanes : s.channels;
   const int64_t groups = ceil_div(s.channels, group);
   DoubleScratch parts(chunks * width);
   const int64_t item_size = smaller(chunk_rows, s.outer) * smaller(group, s.channels);
@@ -202,15 +199,8 @@ PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x,
       for (int k = 0; k < K; ++k) {
         for (int64_t c = c0; c < c1; ++c) total[k * s.channels + c] = 0;
       }
-      for (int64_t row = chunk * chunk_rows; row < row_end; row += kStretch) {
-        const int64_t rows = smaller(kStretch, row_end - row);
-        int64_t c = c0;
-        for (; c + kVectors * kLanes <= c1; c += kVectors * kLanes) {
-          sum_columns<K, kVectors>(s.channels, rows, x, row, p, c, kLanes, f, total);
-        }
-        for_each_vector(c, c1, [&](int64_t i, int64_t n) {
-          sum_columns<K, 1>(s.channels, rows, x, row, p, i, n, f, total);
-        });
+      for (int64_t row = chunk * chunk_rows; row < row_end; row += kRows) {
+        sum_rows<K>(s.channels, c0, c1, x, row, smaller(kRows, row_end - row), p, f, total);
       }
     }
   });
@@ -218,8 +208,8 @@ PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x,
 }
 
 template <int K, int X, int P, class F>
-PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& p,
-                           const F& f, double* out) {
+PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& p, const F& f,
+                           double* out) {
   const int64_t width = K * s.channels;
   const int64_t pieces = ceil_div(s.inner, kGrain);
   DoubleScratch parts(s.outer * pieces * width);
@@ -243,8 +233,8 @@ PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& 
 // of vectors as for map_channels, `sums` an array of K vectors. The result does not depend on the
 // number of threads.
 template <int K, int X, int P, class F>
-PYDL_INLINE void sum_channels(Channels shape, const Pointers<X>& x,
-                              const Pointers<P>& p, const F& f, double* out) {
+PYDL_INLINE void sum_channels(Channels shape, const Pointers<X>& x, const Pointers<P>& p,
+                              const F& f, double* out) {
   const Channels s = simplified(shape);
   if (s.inner == 1 && s.channels > 1) {
     sum_channels_last<K>(s, x, p, f, out);

@@ -127,8 +127,8 @@ constexpr int64_t kForwardPixels = 392;
 
 // Every output of a unit is a row of C, made in one go over all runs.
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
-              const int64_t* offsets, const float* window, const float* packed, const float* bias,
-              float beta, float* dst) {
+              const int64_t* offsets, const float* window, const float* packed,
+              const Epilogue& epilogue, float beta, float* dst) {
   const CorrelationAxis& a2 = c.axis[2];
   const int tiles = static_cast<int>(ceil_div(unit.columns, kMR));
   TileArgs t;
@@ -139,7 +139,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
   for (int64_t g = 0; g < c.group; ++g) {
     for (int64_t j = 0; j < c.oc; j += kNR) {
       t.columns = smaller(kNR, c.oc - j);
-      t.bias = bias ? bias + g * c.oc + j : nullptr;
+      t.epilogue = epilogue.from(g * c.oc + j);
       const float* panel = packed + g * packed_group_size(c) + j * depth(c);
       for (int64_t r = 0; r < unit.rows; ++r) {
         const Range inside = runs_inside(c, unit, r, runs);
@@ -159,8 +159,8 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
   }
 }
 
-void run(const Correlation& c, const float* src, const float* packed, const float* bias, float beta,
-         float* dst) {
+void run(const Correlation& c, const float* src, const float* packed, const Epilogue& epilogue,
+         float beta, float* dst) {
   if (outputs(c) == 0) return;
   const int threads = threads_for(c);
   const Units u = make_units(c, kForwardPixels, threads);
@@ -175,7 +175,7 @@ void run(const Correlation& c, const float* src, const float* packed, const floa
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
       copy_window(c, u, unit, src, window);
-      run_unit(c, u, unit, runs, offsets, window, packed, bias, beta, dst);
+      run_unit(c, u, unit, runs, offsets, window, packed, epilogue, beta, dst);
     }
   });
 }

@@ -74,12 +74,13 @@ constexpr int64_t kPixels = 512;
 int64_t window_size(const Units& u) { return u.group_size + aligned_size(kLanes); }
 
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
-              const float* window, const float* packed, const float* bias, float beta, float* dst) {
+              const float* window, const float* packed, const Epilogue& epilogue, float beta,
+              float* dst) {
   const int64_t taps = c.taps(), width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
   const int64_t dst_step = c.axis[2].dst_step * c.oc;
   for (int64_t j = 0; j < c.ic; j += kLanes) {
     const int64_t n = smaller(kLanes, c.ic - j);
-    const Vec first = bias ? load_n(bias + j, n) : Vec{};
+    const Vec first = epilogue.bias ? load_n(epilogue.bias + j, n) : Vec{};
     for (int64_t r = 0; r < unit.rows; ++r) {
       const float* row = window + r * u.row_step * u.row_size + j;
       float* out = dst + dst_offset(c, unit, r, 0) + j;
@@ -97,6 +98,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
         for (int p = 0; p < P; ++p) {
           float* y = out + (i + p) * dst_step;
           if (beta != 0) acc[p] += beta * load_n(y, n);
+          if (epilogue.relu) acc[p] = relu(acc[p]);
           store_n(y, acc[p], n);
         }
       });
@@ -104,7 +106,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
   }
 }
 
-void run(const Correlation& shape, const float* src, const float* packed, const float* bias,
+void run(const Correlation& shape, const float* src, const float* packed, const Epilogue& epilogue,
          float beta, float* dst) {
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
@@ -118,7 +120,7 @@ void run(const Correlation& shape, const float* src, const float* packed, const 
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
       copy_window(c, u, unit, src, window);
-      run_unit(c, u, unit, offsets, window, packed, bias, beta, dst);
+      run_unit(c, u, unit, offsets, window, packed, epilogue, beta, dst);
     }
   });
 }

@@ -111,21 +111,24 @@ void affine_backward_params(int64_t outer, int64_t channels, int64_t inner, cons
   const DoubleScratch sums(2 * channels);
   double* out = sums.data();
   if (dscale && dbias) {
-    sum_channels<2>(s, pointers(dy, x), Pointers<0>{},
-                    [](const Vec* v, const Vec*, Vec* sum) {
-                      sum[0] += v[0];
-                      sum[1] += v[0] * v[1];
-                    },
-                    out);
+    sum_channels<2>(
+        s, pointers(dy, x), Pointers<0>{},
+        [](const Vec* v, const Vec*, Vec* sum) {
+          sum[0] += v[0];
+          sum[1] += v[0] * v[1];
+        },
+        out);
     add_to(channels, out, dbias);
     add_to(channels, out + channels, dscale);
   } else if (dscale) {
-    sum_channels<1>(s, pointers(dy, x), Pointers<0>{},
-                    [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; }, out);
+    sum_channels<1>(
+        s, pointers(dy, x), Pointers<0>{},
+        [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; }, out);
     add_to(channels, out, dscale);
   } else if (dbias) {
-    sum_channels<1>(s, pointers(dy), Pointers<0>{},
-                    [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0]; }, out);
+    sum_channels<1>(
+        s, pointers(dy), Pointers<0>{}, [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0]; },
+        out);
     add_to(channels, out, dbias);
   }
 }
@@ -149,9 +152,8 @@ void copy_rows(int64_t rows, int64_t row, const float* x, int64_t x_stride, floa
       if (row > 8 * kLanes) {
         std::memcpy(to, from, static_cast<size_t>(row) * sizeof(float));
       } else {
-        for_each_vector(0, row, [=](int64_t i, int64_t n) {
-          store_some(to + i, load_some(from + i, n), n);
-        });
+        for_each_vector(
+            0, row, [=](int64_t i, int64_t n) { store_some(to + i, load_some(from + i, n), n); });
       }
     }
   });
@@ -200,11 +202,23 @@ void to_plain(int64_t n, int64_t c, int64_t s, const float* x, float* y) {
 
 }  // namespace
 
-const EltwiseKernels eltwise = {fill,      scale,            axpby,
-                                add,       mul,              div,
-                                max2,      max_with,         select_one,
-                                sum,       asum,             sumsq,
-                                dot,       affine_forward,   affine_backward_params,
-                                copy_rows, to_channels_last, to_plain};
+const EltwiseKernels eltwise = {fill,
+                                scale,
+                                axpby,
+                                add,
+                                mul,
+                                div,
+                                max2,
+                                max_with,
+                                select_one,
+                                sum,
+                                asum,
+                                sumsq,
+                                dot,
+                                affine_forward,
+                                affine_backward_params,
+                                copy_rows,
+                                to_channels_last,
+                                to_plain};
 
 }  // namespace pydl::kernels::PYDL_ISA

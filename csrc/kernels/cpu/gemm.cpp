@@ -24,23 +24,23 @@ struct Product {
   int64_t m, n, k;
   Operand a, b;
   const float* packed_b;  // whole panels (k, kNR), or null
-  const float* bias;
+  Epilogue epilogue;
   float beta;
   float* c;
   int64_t ldc;
 };
 
 Product make_product(const GemmShape& s, const float* a, const float* b, const float* packed_b,
-                     const float* bias, float* c) {
+                     const Epilogue& epilogue, float* c) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
   const int64_t ldb = s.ldb ? s.ldb : (s.trans_b ? s.k : s.n);
-  return {s.m,  s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b,
-          bias, s.beta, c,   s.ldc ? s.ldc : s.n};
+  return {s.m,      s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b,
+          epilogue, s.beta, c,   s.ldc ? s.ldc : s.n};
 }
 
 int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
 
-// ---- one block: C (rows, columns) = beta C + bias + A B ----
+// ---- one block: C (rows, columns) = beta C + A B, then the epilogue ----
 
 struct Block {
   int64_t rows, columns, k;
@@ -50,7 +50,7 @@ struct Block {
   float* c;
   int64_t ldc;
   float beta;
-  const float* bias;
+  Epilogue epilogue;
 };
 
 // Floats for an A block cut into even tiles of at most kMR rows, and for a B block.
@@ -69,7 +69,7 @@ void run_tiles(const Block& b, const float* packed_a) {
     const Range r = part_of(b.rows, i, tiles);
     t.columns = smaller(kNR, b.columns - j);
     t.b = b.panels + j * b.panel_k + b.panel_first * panel_width(t.columns);
-    t.bias = b.bias ? b.bias + j : nullptr;
+    t.epilogue = b.epilogue.from(j);
     t.c = b.c + r.begin * b.ldc + j;
     t.a = kA == TileA::kRows ? b.a.at(r.begin, 0) : packed_a + i * kTileRows * b.k;
     run_tile<kA>(r.end - r.begin, t);
@@ -118,7 +118,7 @@ void pack_block(const Operand& b, Range k, Range n, float* panels) {
 void multiply_part(const Product& p, Range rows, Range columns, float* scratch) {
   const int64_t nc = larger(kPackedB / larger(smaller(p.k, kKC), 1) / kNR, 1) * kNR;
   for (int64_t j = columns.begin; j < columns.end; j += nc) {
-    // k = 0 is one empty block, for beta and the bias.
+    // k = 0 is one empty block, for beta and the epilogue.
     for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kKC) {
       Block b;
       b.columns = smaller(nc, columns.end - j);
@@ -135,7 +135,7 @@ void multiply_part(const Product& p, Range rows, Range columns, float* scratch) 
       }
       b.ldc = p.ldc;
       b.beta = k0 == 0 ? p.beta : 1.0f;
-      b.bias = p.bias && k0 + b.k == p.k ? p.bias + j : nullptr;
+      b.epilogue = k0 + b.k == p.k ? p.epilogue.from(j) : Epilogue{};
       for (int64_t i = rows.begin; i < rows.end; i += kMC) {
         b.rows = smaller(kMC, rows.end - i);
         b.a = {p.a.at(i, k0), p.a.stride, p.a.transposed};
@@ -204,12 +204,13 @@ void pack_all(const Operand& b, int64_t k, int64_t n, float* out) {
 // For few rows and a transposed B (an InnerProduct layer): B is large and is read in place, A is
 // small and is the one to be packed.
 
-// C (columns, rows)^T = beta C + bias + block (rows, columns), `stride` floats between its rows.
+// C (columns, rows)^T = beta C + block (rows, columns), `stride` floats between its rows; then the
+// epilogue.
 void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t stride, float beta,
-                      const float* bias, float* c, int64_t ldc) {
+                      const Epilogue& epilogue, float* c, int64_t ldc) {
   for (int64_t i = 0; i < rows; i += kLanes) {
     const int64_t height = smaller(kLanes, rows - i);
-    const Vec vbias = bias ? load_n(bias + i, height) : Vec{};
+    const Vec bias = epilogue.bias ? load_n(epilogue.bias + i, height) : Vec{};
     for (int64_t j = 0; j < columns; j += kLanes) {
       Vec x[kLanes];
 #pragma GCC unroll 16
@@ -220,8 +221,9 @@ void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t
 #pragma GCC unroll 16
       for (int r = 0; r < kLanes; ++r, out += ldc) {
         if (j + r >= columns) break;
-        Vec y = x[r] + vbias;
+        Vec y = x[r] + bias;
         if (beta != 0) y += beta * load_n(out, height);
+        if (epilogue.relu) y = relu(y);
         store_n(out, y, height);
       }
     }
@@ -249,7 +251,6 @@ void multiply_transposed(const Product& p) {
       b.panel_k = p.k;
       b.c = c;
       b.ldc = stride;
-      b.bias = nullptr;
       for (int64_t k0 = 0; k0 < p.k; k0 += kKC) {
         b.k = smaller(kKC, p.k - k0);
         b.a = {p.b.x + i * p.b.stride + k0, p.b.stride, false};
@@ -257,17 +258,16 @@ void multiply_transposed(const Product& p) {
         b.beta = k0 == 0 ? 0.0f : 1.0f;
         multiply_block(b, nullptr);
       }
-      store_transposed(c, b.rows, p.m, stride, p.beta, p.bias ? p.bias + i : nullptr, p.c + i,
-                       p.ldc);
+      store_transposed(c, b.rows, p.m, stride, p.beta, p.epilogue.from(i), p.c + i, p.ldc);
     }
   });
 }
 
 // ---- matrix times vector, at the speed of memory ----
 
-// y[i] = a[i, :] . x + beta y[i] + bias[i]
+// y[i] = a[i, :] . x + beta y[i], then the epilogue
 void dot_rows(const float* a, int64_t lda, Range rows, int64_t k, const float* x, float beta,
-              const float* bias, float* y) {
+              const Epilogue& epilogue, float* y) {
   constexpr int kRows = 4;
   for (int64_t i = rows.begin; i < rows.end; i += kRows) {
     const int64_t left = smaller(kRows, rows.end - i);
@@ -288,16 +288,18 @@ void dot_rows(const float* a, int64_t lda, Range rows, int64_t k, const float* x
       for (int r = 0; r < kRows; ++r) acc[r][0] += load_n(row[r] + p, n) * load_n(x + p, n);
     }
     for (int r = 0; r < left; ++r) {
-      float value = sum(acc[r][0] + acc[r][1]) + (bias ? bias[i + r] : 0.0f);
+      float value = sum(acc[r][0] + acc[r][1]);
+      if (epilogue.bias) value += epilogue.bias[i + r];
       if (beta != 0) value += beta * y[i + r];
+      if (epilogue.relu) value = value < 0 ? 0 : value;
       y[i + r] = value;
     }
   }
 }
 
-// y[j] = sum over p of x[p] a[p, j] + beta y[j] + bias[j]
+// y[j] = sum over p of x[p] a[p, j] + beta y[j], then the epilogue
 void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float* x, float beta,
-              const float* bias, float* y) {
+              const Epilogue& epilogue, float* y) {
   constexpr int kRows = 8;
   const auto each = [&](auto&& f) {
     for (int64_t j = columns.begin; j < columns.end; j += kLanes) {
@@ -305,7 +307,7 @@ void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float
     }
   };
   each([&](int64_t j, int64_t n) {
-    Vec v = bias ? load_n(bias + j, n) : Vec{};
+    Vec v = epilogue.bias ? load_n(epilogue.bias + j, n) : Vec{};
     if (beta != 0) v += beta * load_n(y + j, n);
     store_n(y + j, v, n);
   });
@@ -324,51 +326,54 @@ void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float
       store_n(y + j, load_n(y + j, n) + x[p] * load_n(a + p * lda + j, n), n);
     });
   }
+  if (!epilogue.relu) return;
+  each([&](int64_t j, int64_t n) { store_n(y + j, relu(load_n(y + j, n)), n); });
 }
 
-// y = op(A) x + beta y + bias, op(A) (m, k).
+// y = op(A) x + beta y, op(A) (m, k); then the epilogue.
 void multiply_vector(const Operand& a, int64_t m, int64_t k, const float* x, float beta,
-                     const float* bias, float* y) {
+                     const Epilogue& epilogue, float* y) {
   parallel(threads_for(static_cast<double>(m) * k), [&](int thread, int parts) {
     if (a.transposed) {
-      add_rows(a.x, a.stride, part_of(m, thread, parts, kLanes), k, x, beta, bias, y);
+      add_rows(a.x, a.stride, part_of(m, thread, parts, kLanes), k, x, beta, epilogue, y);
     } else {
-      dot_rows(a.x, a.stride, part_of(m, thread, parts, 4), k, x, beta, bias, y);
+      dot_rows(a.x, a.stride, part_of(m, thread, parts, 4), k, x, beta, epilogue, y);
     }
   });
 }
 
 // ---- the family's functions ----
 
-void gemm_plain(const GemmShape& s, const float* a, const float* b, const float* bias, float* c) {
+void gemm_plain(const GemmShape& s, const float* a, const float* b, const Epilogue& epilogue,
+                float* c) {
   if (s.m <= 0 || s.n <= 0) return;
-  const Product p = make_product(s, a, b, nullptr, bias, c);
+  const Product p = make_product(s, a, b, nullptr, epilogue, c);
   const bool row_of_a = !s.trans_a || p.a.stride == 1;
   if (p.m == 1 && row_of_a) {
-    return multiply_vector({b, p.b.stride, !p.b.transposed}, p.n, p.k, a, p.beta, bias, c);
+    return multiply_vector({b, p.b.stride, !p.b.transposed}, p.n, p.k, a, p.beta, epilogue, c);
   }
   const bool column_of_b = s.trans_b || p.b.stride == 1;
-  if (p.n == 1 && column_of_b && p.ldc == 1 && !bias) {
-    return multiply_vector(p.a, p.m, p.k, b, p.beta, nullptr, c);
+  if (p.n == 1 && column_of_b && p.ldc == 1 && !epilogue.bias) {
+    return multiply_vector(p.a, p.m, p.k, b, p.beta, epilogue, c);
   }
   suits_transposed(p) ? multiply_transposed(p) : multiply(p);
 }
 
 PackedMatrixPtr pack_b(const GemmShape& s, const float* b, PackedMatrixPtr reuse) {
   PackedMatrixPtr packed = make_packed(s.k, s.n, kNR, packed_size(s.k, s.n), std::move(reuse));
-  pack_all(make_product(s, nullptr, b, nullptr, nullptr, nullptr).b, s.k, s.n, packed->data);
+  pack_all(make_product(s, nullptr, b, nullptr, {}, nullptr).b, s.k, s.n, packed->data);
   return packed;
 }
 
-void gemm_packed(const GemmShape& s, const float* a, const PackedMatrix& b, const float* bias,
-                 float* c) {
+void gemm_packed(const GemmShape& s, const float* a, const PackedMatrix& b,
+                 const Epilogue& epilogue, float* c) {
   check_packed(b, s.k, s.n, kNR);
-  if (s.m > 0 && s.n > 0) multiply(make_product(s, a, nullptr, b.data, bias, c));
+  if (s.m > 0 && s.n > 0) multiply(make_product(s, a, nullptr, b.data, epilogue, c));
 }
 
 void gemv(const GemmShape& s, const float* a, const float* x, float* y) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
-  multiply_vector({a, lda, s.trans_a}, s.m, s.k, x, s.beta, nullptr, y);
+  multiply_vector({a, lda, s.trans_a}, s.m, s.k, x, s.beta, {}, y);
 }
 
 }  // namespace

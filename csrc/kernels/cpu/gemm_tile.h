@@ -1,13 +1,14 @@
 // The micro-kernel: a register tile of C as a batch-reduced product (Georganas et al. 2019,
 // arXiv:1906.06440).
 //
-//   C (rows, columns) = beta C + bias + sum over taps t  A_t (rows, k) B_t (k, NV * kLanes)
+//   C (rows, columns) = beta C + sum over taps t  A_t (rows, k) B_t (k, NV * kLanes)
 //
 // One of A's strides is 1: that of k when A is read in place, that of rows when A is packed or read
 // transposed. The B_t follow one another, k rows each, zero-padded to whole vectors.
 #pragma once
 
 #include "kernels/cpu/gemm_params.h"
+#include "kernels/epilogue.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -24,7 +25,7 @@ struct TileArgs {
   int64_t ldc = 0;
   int64_t columns = 0;  // of C, in the last of NV vectors at least one
   float beta = 0;
-  const float* bias = nullptr;  // (columns), or null
+  Epilogue epilogue;
 };
 
 enum class TileA { kRows, kColumns };  // consecutive in memory: k, or rows
@@ -38,11 +39,14 @@ PYDL_INLINE void tile_store(const TileArgs& t, Vec (&acc)[MR][NV]) {
     float* c = t.c + first;
     const bool whole = n >= kLanes;
     Vec bias{};
-    if (t.bias) bias = whole ? load(t.bias + first) : load_n(t.bias + first, n);
+    if (t.epilogue.bias) {
+      bias = whole ? load(t.epilogue.bias + first) : load_n(t.epilogue.bias + first, n);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i, c += t.ldc) {
       if (t.beta != 0) acc[i][v] += beta * (whole ? load(c) : load_n(c, n));
       acc[i][v] += bias;
+      if (t.epilogue.relu) acc[i][v] = relu(acc[i][v]);
       whole ? store(c, acc[i][v]) : store_n(c, acc[i][v], n);
     }
   }

@@ -85,53 +85,53 @@ PYDL_INLINE void across_last(const LrnShape& s, const Op& op, const P& power) {
   const int64_t batch = larger(1, 2048 / width);
   parallel_for_scratch(s.outer, items_worth(kMathGrain, s.channels), batch * width,
                        [=](int64_t begin, int64_t end, float* scratch) {
-    clear(scratch, batch * width);
-    for (int64_t row = begin; row < end; row += batch) {
-      const int64_t rows = smaller(batch, end - row);
-      for (int64_t r = 0; r < rows; ++r) {
-        float* summands = scratch + r * width + half;
-        const int64_t first = (row + r) * s.channels;
-        for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
-          store(summands + c, op.summand(first + c, n));
-        });
-      }
-      for (int64_t r = 0; r < rows; ++r) {
-        const float* window = scratch + r * width;
-        const int64_t first = (row + r) * s.channels;
-        for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
-          op.finish(first + c, n, window_sum(window + c, s.size, 1), power);
-        });
-      }
-    }
-  });
+                         clear(scratch, batch * width);
+                         for (int64_t row = begin; row < end; row += batch) {
+                           const int64_t rows = smaller(batch, end - row);
+                           for (int64_t r = 0; r < rows; ++r) {
+                             float* summands = scratch + r * width + half;
+                             const int64_t first = (row + r) * s.channels;
+                             for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
+                               store(summands + c, op.summand(first + c, n));
+                             });
+                           }
+                           for (int64_t r = 0; r < rows; ++r) {
+                             const float* window = scratch + r * width;
+                             const int64_t first = (row + r) * s.channels;
+                             for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
+                               op.finish(first + c, n, window_sum(window + c, s.size, 1), power);
+                             });
+                           }
+                         }
+                       });
 }
 
 // Positions side by side: strips of them, all channels.
 template <class Op, class P>
 PYDL_INLINE void across_plain(const LrnShape& s, const Op& op, const P& power) {
-  constexpr int64_t kStrip = 8 * kLanes;
+  constexpr int64_t kStrip = 4 * kLanes;
   const int64_t half = s.size / 2, strips = ceil_div(s.inner, kStrip);
   const int64_t floats = (s.channels + 2 * half) * kStrip;
   const int64_t grain = items_worth(kMathGrain, s.channels * smaller(kStrip, s.inner));
-  parallel_for_scratch(s.outer * strips, grain, floats,
-                       [=](int64_t begin, int64_t end, float* scratch) {
-    clear(scratch, floats);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t i0 = item % strips * kStrip, width = smaller(kStrip, s.inner - i0);
-      const int64_t first = item / strips * s.channels * s.inner + i0;
-      for (int64_t c = 0; c < s.channels; ++c) {
-        for_each_vector(0, width, [&](int64_t i, int64_t n) {
-          store(scratch + (c + half) * kStrip + i, op.summand(first + c * s.inner + i, n));
-        });
-      }
-      for (int64_t c = 0; c < s.channels; ++c) {
-        for_each_vector(0, width, [&](int64_t i, int64_t n) {
-          const Vec sum = window_sum(scratch + c * kStrip + i, s.size, kStrip);
-          op.finish(first + c * s.inner + i, n, sum, power);
-        });
-      }
-    }
-  });
+  parallel_for_scratch(
+      s.outer * strips, grain, floats, [=](int64_t begin, int64_t end, float* scratch) {
+        clear(scratch, floats);
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t i0 = item % strips * kStrip, width = smaller(kStrip, s.inner - i0);
+          const int64_t first = item / strips * s.channels * s.inner + i0;
+          for (int64_t c = 0; c < s.channels; ++c) {
+            for_each_vector(0, width, [&](int64_t i, int64_t n) {
+              store(scratch + (c + half) * kStrip + i, op.summand(first + c * s.inner + i, n));
+            });
+          }
+          for (int64_t c = 0; c < s.channels; ++c) {
+            for_each_vector(0, width, [&](int64_t i, int64_t n) {
+              const Vec sum = window_sum(scratch + c * kStrip + i, s.size, kStrip);
+              op.finish(first + c * s.inner + i, n, sum, power);
+            });
+          }
+        }
+      });
 }
 
 template <class Op>
@@ -152,35 +152,35 @@ PYDL_INLINE void within_bands(const LrnShape& s, int64_t planes, int64_t c, cons
   const int64_t band = larger(8, 2 * s.size), bands = ceil_div(s.h, band);
   const int64_t halo = (band + 2 * half) * pitch, sums = round_up(row + 2 * half * c) + kLanes;
   const int64_t grain = items_worth(kMathGrain, smaller(band, s.h) * row);
-  parallel_for_scratch(planes * bands, grain, halo + sums,
-                       [=](int64_t begin, int64_t end, float* scratch) {
-    float* columns = scratch + halo;
-    clear(columns, sums);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t h0 = item % bands * band, h1 = smaller(h0 + band, s.h);
-      const int64_t plane = item / bands * s.h * row;
-      // Row r of the scratch is row h0 - half + r of the image.
-      for (int64_t h = h0 - half; h < h1 + half; ++h) {
-        float* to = scratch + (h - h0 + half) * pitch;
-        if (h < 0 || h >= s.h) {
-          clear(to, pitch);
-          continue;
+  parallel_for_scratch(
+      planes * bands, grain, halo + sums, [=](int64_t begin, int64_t end, float* scratch) {
+        float* columns = scratch + halo;
+        clear(columns, sums);
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t h0 = item % bands * band, h1 = smaller(h0 + band, s.h);
+          const int64_t plane = item / bands * s.h * row;
+          // Row r of the scratch is row h0 - half + r of the image.
+          for (int64_t h = h0 - half; h < h1 + half; ++h) {
+            float* to = scratch + (h - h0 + half) * pitch;
+            if (h < 0 || h >= s.h) {
+              clear(to, pitch);
+              continue;
+            }
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              store(to + i, op.summand(plane + h * row + i, n));
+            });
+          }
+          for (int64_t h = h0; h < h1; ++h) {
+            const float* from = scratch + (h - h0) * pitch;
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              store_some(columns + half * c + i, window_sum(from + i, s.size, pitch), n);
+            });
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              op.finish(plane + h * row + i, n, window_sum(columns + i, s.size, c), power);
+            });
+          }
         }
-        for_each_vector(0, row, [&](int64_t i, int64_t n) {
-          store(to + i, op.summand(plane + h * row + i, n));
-        });
-      }
-      for (int64_t h = h0; h < h1; ++h) {
-        const float* from = scratch + (h - h0) * pitch;
-        for_each_vector(0, row, [&](int64_t i, int64_t n) {
-          store_some(columns + half * c + i, window_sum(from + i, s.size, pitch), n);
-        });
-        for_each_vector(0, row, [&](int64_t i, int64_t n) {
-          op.finish(plane + h * row + i, n, window_sum(columns + i, s.size, c), power);
-        });
-      }
-    }
-  });
+      });
 }
 
 template <class Op>

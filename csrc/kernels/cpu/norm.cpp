@@ -29,13 +29,14 @@ void statistics(const NormShape& s, const float* x, float* mean, float* variance
   const Scratch shift(s.channels);
   const DoubleScratch sums(2 * s.channels);
   sample_means(s, x, shift.data());
-  sum_channels<2>(channels_of(s), pointers(x), pointers(shift.data()),
-                  [](const Vec* v, const Vec* p, Vec* sum) {
-                    const Vec d = v[0] - p[0];
-                    sum[0] += d;
-                    sum[1] += d * d;
-                  },
-                  sums.data());
+  sum_channels<2>(
+      channels_of(s), pointers(x), pointers(shift.data()),
+      [](const Vec* v, const Vec* p, Vec* sum) {
+        const Vec d = v[0] - p[0];
+        sum[0] += d;
+        sum[1] += d * d;
+      },
+      sums.data());
   const double count = static_cast<double>(s.outer * s.inner);
   for (int64_t c = 0; c < s.channels; ++c) {
     const double d = sums.data()[c] / count;
@@ -55,12 +56,13 @@ void backward(const NormShape& s, const float* y, const float* inv_std, const fl
               float* dx) {
   const DoubleScratch sums(2 * s.channels);
   const Scratch means(2 * s.channels);
-  sum_channels<2>(channels_of(s), pointers(dy, y), Pointers<0>{},
-                  [](const Vec* v, const Vec*, Vec* sum) {
-                    sum[0] += v[0];
-                    sum[1] += v[0] * v[1];
-                  },
-                  sums.data());
+  sum_channels<2>(
+      channels_of(s), pointers(dy, y), Pointers<0>{},
+      [](const Vec* v, const Vec*, Vec* sum) {
+        sum[0] += v[0];
+        sum[1] += v[0] * v[1];
+      },
+      sums.data());
   const double count = static_cast<double>(s.outer * s.inner);
   for (int64_t i = 0; i < 2 * s.channels; ++i) {
     means.data()[i] = static_cast<float>(sums.data()[i] / count);

@@ -44,6 +44,22 @@ class Cover {
   int64_t begin_ = 0, end_ = 0;
 };
 
+// 1 / n, without a division while n stays the same.
+class Reciprocal {
+ public:
+  float of(int64_t n) {
+    if (n != n_) {
+      n_ = n;
+      value_ = 1.0f / static_cast<float>(n);
+    }
+    return value_;
+  }
+
+ private:
+  int64_t n_ = 1;
+  float value_ = 1;
+};
+
 // Channels [c0, c1) of an image (H, W, step).
 struct Strip {
   Axis rows, columns;
@@ -134,13 +150,13 @@ PYDL_INLINE void gather_max(const Strip& s, Range rows, Range columns, int64_t i
 }
 
 template <int NV>
-PYDL_INLINE void gather_mean(const Strip& s, Range rows, Range columns, const float* dy, int64_t n,
-                             float* dx) {
+PYDL_INLINE void gather_mean(const Strip& s, Range rows, Range columns, Reciprocal& reciprocal,
+                             const float* dy, int64_t n, float* dx) {
   Vec sum[NV] = {};
   for (int64_t h = rows.begin; h < rows.end; ++h) {
     const int64_t extent = s.rows.extent(h);
     for (int64_t w = columns.begin; w < columns.end; ++w) {
-      const Vec factor = broadcast(1.0f / static_cast<float>(extent * s.columns.extent(w)));
+      const Vec factor = broadcast(reciprocal.of(extent * s.columns.extent(w)));
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
         const int64_t at = (h * s.columns.out + w) * s.step + v * kLanes;
@@ -181,11 +197,12 @@ void max_row(const Strip& s, int64_t oh, const float* x, float* y, int32_t* mask
 
 void mean_row(const Strip& s, int64_t oh, const float* x, float* y) {
   const Range rows = s.rows.window(oh);
+  Reciprocal reciprocal;
   for (int64_t ow = 0; ow < s.columns.out; ++ow) {
     const Range columns = s.columns.window(ow);
     const int64_t size = s.rows.extent(oh) * s.columns.extent(ow);
     const bool empty = is_empty(rows) || is_empty(columns);
-    const float factor = empty ? 0 : 1.0f / static_cast<float>(size);
+    const float factor = empty ? 0 : reciprocal.of(size);
     float* to = y + (oh * s.columns.out + ow) * s.step;
     for_each_channel(s, [&]<int NV>(int64_t c, int64_t n) {
       mean_window<NV>(s, rows, columns, factor, x + c, n, to + c);
@@ -208,11 +225,12 @@ void max_row_backward(const Strip& s, int64_t h, const float* dy, const int32_t*
 void mean_row_backward(const Strip& s, int64_t h, const float* dy, float* dx) {
   const Range rows = Cover(s.rows).move_to(h);
   Cover cover(s.columns);
+  Reciprocal reciprocal;
   for (int64_t w = 0; w < s.columns.in; ++w) {
     const Range columns = cover.move_to(w);
     float* to = dx + (h * s.columns.in + w) * s.step;
     for_each_channel(s, [&]<int NV>(int64_t c, int64_t n) {
-      gather_mean<NV>(s, rows, columns, dy + c, n, to + c);
+      gather_mean<NV>(s, rows, columns, reciprocal, dy + c, n, to + c);
     });
   }
 }

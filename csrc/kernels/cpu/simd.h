@@ -108,6 +108,9 @@ PYDL_INLINE VecI select(VecI mask, VecI a, VecI b) { return mask ? a : b; }
 PYDL_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 PYDL_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
+// 0 where v is less; NaN stays.
+PYDL_INLINE Vec relu(Vec v) { return select(v < Vec{}, Vec{}, v); }
+
 PYDL_INLINE Vec abs(Vec v) { return (Vec)((VecI)v & 0x7fffffff); }
 
 PYDL_INLINE Vec sqrt(Vec v) {

@@ -51,8 +51,9 @@ void forward_row(int64_t n, const float* x, float* y) {
 
 void backward_row(int64_t n, const float* y, const float* dy, float* dx) {
   double dot[1] = {0};
-  sum_run<1>(n, pointers(y, dy), 0, Vectors<0>{},
-             [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; }, dot);
+  sum_run<1>(
+      n, pointers(y, dy), 0, Vectors<0>{},
+      [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; }, dot);
   const float mean = static_cast<float>(dot[0]);
   for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
     store_some(dx + i, load_some(y + i, lanes) * (load_some(dy + i, lanes) - mean), lanes);

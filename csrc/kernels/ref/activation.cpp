@@ -98,7 +98,7 @@ void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t str
 }  // namespace
 
 const ActivationKernels activation = {
-    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward,   tanh_backward,
+    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward, tanh_backward,
     elu_forward,  elu_backward,  prelu_forward,   prelu_backward,   dropout};
 
 }  // namespace pydl::kernels::ref

@@ -46,11 +46,12 @@ class RefConv final : public Conv {
 
   const char* name() const override { return conv_ref.name; }
 
-  void forward(const float* x, const float* w, const float* bias, float* y) override {
+  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
-        double sum = bias ? bias[c] : 0;
+        double sum = epilogue.bias ? epilogue.bias[c] : 0;
         each_term(no, c, [&](int64_t ix, int64_t iw) { sum += double{x[ix]} * w[iw]; });
+        if (epilogue.relu && sum < 0) sum = 0;
         y[no * s_.oc + c] = static_cast<float>(sum);
       }
     }

@@ -122,11 +122,23 @@ void to_plain(int64_t n, int64_t c, int64_t s, const float* x, float* y) {
 
 }  // namespace
 
-const EltwiseKernels eltwise = {fill,      scale,          axpby,
-                                add,       mul,            div,
-                                max2,      max_with,       select,
-                                sum,       asum,           sumsq,
-                                dot,       affine_forward, affine_backward_params,
-                                copy_rows, to_channels_last, to_plain};
+const EltwiseKernels eltwise = {fill,
+                                scale,
+                                axpby,
+                                add,
+                                mul,
+                                div,
+                                max2,
+                                max_with,
+                                select,
+                                sum,
+                                asum,
+                                sumsq,
+                                dot,
+                                affine_forward,
+                                affine_backward_params,
+                                copy_rows,
+                                to_channels_last,
+                                to_plain};
 
 }  // namespace pydl::kernels::ref

@@ -31,21 +31,23 @@ Operand operand_b(const GemmShape& s, const float* b) {
   return operand(b, s.trans_b, s.ldb, s.trans_b ? s.k : s.n);
 }
 
-void multiply(const GemmShape& s, Operand a, Operand b, const float* bias, float* c) {
+void multiply(const GemmShape& s, Operand a, Operand b, const Epilogue& epilogue, float* c) {
   const int64_t ldc = s.ldc ? s.ldc : s.n;
   for (int64_t i = 0; i < s.m; ++i) {
     for (int64_t j = 0; j < s.n; ++j) {
       double sum = 0;
       for (int64_t p = 0; p < s.k; ++p) sum += static_cast<double>(a(i, p)) * b(p, j);
       if (s.beta != 0) sum += static_cast<double>(s.beta) * c[i * ldc + j];
-      if (bias) sum += bias[j];
+      if (epilogue.bias) sum += epilogue.bias[j];
+      if (epilogue.relu && sum < 0) sum = 0;
       c[i * ldc + j] = static_cast<float>(sum);
     }
   }
 }
 
-void gemm_plain(const GemmShape& s, const float* a, const float* b, const float* bias, float* c) {
-  multiply(s, operand_a(s, a), operand_b(s, b), bias, c);
+void gemm_plain(const GemmShape& s, const float* a, const float* b, const Epilogue& epilogue,
+                float* c) {
+  multiply(s, operand_a(s, a), operand_b(s, b), epilogue, c);
 }
 
 PackedMatrixPtr pack_b(const GemmShape& s, const float* b, PackedMatrixPtr reuse) {
@@ -57,17 +59,17 @@ PackedMatrixPtr pack_b(const GemmShape& s, const float* b, PackedMatrixPtr reuse
   return packed;
 }
 
-void gemm_packed(const GemmShape& s, const float* a, const PackedMatrix& b, const float* bias,
-                 float* c) {
+void gemm_packed(const GemmShape& s, const float* a, const PackedMatrix& b,
+                 const Epilogue& epilogue, float* c) {
   check_packed(b, s.k, s.n, 0);
-  multiply(s, operand_a(s, a), Operand{b.data, s.n, 1}, bias, c);
+  multiply(s, operand_a(s, a), Operand{b.data, s.n, 1}, epilogue, c);
 }
 
 void gemv(const GemmShape& s, const float* a, const float* x, float* y) {
   GemmShape column = s;
   column.n = 1;
   column.ldc = 1;
-  multiply(column, operand_a(column, a), Operand{x, 1, 1}, nullptr, y);
+  multiply(column, operand_a(column, a), Operand{x, 1, 1}, {}, y);
 }
 
 }  // namespace

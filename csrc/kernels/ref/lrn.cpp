@@ -18,7 +18,8 @@ std::vector<double> across_sums(const LrnShape& s, const Value& value) {
   const int64_t half = s.size / 2;
   for (int64_t o = 0; o < s.outer; ++o) {
     for (int64_t c = 0; c < s.channels; ++c) {
-      const int64_t begin = std::max<int64_t>(c - half, 0), end = std::min(c + half + 1, s.channels);
+      const int64_t begin = std::max<int64_t>(c - half, 0),
+                    end = std::min(c + half + 1, s.channels);
       for (int64_t i = 0; i < s.inner; ++i) {
         double& sum = sums[static_cast<size_t>((o * s.channels + c) * s.inner + i)];
         for (int64_t j = begin; j < end; ++j) sum += value((o * s.channels + j) * s.inner + i);

@@ -43,10 +43,10 @@ void backward(const NormShape& s, const float* y, const float* inv_std, const fl
               float* dx) {
   for (int64_t c = 0; c < s.channels; ++c) {
     const double a = channel_mean(s, c, [&](int64_t i) { return dy[i]; });
-    const double b = channel_mean(s, c, [&](int64_t i) { return static_cast<double>(dy[i]) * y[i]; });
-    for_each_of_channel(s, c, [&](int64_t i) {
-      dx[i] = static_cast<float>(inv_std[c] * (dy[i] - a - y[i] * b));
-    });
+    const double b =
+        channel_mean(s, c, [&](int64_t i) { return static_cast<double>(dy[i]) * y[i]; });
+    for_each_of_channel(
+        s, c, [&](int64_t i) { dx[i] = static_cast<float>(inv_std[c] * (dy[i] - a - y[i] * b)); });
   }
 }
 

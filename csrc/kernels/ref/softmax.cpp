@@ -24,7 +24,8 @@ void forward(const SoftmaxShape& s, const float* x, float* y) {
     float most = -INFINITY;
     for (int64_t i = first; i < end; i += s.inner) most = x[i] > most ? x[i] : most;
     double sum = 0;
-    for (int64_t i = first; i < end; i += s.inner) sum += std::exp(static_cast<double>(x[i]) - most);
+    for (int64_t i = first; i < end; i += s.inner)
+      sum += std::exp(static_cast<double>(x[i]) - most);
     for (int64_t i = first; i < end; i += s.inner) {
       y[i] = static_cast<float>(std::exp(static_cast<double>(x[i]) - most) / sum);
     }

@@ -1,0 +1,49 @@
+"""Short ways to write nets in tests."""
+
+import numpy as np
+
+import pydl
+from pydl import prototxt
+
+
+def layer(layer_type, params="", bottoms="x", tops="y", name=None):
+    """Prototxt of a layer, in a line; `bottoms` and `tops` are names separated by blanks."""
+    lines = [f'bottom: "{b}"' for b in bottoms.split()] + [f'top: "{t}"' for t in tops.split()]
+    return f'layer {{ name: "{name or tops}" type: "{layer_type}" {" ".join(lines)} {params} }}\n'
+
+
+def conv(fields, **names):
+    fields = f'num_output: {fields} weight_filler {{ type: "xavier" }}'
+    return layer("Convolution", f"convolution_param {{ {fields} }}", **names)
+
+
+def dense(outputs, bottoms="x", tops="y", name=None, params="", fields=""):
+    fields = f'num_output: {outputs} weight_filler {{ type: "xavier" }} {fields}'
+    return layer("InnerProduct", f"{params} inner_product_param {{ {fields} }}", bottoms, tops, name)
+
+
+def input_layers(inputs):
+    """An Input layer for each name, of the shape given or that of the array given."""
+    text = ""
+    for name, value in inputs.items():
+        dims = " ".join(f"dim: {d}" for d in getattr(value, "shape", value))
+        text += layer("Input", f"input_param {{ shape {{ {dims} }} }}", bottoms="", tops=name)
+    return text
+
+
+def make_net(text, inputs=None, phase="TRAIN", **options):
+    """A net from prototxt, with Input layers in front."""
+    message = prototxt.parse(input_layers(inputs or {}) + text)
+    return pydl.Net(message, phase=phase, **options)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def fill_params(net, seed=0):
+    """Gives all learnable blobs random values that depend on nothing but their order and shape."""
+    rng = np.random.default_rng(seed)
+    for row in net._core.param_rows():
+        blob = net.params[row["layer"]][row["index"]]
+        blob.data[...] = 0.5 * rng.standard_normal(blob.shape)

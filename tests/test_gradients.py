@@ -1,0 +1,519 @@
+"""Backward passes against differences of forward passes, and that the check itself can fail."""
+
+import numpy as np
+import pytest
+from net_text import conv, input_layers, layer, make_net
+
+import pydl
+from pydl import Error, _core, prototxt
+from pydl.gradient_check import check_gradients
+
+ISAS = _core.kernels.available_isas()
+
+
+def pooling(fields):
+    return layer("Pooling", f"pooling_param {{ {fields} }}")
+
+
+IMAGE = {"x": (2, 4, 6, 5)}
+LABELS = np.array([2.0, 0, 1, 2, 1])
+
+# name: (prototxt, inputs, options)
+LAYERS = {
+    "InnerProduct": (
+        layer("InnerProduct", "inner_product_param { num_output: 7 }"), {"x": (5, 6)}, {}),
+    "InnerProduct transposed": (
+        layer("InnerProduct", "inner_product_param { num_output: 7 transpose: true }"),
+        {"x": (3, 4, 2)}, {}),
+    "InnerProduct axis": (
+        layer("InnerProduct", "inner_product_param { num_output: 3 axis: 2 bias_term: false }"),
+        {"x": (2, 3, 4, 2)}, {}),
+    "Convolution 3x3": (conv("6 kernel_size: 3"), IMAGE, {}),
+    "Convolution pad stride": (conv("5 kernel_size: 3 pad: 1 stride: 2"), IMAGE, {}),
+    "Convolution 1x1": (conv("7 kernel_size: 1"), IMAGE, {"uses": "gemm_1x1"}),
+    "Convolution no bias": (conv("3 kernel_size: 2 bias_term: false"), IMAGE, {}),
+    "Convolution dilated": (conv("3 kernel_size: 3 pad: 2 dilation: 2"), IMAGE, {}),
+    "Convolution grouped": (conv("6 kernel_size: 3 group: 2"), IMAGE, {}),
+    "Convolution depthwise": (conv("4 kernel_size: 3 group: 4 pad: 1"), IMAGE, {}),
+    "Convolution rectangular": (
+        conv("3 kernel_h: 2 kernel_w: 3 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 0"), IMAGE, {}),
+    "Convolution 1-D": (conv("3 kernel_size: 3 pad: 1"), {"x": (2, 3, 9)}, {}),
+    "Convolution 3-D": (conv("3 kernel_size: 2"), {"x": (1, 2, 3, 4, 3)}, {}),
+    "Convolution axis 2": (conv("3 kernel_size: 2 axis: 2"), {"x": (2, 3, 2, 4, 3)}, {}),
+    "Convolution two bottoms": (
+        conv("3 kernel_size: 3", bottoms="x z", tops="y u", name="c"),
+        {"x": (1, 2, 5, 4), "z": (1, 2, 5, 4)}, {}),
+    "Pooling MAX": (pooling("pool: MAX kernel_size: 3 stride: 2"), IMAGE, {}),
+    "Pooling MAX pad": (pooling("pool: MAX kernel_size: 3 stride: 2 pad: 1"), IMAGE, {}),
+    "Pooling MAX mask": (
+        layer("Pooling", "pooling_param { pool: MAX kernel_size: 2 }", tops="y m", name="p"),
+        IMAGE, {}),
+    "Pooling AVE": (pooling("pool: AVE kernel_size: 3 stride: 2"), IMAGE, {}),
+    "Pooling AVE pad": (pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), IMAGE, {}),
+    "Pooling global": (pooling("pool: AVE global_pooling: true"), IMAGE, {}),
+    "Pooling STOCHASTIC": (
+        pooling("pool: STOCHASTIC kernel_size: 2 stride: 2"),
+        {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4))}, {}),
+    "ReLU": (layer("ReLU"), IMAGE, {}),
+    "ReLU leaky": (layer("ReLU", "relu_param { negative_slope: 0.2 }"), IMAGE, {}),
+    "ReLU turned": (layer("ReLU", "relu_param { negative_slope: -0.7 }"), IMAGE, {}),
+    "PReLU": (layer("PReLU"), IMAGE, {}),
+    "PReLU shared": (layer("PReLU", "prelu_param { channel_shared: true }"), IMAGE, {}),
+    "Sigmoid": (layer("Sigmoid"), IMAGE, {}),
+    "TanH": (layer("TanH"), IMAGE, {}),
+    "ELU": (layer("ELU"), IMAGE, {}),
+    "ELU alpha": (layer("ELU", "elu_param { alpha: 0.4 }"), IMAGE, {"max_skipped": 0.1}),
+    "Dropout": (layer("Dropout"), IMAGE, {}),
+    "Dropout ratio": (layer("Dropout", "dropout_param { dropout_ratio: 0.8 }"), IMAGE, {}),
+    "Dropout TEST": (layer("Dropout"), IMAGE, {"phase": "TEST"}),
+    "LRN across": (layer("LRN", "lrn_param { local_size: 3 alpha: 0.9 k: 2 }"), IMAGE, {}),
+    "LRN beta": (layer("LRN", "lrn_param { local_size: 5 alpha: 2 beta: 0.6 }"), IMAGE, {}),
+    "LRN within": (
+        layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 alpha: 0.9 }"),
+        IMAGE, {}),
+    "Softmax": (layer("Softmax"), {"x": (5, 7)}, {}),
+    "Softmax axis": (layer("Softmax", "softmax_param { axis: 2 }"), IMAGE, {}),
+    "SoftmaxWithLoss": (
+        layer("SoftmaxWithLoss", bottoms="x t"), {"x": (5, 3), "t": LABELS}, {}),
+    "SoftmaxWithLoss ignore": (
+        layer("SoftmaxWithLoss", "loss_param { ignore_label: 1 } loss_weight: 3", bottoms="x t"),
+        {"x": (5, 3), "t": LABELS}, {}),
+    "SoftmaxWithLoss spatial": (
+        layer("SoftmaxWithLoss", "loss_param { normalization: FULL }", bottoms="x t"),
+        {"x": (2, 3, 2, 2), "t": np.arange(8.0).reshape(2, 2, 2) % 3}, {}),
+    "SoftmaxWithLoss sum": (
+        layer("SoftmaxWithLoss", "loss_param { normalization: NONE } softmax_param { axis: 0 }",
+              bottoms="x t"),
+        {"x": (3, 5), "t": LABELS}, {}),
+    "Eltwise SUM": (
+        layer("Eltwise", "eltwise_param { coeff: 0.5 coeff: -2 coeff: 1 }", bottoms="x z u"),
+        {"x": (2, 3, 4), "z": (2, 3, 4), "u": (2, 3, 4)}, {}),
+    "Eltwise PROD": (
+        layer("Eltwise", "eltwise_param { operation: PROD }", bottoms="x z u"),
+        {"x": (2, 3, 4), "z": (2, 3, 4), "u": (2, 3, 4)}, {}),
+    "Eltwise PROD divided": (
+        layer("Eltwise", "eltwise_param { operation: PROD stable_prod_grad: false }",
+              bottoms="x z"),
+        {"x": np.random.default_rng(1).uniform(1, 2, (3, 4)), "z": (3, 4)}, {}),
+    "Eltwise MAX": (
+        layer("Eltwise", "eltwise_param { operation: MAX }", bottoms="x z u"),
+        {"x": (2, 3, 4), "z": (2, 3, 4), "u": (2, 3, 4)}, {}),
+    "Concat": (
+        layer("Concat", bottoms="x z"), {"x": (2, 3, 4), "z": (2, 1, 4)}, {}),
+    "Concat axis": (
+        layer("Concat", "concat_param { axis: -1 }", bottoms="x z"),
+        {"x": (2, 3, 4), "z": (2, 3, 2)}, {}),
+    "Flatten": (layer("Flatten"), IMAGE, {}),
+    "Reshape": (layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }"), IMAGE, {}),
+    "BatchNorm": (layer("BatchNorm"), IMAGE, {}),
+    "BatchNorm 2-D": (layer("BatchNorm", "batch_norm_param { eps: 0.1 }"), {"x": (7, 3)}, {}),
+    "BatchNorm global": (
+        layer("BatchNorm", "batch_norm_param { use_global_stats: true }"), IMAGE, {}),
+    "Scale": (layer("Scale", "scale_param { bias_term: true }"), IMAGE, {}),
+    "Scale axes": (layer("Scale", "scale_param { axis: 1 num_axes: 2 }"), IMAGE, {}),
+    "Scale one": (layer("Scale", "scale_param { num_axes: 0 }"), IMAGE, {}),
+    "Scale bottom": (
+        layer("Scale", "scale_param { axis: 0 bias_term: true }", bottoms="x z"),
+        IMAGE | {"z": (2, 4)}, {}),
+    "Bias": (layer("Bias"), IMAGE, {}),
+    "Bias all": (layer("Bias", "bias_param { axis: 0 num_axes: -1 }"), {"x": (2, 3, 4)}, {}),
+    "Bias bottom": (
+        layer("Bias", "bias_param { axis: 0 }", bottoms="x z"), IMAGE | {"z": (2, 4)}, {}),
+    "Split": (layer("Split", tops="y u v"), IMAGE, {}),
+    "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
+}  # fmt: skip
+NO_GRADIENT = {"Accuracy", "Data", "DummyData", "Input", "MemoryData"}
+IN_PLACE = "ReLU PReLU Sigmoid TanH ELU Dropout Softmax BatchNorm Scale Bias".split()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name, isa):
+    _core.kernels.set_isa(isa)
+    text, inputs, options = LAYERS[name]
+    options = dict(options)
+    uses = options.pop("uses", None)
+    report = check_gradients(text, inputs, **options)
+    assert sum(report.checked.values()) >= 12
+    if uses:
+        net = make_net(text, inputs)
+        expected = "ref" if isa == "ref" else uses
+        assert net._core.layer_rows()[-1]["implementation"] == expected
+
+
+def test_every_differentiable_layer_is_checked():
+    declared = set(_core.layer_declarations())
+    assert {name.split()[0] for name in LAYERS} == declared - NO_GRADIENT - {"Skeleton"}
+
+
+@pytest.mark.parametrize("name", [n for n in LAYERS if n.split()[0] in IN_PLACE])
+def test_layer_in_place(name):
+    """Directly on an input, and between two layers whose backward passes need their tops."""
+    text, inputs, options = LAYERS[name]
+    in_place = text.replace('top: "y"', 'top: "x"')
+    check_gradients(in_place, inputs, **options)
+    inputs = dict(inputs)
+    shape = np.shape(inputs["x"]) if isinstance(inputs["x"], np.ndarray) else inputs["x"]
+    chain = layer("Sigmoid", bottoms="a", tops="x") + in_place + layer("TanH", tops="end")
+    check_gradients(chain, {k: v for k, v in inputs.items() if k != "x"} | {"a": shape}, **options)
+
+
+# One blob, several readers: gradients add up
+
+READERS = {
+    "layers that add": layer("InnerProduct", "inner_product_param { num_output: 4 }", "h", "a")
+    + conv("3 kernel_size: 2", bottoms="h", tops="b"),
+    "layers that only write": layer("TanH", bottoms="h", tops="a")
+    + layer("Sigmoid", bottoms="h", tops="b")
+    + layer("LRN", bottoms="h", tops="c"),
+    "both kinds": layer("Sigmoid", bottoms="h", tops="a")
+    + conv("3 kernel_size: 2", bottoms="h", tops="b")
+    + layer("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", "h", "c")
+    + layer("Eltwise", bottoms="h a", tops="d"),
+    "one layer twice": layer("Eltwise", "eltwise_param { operation: PROD }", "h h", "a"),
+    "one layer twice, added": layer(
+        "Eltwise", "eltwise_param { coeff: 2 coeff: -0.5 coeff: 3 }", "h h h", "a"),
+    "one layer twice, joined": layer("Concat", bottoms="h h", tops="a"),
+    "two bottoms of one convolution": conv("3 kernel_size: 2", bottoms="h h", tops="a b"),
+    "views": layer("Flatten", bottoms="h", tops="a")
+    + layer("Reshape", "reshape_param { shape { dim: 2 dim: -1 } }", "h", "b")
+    + layer("TanH", bottoms="a", tops="c")
+    + layer("Sigmoid", bottoms="b", tops="d"),
+    "Split": layer("Split", bottoms="h", tops="a b")
+    + layer("TanH", bottoms="a", tops="c")
+    + layer("Sigmoid", bottoms="b", tops="d")
+    + layer("Sigmoid", bottoms="h", tops="e"),
+    "a copy and one in place": layer("Sigmoid", bottoms="h", tops="a")
+    + layer("ReLU", bottoms="h", tops="h", name="r")
+    + layer("TanH", bottoms="h", tops="b"),
+    "in place twice": layer("Scale", bottoms="h", tops="h", name="s")
+    + layer("TanH", bottoms="h", tops="h", name="t")
+    + layer("Sigmoid", bottoms="h", tops="a")
+    + layer("LRN", bottoms="h", tops="b"),
+    "a weighted top that is read on": layer("Softmax", "loss_weight: 2", "h", "a")
+    + layer("TanH", bottoms="a", tops="b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("isa", [ISAS[0], ISAS[-1]])
+@pytest.mark.parametrize("start", ["convolution", "sigmoid", "input"])
+@pytest.mark.parametrize("readers", READERS)
+def test_several_readers(readers, start, isa):
+    _core.kernels.set_isa(isa)
+    first = {
+        "convolution": conv("4 kernel_size: 3 pad: 1", tops="h"),
+        "sigmoid": layer("Sigmoid", tops="h"),
+        "input": "",
+    }[start]
+    name = "x" if first else "h"
+    report = check_gradients(first + READERS[readers], {name: (2, 3, 5, 4)}, max_skipped=0.1)
+    assert name in report.checked
+
+
+# Parameters
+
+SHARED = """
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" } param { name: "b" }
+  inner_product_param { num_output: 5 } }
+layer { name: "t" type: "TanH" bottom: "a" top: "t" }
+layer { name: "c" type: "InnerProduct" bottom: "t" top: "c" param { name: "w" } param { name: "b" }
+  inner_product_param { num_output: 5 } }
+layer { name: "d" type: "InnerProduct" bottom: "x" top: "d" param { name: "w" }
+  inner_product_param { num_output: 5 } }
+"""
+
+
+def test_shared_parameters():
+    report = check_gradients(SHARED, {"x": (3, 5)})
+    params = [name for name in report.checked if "learnable" in name]
+    assert len(params) == 3, "w and b, owned by layer a, and d's own bias"
+
+
+def test_gradients_of_parameters_add_up_over_passes():
+    net = make_net(SHARED + "force_backward: true", {"x": (3, 5)})
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = np.random.default_rng(3).standard_normal(blob.shape)
+    net.forward(x=np.random.default_rng(4).standard_normal((3, 5)))
+    weight = net.params["a"][0]
+    for name in ("c", "d"):
+        net.blobs[name].diff[...] = 1
+    net.backward()
+    once = weight.diff.copy()
+    net.backward()
+    np.testing.assert_allclose(weight.diff, 2 * once, rtol=1e-5)
+    net._core.clear_param_diffs()
+    assert not weight.diff.any()
+
+
+def test_frozen_parameters_are_left_out():
+    text = layer("InnerProduct", "param { lr_mult: 0 } inner_product_param { num_output: 3 }")
+    report = check_gradients(text, {"x": (2, 4)})
+    assert sorted(report.checked) == ['layer "y" (InnerProduct), learnable blob 1', "x"]
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "InnerProduct", "Scale"])
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_one_of_two_parameters_frozen(kind, frozen):
+    """Without force_backward, a frozen blob's gradient is not computed; the other one's is."""
+    fields = {
+        "Convolution": "convolution_param { num_output: 3 kernel_size: 2 "
+        'weight_filler { type: "xavier" } }',
+        "InnerProduct": 'inner_product_param { num_output: 3 weight_filler { type: "xavier" } }',
+        "Scale": "scale_param { bias_term: true }",
+    }[kind]
+    mults = "".join(f"param {{ lr_mult: {int(i != frozen)} }} " for i in range(2))
+    text = layer(kind, mults + fields, tops="h")
+    text += layer("InnerProduct", "inner_product_param { num_output: 3 }", "h", "f")
+    text += layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+    net = make_net(text, {"x": (4, 3, 4, 4), "t": (4,)})
+    report = check_gradients(net, {"t": np.array([0.0, 1, 2, 0])})
+    assert f'layer "h" ({kind}), learnable blob {1 - frozen}' in report.checked
+    assert f'layer "h" ({kind}), learnable blob {frozen}' not in report.checked
+    assert not net.params["h"][frozen].diff.any()
+
+
+# What propagates
+
+
+def test_propagate_down_cuts_a_branch_off():
+    tail = layer("Eltwise", bottoms="a b", tops="y")
+    branches = layer("TanH", bottoms="x", tops="a") + "layer { %s } " + tail
+    cut = 'name: "b" type: "Sigmoid" bottom: "x" top: "b" propagate_down: false'
+    inputs = {"x": (2, 3)}
+    whole = check_gradients(branches % cut.replace("propagate_down: false", ""), inputs)
+    assert "x" in whole.checked
+    with pytest.raises(Error, match="no input and no learnable blob"):
+        check_gradients(make_net(branches % cut, inputs), inputs)
+
+
+
+LENET_LIKE = (
+    conv("4 kernel_size: 3", tops="c1")
+    + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", "c1", "p1")
+    + conv("6 kernel_size: 2", bottoms="p1", tops="c2")
+    + layer("ReLU", bottoms="c2", tops="c2", name="r")
+    + layer("InnerProduct", "inner_product_param { num_output: 8 }", "c2", "i1")
+    + layer("Dropout", bottoms="i1", tops="i1", name="d")
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", "i1", "i2")
+    + layer("SoftmaxWithLoss", bottoms="i2 t", tops="loss")
+    + layer("Accuracy", bottoms="i2 t", tops="accuracy")
+)
+RESIDUAL = (
+    conv("4 kernel_size: 3 pad: 1", tops="c1")
+    + layer("BatchNorm", bottoms="c1", tops="c1", name="n1")
+    + layer("Scale", "scale_param { bias_term: true }", "c1", "c1", "s1")
+    + layer("ELU", bottoms="c1", tops="c1", name="r1")
+    + conv("4 kernel_size: 3 pad: 1", bottoms="c1", tops="c2")
+    + layer("BatchNorm", bottoms="c2", tops="c2", name="n2")
+    + layer("Scale", "scale_param { bias_term: true }", "c2", "c2", "s2")
+    + layer("Eltwise", bottoms="c1 c2", tops="e")
+    + layer("TanH", bottoms="e", tops="e", name="r2")
+    + layer("Pooling", "pooling_param { pool: AVE global_pooling: true }", "e", "g")
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", "g", "f")
+    + layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+)
+INCEPTION = (
+    conv("3 kernel_size: 1", tops="a")
+    + layer("PReLU", bottoms="a", tops="a", name="ra")
+    + conv("4 kernel_size: 3 pad: 1", tops="b")
+    + layer("ELU", bottoms="b", tops="b", name="rb")
+    + layer("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 1 pad: 1 }", tops="p")
+    + conv("2 kernel_size: 1", bottoms="p", tops="c")
+    + layer("Concat", bottoms="a b c", tops="j")
+    + layer("LRN", "lrn_param { local_size: 3 alpha: 0.5 }", bottoms="j", tops="n")
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", "n", "f")
+    + layer("SoftmaxWithLoss", "loss_weight: 0.7", bottoms="f t", tops="loss")
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", "b", "aux")
+    + layer("SoftmaxWithLoss", "loss_weight: 0.3", bottoms="aux t", tops="loss2")
+)
+NETS = {"LeNet": LENET_LIKE, "residual": RESIDUAL, "inception": INCEPTION}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", NETS)
+def test_net(name, isa):
+    """In float32, kinks of inner layers and rounding are all around: samples are enough."""
+    _core.kernels.set_isa(isa)
+    inputs = {"x": (2, 3, 8, 8), "t": np.array([2.0, 0])}
+    report = check_gradients(NETS[name], inputs, samples=25, step=5e-3, tolerance=1e-2, max_skipped=0.15)
+    assert sum(report.checked.values()) > 80
+    assert "t" not in report.checked
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_net_as_it_is_trained(name):
+    inputs = {"x": (2, 3, 8, 8), "t": np.array([2.0, 0])}
+    net = make_net(NETS[name], {"x": inputs["x"], "t": (2,)})
+    report = check_gradients(net, inputs, samples=25, step=5e-3, tolerance=1e-2, max_skipped=0.15)
+    assert "x" not in report.checked, "nothing learnable lies before it"
+    assert len(report.checked) == sum(row["lr_mult"] != 0 for row in net._core.param_rows())
+
+
+# The checker
+
+
+def small_net():
+    inputs = {"x": (3, 4), "t": (3,)}
+    text = layer("InnerProduct", "inner_product_param { num_output: 5 }", tops="h", name="first")
+    text += layer("TanH", bottoms="h", tops="g")
+    text += layer("InnerProduct", "inner_product_param { num_output: 3 }", "g", "f", "second")
+    text += layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+    return make_net(text, inputs), {"x": (3, 4), "t": np.array([0.0, 2, 1])}
+
+
+def test_report():
+    net, inputs = small_net()
+    report = check_gradients(net, inputs, samples=10)
+    assert report.checked == {
+        'layer "first" (InnerProduct), learnable blob 0': 10,
+        'layer "first" (InnerProduct), learnable blob 1': 5,
+        'layer "second" (InnerProduct), learnable blob 0': 10,
+        'layer "second" (InnerProduct), learnable blob 1': 3,
+    }
+    assert report.skipped == []
+    assert 0 < report.worst < 2e-3
+    assert str(report).startswith("28 gradients in 4 blobs agree to ")
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [lambda d: d * 1.02, lambda d: -d, lambda d: d * 0, lambda d: d + 0.01, lambda d: d[::-1]],
+    ids=["2 % off", "sign", "missing", "added", "order"],
+)
+@pytest.mark.parametrize("blob", ["f", "g", "h"])
+def test_a_wrong_gradient_is_found(alter, blob):
+    """The diff of one blob is altered while the backward pass is on its way through the net."""
+    net, inputs = small_net()
+    writer = {"f": "loss", "g": "second", "h": "g"}[blob]
+    index = net._core.layer_index(writer)
+
+    def hook(layer):
+        if layer == index:
+            diff = net.blobs[blob].diff
+            diff[...] = alter(diff.copy())
+
+    net._core.after_backward(hook)
+    with pytest.raises(Error) as caught:
+        check_gradients(net, inputs, samples=1000)
+    for word in ('layer "', "(InnerProduct), learnable blob", "element (", "backward gives"):
+        assert word in str(caught.value)
+
+
+def test_one_wrong_element_of_a_parameter_is_found():
+    net, inputs = small_net()
+    index = net._core.layer_index("second")
+
+    def hook(layer):
+        if layer == index:
+            net.params["second"][0].diff[1, 3] *= 1.05
+
+    net._core.after_backward(hook)
+    with pytest.raises(Error, match=r'layer "second".*blob 0, element \(1, 3\): backward gives'):
+        check_gradients(net, inputs, samples=1000)
+
+
+def test_gradients_that_are_not_added_up_are_found():
+    """What a net without accumulation would compute: the diff of the last reader alone."""
+    inputs = {"h": (2, 3), "t": (2,)}
+    text = layer("InnerProduct", "inner_product_param { num_output: 3 }", "h", "x", "ip")
+    text += layer("TanH", tops="a") + layer("Sigmoid", tops="b")
+    text += layer("Eltwise", bottoms="a b", tops="f")
+    text += layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+    net = make_net(text, inputs)
+    kept = {}
+    reader = net._core.layer_index("a")
+
+    def before(layer):
+        if layer == reader:
+            kept["b"] = net.blobs["x"].diff.copy()
+
+    def after(layer):
+        if layer == reader:
+            net.blobs["x"].diff[...] -= kept["b"]
+
+    labels = {"t": np.array([0.0, 1])}
+    check_gradients(net, labels)
+    net._core.before_backward(before)
+    net._core.after_backward(after)
+    with pytest.raises(Error, match="backward gives"):
+        check_gradients(net, labels)
+
+
+def test_kinks_are_skipped_and_reported():
+    values = np.array([[0.0, 1.0, 0.004, -2.0, 3.0, 1.5, 0.7, 0.9, -1.1, -0.6]])
+    report = check_gradients(layer("ReLU"), {"x": values})
+    assert [text.rsplit(", element ")[1] for text in report.skipped] == ["(0, 0)", "(0, 2)"]
+    assert 'input "x", read by layer "y" (ReLU)' in report.skipped[0]
+    assert report.checked == {"x": 8}
+
+
+def test_too_many_kinks_are_an_error():
+    with pytest.raises(Error, match=r"12 of 12 elements lie at kinks.*max_skipped = 0.05"):
+        check_gradients(layer("ReLU"), {"x": np.zeros((3, 4))})
+    report = check_gradients(layer("ReLU"), {"x": np.zeros((3, 4))}, max_skipped=1)
+    assert len(report.skipped) == 12
+
+
+def test_a_wrong_gradient_is_not_taken_for_a_kink():
+    """A strongly bent function with a gradient of the wrong size."""
+    inputs = {"x": (2, 5), "t": (2,)}
+    text = layer("InnerProduct", "inner_product_param { num_output: 3 }", "x", "h", "ip")
+    text += layer("Scale", "scale_param { num_axes: 0 filler { value: 3 } }", "h", "g")
+    text += layer("TanH", bottoms="g", tops="f")
+    text += layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+    net = make_net(text, inputs)
+    labels = {"t": np.array([0.0, 2])}
+    check_gradients(net, labels)
+    index = net._core.layer_index("loss")
+
+    def hook(layer):
+        if layer == index:
+            net.blobs["f"].diff[...] *= 1.05
+
+    net._core.after_backward(hook)
+    with pytest.raises(Error, match="backward gives"):
+        check_gradients(net, labels)
+
+
+def test_random_layers_draw_the_same_numbers_again():
+    report = check_gradients(
+        layer("Dropout", tops="d")
+        + layer("InnerProduct", "inner_product_param { num_output: 4 }", "d", "y"),
+        {"x": (4, 30)},
+    )
+    assert report.skipped == []
+
+
+def test_state_of_batch_norm_does_not_drift():
+    net = make_net(layer("BatchNorm") + "force_backward: true", {"x": (4, 3)})
+    check_gradients(net, {"x": (4, 3)})
+    once = net._core.layer(1).blobs[2].data.item()
+    assert once == 1, "every pass started from the same running sums"
+
+
+def test_models_of_all_kinds(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(input_layers({"x": (2, 3)}) + layer("TanH"))
+    message = prototxt.load_net(path)
+    want = {"x": 6}
+    assert check_gradients(path).checked == want
+    assert check_gradients(str(path)).checked == want
+    assert check_gradients(message).checked == want
+    assert check_gradients(prototxt.net_spec(message)).checked == want
+    assert check_gradients(message, {"x": (5, 2)}).checked == {"x": 10}
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(Error, match='unknown bottom blob "x"'):
+        check_gradients(layer("TanH"), {})
+    with pytest.raises(Error, match='no input "z"'):
+        check_gradients(layer("TanH"), {"x": (2, 3), "z": (2,)})
+    net = make_net(layer("TanH"), {"x": (2, 3)})
+    with pytest.raises(Error, match="force_backward"):
+        check_gradients(net)
+    outputs = make_net(layer("TanH"), {"x": (2, 3)}, keep="outputs")
+    with pytest.raises(Error, match='keep="all"'):
+        check_gradients(outputs)
+    with pytest.raises(Error, match="NaN or infinity"):
+        check_gradients(layer("TanH"), {"x": np.full((2, 2), np.nan)})
