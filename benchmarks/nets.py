@@ -32,9 +32,9 @@ def rows(quick: bool) -> Iterator[Row]:
             progress(what)
             if torch:
                 verify(name, batch, train)
-            ours = Ours(name, batch, train)
+            ours, theirs = Ours(name, batch, train), Theirs.all(Ours(name, batch, train))
             calls = {"pydl": ours.call()}
-            calls |= {side: theirs.call() for side, theirs in Theirs.all(ours).items()}
+            calls |= {side: their.call() for side, their in theirs.items()}
             yield Row(what, best(calls, seconds=3), flops=ours.flops())
 
 
@@ -87,7 +87,11 @@ class Ours:
 
 
 class Theirs:
-    """The same net in PyTorch, with the same weights and inputs."""
+    """The same net in PyTorch, with the weights and inputs of `ours`.
+
+    Do not time `ours` itself: once its weights were handed out as arrays, it packs them anew before
+    each use, as somebody might have written to them.
+    """
 
     def __init__(self, ours: Ours, memory_format: object) -> None:
         self.model = peers.build(ours.layers(), ours.shape).to(memory_format=memory_format)

@@ -8,6 +8,8 @@ the state last, so that a run cut off at any moment leaves the older snapshot lo
 
 from __future__ import annotations
 
+import mmap
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,7 @@ def save(solver: Solver, model: Path, state: Path) -> Path:
         learned_net=str(model),
         history=core.history(),
         current_step=core.current_step,
-        extra=_extra(solver),
+        extra={**_extra(solver), "weights_crc32": _crc32(model)},
     )
     return state
 
@@ -48,7 +50,9 @@ def restore(solver: Solver, path: Path) -> None:
     core.set_history(content["history"])
     try:
         if content["learned_net"]:
-            load_weights(solver.net._core, _find_model(content["learned_net"], path))
+            model = _find_model(content["learned_net"], path)
+            _check_pair(path, model, content["extra"])
+            load_weights(solver.net._core, model)
     except BaseException:
         core.set_history(before)
         raise
@@ -79,6 +83,20 @@ def _find_model(name: str, state: Path) -> Path:
         if path.exists():
             return path
     raise Error(f"{state}: its weights {name} are missing, also beside it ({beside})")
+
+
+def _crc32(path: Path) -> int:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return zlib.crc32(data)
+
+
+def _check_pair(state: Path, model: Path, extra: dict[str, Any]) -> None:
+    """A run over the same names that was cut off may have left its weights with an older state."""
+    if "weights_crc32" in extra and _crc32(model) != extra["weights_crc32"]:
+        raise Error(
+            f"{state}: {model} is not the file saved with it: another run has written it since. "
+            "Resume from another snapshot, or start from the weights alone (-weights)"
+        )
 
 
 def _refuse_weights(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -85,14 +86,17 @@ def acc(*shape, fill=normal, dtype=np.float32) -> Array:
     return Array(shape, fill, True, dtype)
 
 
-def guarded(values: np.ndarray, dtype: type, aligned: bool) -> np.ndarray:
-    """The values in the middle of guards, at a multiple of 64 bytes or just beside one."""
-    size = values.size
-    memory = np.full(size + 3 * GUARD, SENTINEL, dtype)
-    start = -(memory.ctypes.data // memory.itemsize) % GUARD + GUARD + (0 if aligned else 1)
-    array = memory[start : start + size].reshape(values.shape)
+def guarded(values: np.ndarray, shift: int = 1) -> np.ndarray:
+    """A copy in the middle of guards, `shift` elements after a multiple of 64 bytes."""
+    memory = np.full(values.size + 3 * GUARD, SENTINEL, values.dtype)
+    start = -(memory.ctypes.data // memory.itemsize) % GUARD + GUARD + shift
+    array = memory[start : start + values.size].reshape(values.shape)
     array[...] = values
     return array
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    return guarded(values, shift=0)
 
 
 def guards_hold(array: np.ndarray) -> bool:
@@ -116,16 +120,16 @@ class Case:
     atol: float = 0
     flops: float = 0
 
-    def make(self, aligned: bool = False) -> list:
+    def make(self, place: Callable[[np.ndarray], np.ndarray] = guarded) -> list:
         rng = np.random.default_rng(zlib.crc32(self.name.encode()))
         made: list[Any] = []
         for arg in self.args:
             if isinstance(arg, Array):
-                made.append(guarded(np.asarray(arg.fill(rng, arg.shape)), arg.dtype, aligned))
+                made.append(place(np.asarray(arg.fill(rng, arg.shape), arg.dtype)))
             elif isinstance(arg, Same):
                 made.append(made[arg.index])
             elif isinstance(arg, From):
-                made.append(arg.function(*made))
+                made.append(place(arg.function(*made)))
             else:
                 made.append(arg)
         return made
@@ -576,7 +580,6 @@ def all_cases() -> Iterator[Case]:
         for add in (eltwise, affine, movement, activation, pool, lrn, softmax, norm, update,
                     gemm, conv):  # fmt: skip
             add()
-    names = [c.name for c in CASES]
-    doubles = {name for name in names if names.count(name) > 1} if len(names) < 5000 else set()
-    assert not doubles, f"cases of one name: {sorted(doubles)[:5]}"
+    twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
+    assert not twice, f"cases of one name: {twice[:5]}"
     return iter(CASES)

@@ -270,6 +270,15 @@ def test_reshape_with_views_held():
     )
 
 
+def test_memory_does_not_grow_with_the_number_of_shapes():
+    net = make_net(CONVS, {"x": (20, 3, 8, 9)}, phase="TEST")
+    net.forward(x=normal(20, 3, 8, 9))
+    before = net._core.activation_bytes
+    for batch in (*range(19, 0, -1), 20, 20):
+        net.forward(x=normal(batch, 3, 8, 9))
+    assert net._core.activation_bytes <= before
+
+
 def test_blob_names():
     net = convs()
     assert list(net.blobs) == ["x", "c1", "p1", "c2", "out"] and len(net.blobs) == 5

@@ -296,3 +296,16 @@ def everything(solver: pydl.Solver) -> list[np.ndarray]:
     """Weights and history."""
     weights = [b.data for blobs in solver.net.params.values() for b in blobs]
     return weights + solver._core.history()
+
+
+def test_state_with_weights_of_another_run_is_refused(tmp_path, monkeypatch):
+    """A run cut off between the two files of a snapshot leaves new weights beside an old state."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path)
+    solver = pydl.Solver("solver.prototxt", snapshot_prefix="run")
+    solver.step(1)
+    state = solver.snapshot()
+    solver.step(1)
+    solver.net.save("run_iter_1.caffemodel")
+    with pytest.raises(pydl.Error, match="is not the file saved with it"):
+        solver.restore(state)

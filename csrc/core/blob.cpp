@@ -79,8 +79,16 @@ Tensor::Copy& Tensor::find(Format format, const Shape& shape) {
   check(format.device == Device::kCpu, "this pydl was built without CUDA");
   format.layout = same_order(format.layout, shape);
   const bool plain = format.layout == Layout::kPlain;
+  Copy* stale = nullptr;  // of another shape: its memory is taken over
   for (Copy& copy : copies_) {
-    if (copy.format == format && (plain || copy.shape == shape)) return copy;
+    if (copy.format != format) continue;
+    if (plain || copy.shape == shape) return copy;
+    const bool is_exposed = exposed_ >= 0 && &copy == &copies_[exposed_];
+    if (!copy.valid && !is_exposed) stale = &copy;
+  }
+  if (stale) {
+    stale->shape = shape;
+    return *stale;
   }
   if (copies_.empty()) copies_.reserve(kMaxCopies);
   if (copies_.size() == kMaxCopies) {  // more shapes than anybody keeps in use: replace a stale one

@@ -13,14 +13,16 @@ Channels channels_of(const NormShape& s) { return {s.outer, s.channels, s.inner}
 
 // shift[c]: the mean of a few values spread over the channel.
 void sample_means(const NormShape& s, const float* x, float* shift) {
-  const int64_t count = s.outer * s.inner, samples = smaller(count, 64);
-  for (int64_t c = 0; c < s.channels; ++c) shift[c] = 0;
-  for (int64_t k = 0; k < samples; ++k) {
-    const int64_t at = k * (count / samples);
-    const float* from = x + at / s.inner * s.channels * s.inner + at % s.inner;
-    for (int64_t c = 0; c < s.channels; ++c) shift[c] += from[c * s.inner];
-  }
-  for (int64_t c = 0; c < s.channels; ++c) shift[c] /= static_cast<float>(samples);
+  const int64_t count = s.outer * s.inner, samples = smaller(count, 16);
+  parallel_for(s.channels, items_worth(kGrain, 16 * samples), [=](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) shift[c] = 0;
+    for (int64_t k = 0; k < samples; ++k) {
+      const int64_t at = k * (count / samples);
+      const float* from = x + at / s.inner * s.channels * s.inner + at % s.inner;
+      for (int64_t c = begin; c < end; ++c) shift[c] += from[c * s.inner];
+    }
+    for (int64_t c = begin; c < end; ++c) shift[c] /= static_cast<float>(samples);
+  });
 }
 
 // One pass over x: the sums of d and d^2, d = x - shift. Near the mean the shift leaves nothing to
