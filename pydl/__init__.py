@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "Net": "pydl.net",
     "Solver": "pydl.solver",
+    "check_gradients": "pydl.gradient_check",
     "num_threads": "pydl._core",
     "set_num_threads": "pydl._core",
     "memory_limit": "pydl._core",

@@ -19,7 +19,8 @@ def conv(fields, **names):
 
 def dense(outputs, bottoms="x", tops="y", name=None, params="", fields=""):
     fields = f'num_output: {outputs} weight_filler {{ type: "xavier" }} {fields}'
-    return layer("InnerProduct", f"{params} inner_product_param {{ {fields} }}", bottoms, tops, name)
+    params = f"{params} inner_product_param {{ {fields} }}"
+    return layer("InnerProduct", params, bottoms, tops, name)
 
 
 def input_layers(inputs):

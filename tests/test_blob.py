@@ -12,7 +12,7 @@ from pydl import Error, _core
 # Blobs by themselves
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (2, 3, 4, 5), (1, 2, 1, 3, 1, 2), (0, 4)])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (2, 3, 4, 5), (1, 2, 1, 3, 1), (0, 4)])
 def test_new_blob_is_zero(shape):
     blob = _core.Blob(*shape)
     assert blob.shape == shape and blob.count == np.prod(shape, dtype=int)
@@ -135,7 +135,7 @@ def test_channels_last_views_show_nchw_values():
         want = reference.blobs[name].data
         assert blob.data.shape == blob.shape == want.shape
         np.testing.assert_allclose(blob.data, want, rtol=1e-4, atol=1e-5, err_msg=name)
-    n, c, h, w = net.blobs["c1"].shape
+    _, c, h, w = net.blobs["c1"].shape
     assert net.blobs["c1"].channels_last
     assert net.blobs["c1"].data.strides == (4 * c * h * w, 4, 4 * c * w, 4 * c)
 

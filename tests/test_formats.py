@@ -78,7 +78,7 @@ def test_caffe_s_caffemodel():
     weights = caffemodel.load(GOLDEN / "sgd.caffemodel")
     assert weights.name == "solvernet_base"
     assert [layer.name for layer in weights.layers] == (
-        "data label conv1 relu1 pool1 ip1 sig1 ip2 loss".split()
+        ["data", "label", "conv1", "relu1", "pool1", "ip1", "sig1", "ip2", "loss"]
     )
     conv1 = weights.layers[2]
     assert (conv1.type, conv1.bottom, conv1.top) == ("Convolution", ["data"], ["conv1"])
@@ -333,7 +333,7 @@ class Sparse(io.RawIOBase):
     """A file that leaves big pieces of zeros out, as holes."""
 
     def __init__(self, path):
-        self.file = Path(path).open("wb")
+        self.file = Path(path).open("wb")  # noqa: SIM115 (closed in __exit__)
 
     def write(self, data):
         if len(data) > 1 << 20:

@@ -17,9 +17,8 @@ h5py = pytest.importorskip("h5py")
 
 def test_caffe_s_weights_with_a_shared_parameter():
     weights = load_weights(GOLDEN / "shared.caffemodel.h5")
-    assert [layer.name for layer in weights.layers] == sorted(
-        "data label conv1 relu1 pool1 conv2a tanh2 conv2b ip1 sig1 ip2 loss".split()
-    )
+    names = "data label conv1 relu1 pool1 conv2a tanh2 conv2b ip1 sig1 ip2 loss"
+    assert [layer.name for layer in weights.layers] == sorted(names.split(" "))
     blobs = weights.blobs()
     assert list(blobs) == ["conv1", "conv2a", "ip1", "ip2"]  # conv2b shares conv2a's
     for layer, arrays in blobs.items():
@@ -160,7 +159,7 @@ def test_truncated_files(tmp_path, name):
     data = (GOLDEN / name).read_bytes()
     path = tmp_path / name
     load = load_weights if "caffemodel" in name else solverstate.load
-    for size in [*range(0, 100), *range(100, len(data), 97), len(data) - 1]:
+    for size in [*range(100), *range(100, len(data), 97), len(data) - 1]:
         path.write_bytes(data[:size])
         with pytest.raises(Error):
             load(path)

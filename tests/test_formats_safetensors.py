@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydl.errors import Error
 from pydl.formats import LayerWeights, bundle, load_weights, safetensors
 
-DTYPES = "f8 f4 f2 i8 i4 i2 i1 u8 u4 u2 u1 ?".split()
+DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
 
 
 def file_bytes(header: object, data: bytes = b"") -> bytes:

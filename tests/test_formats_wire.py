@@ -129,7 +129,17 @@ def test_packed_floats_are_a_read_only_view():
         b"\x50\x01\x62\x0c" + struct.pack("<3f", 1, 2, 3),
         b"\x50\x02\x62\x06" + struct.pack("<3e", 1, 2, 3),
     ],
-    ids="unpacked chunks mixed interleaved double udouble raw64 raw32 raw16".split(),
+    ids=[
+        "unpacked",
+        "chunks",
+        "mixed",
+        "interleaved",
+        "double",
+        "udouble",
+        "raw64",
+        "raw32",
+        "raw16",
+    ],
 )
 def test_every_way_to_store_floats(data):
     for message in (SHAPE_3 + data, data + SHAPE_3):

@@ -17,9 +17,11 @@ from pydl.errors import Error
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
 # Layers whose forward pass moves or compares values (some of them: if the prototxt says MAX).
-MOVES = """Concat Data Dropout DummyData Flatten Input MemoryData ReLU Reshape Silence
-Split""".split()
-COMPARES = ("Eltwise", "Pooling")
+MOVES = {
+    *("Concat", "Data", "Dropout", "DummyData", "Flatten", "Input", "MemoryData", "ReLU"),
+    *("Reshape", "Silence", "Split"),
+}
+COMPARES = {"Eltwise", "Pooling"}
 LAYERS = json.loads((GOLDEN / "layers" / "index.json").read_text())
 SOLVERS = sorted(path.name for path in (GOLDEN / "solvers").iterdir())
 REJECTS = json.loads((GOLDEN / "rejects" / "index.json").read_text())
@@ -261,7 +263,7 @@ def test_shared_replay(kind, tmp_path):
     result = subprocess.run(
         [sys.executable, SHARED, kind, "--root", root],
         capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{len(LAYERS if kind == 'layers' else SOLVERS)} passed, 0 failed" in result.stdout

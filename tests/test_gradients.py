@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from net_text import conv, input_layers, layer, make_net
 
-import pydl
 from pydl import Error, _core, prototxt
 from pydl.gradient_check import check_gradients
 
@@ -123,7 +122,10 @@ LAYERS = {
     "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
 }  # fmt: skip
 NO_GRADIENT = {"Accuracy", "Data", "DummyData", "Input", "MemoryData"}
-IN_PLACE = "ReLU PReLU Sigmoid TanH ELU Dropout Softmax BatchNorm Scale Bias".split()
+IN_PLACE = {
+    *("BatchNorm", "Bias", "Dropout", "ELU", "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax"),
+    "TanH",
+}
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -287,7 +289,6 @@ def test_propagate_down_cuts_a_branch_off():
         check_gradients(make_net(branches % cut, inputs), inputs)
 
 
-
 LENET_LIKE = (
     conv("4 kernel_size: 3", tops="c1")
     + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", "c1", "p1")
@@ -330,13 +331,16 @@ INCEPTION = (
 NETS = {"LeNet": LENET_LIKE, "residual": RESIDUAL, "inception": INCEPTION}
 
 
+# In float32, kinks of inner layers and rounding are all around: samples are enough.
+WHOLE_NET = {"samples": 25, "step": 5e-3, "tolerance": 1e-2, "max_skipped": 0.15}
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", NETS)
 def test_net(name, isa):
-    """In float32, kinks of inner layers and rounding are all around: samples are enough."""
     _core.kernels.set_isa(isa)
     inputs = {"x": (2, 3, 8, 8), "t": np.array([2.0, 0])}
-    report = check_gradients(NETS[name], inputs, samples=25, step=5e-3, tolerance=1e-2, max_skipped=0.15)
+    report = check_gradients(NETS[name], inputs, **WHOLE_NET)
     assert sum(report.checked.values()) > 80
     assert "t" not in report.checked
 
@@ -345,7 +349,7 @@ def test_net(name, isa):
 def test_net_as_it_is_trained(name):
     inputs = {"x": (2, 3, 8, 8), "t": np.array([2.0, 0])}
     net = make_net(NETS[name], {"x": inputs["x"], "t": (2,)})
-    report = check_gradients(net, inputs, samples=25, step=5e-3, tolerance=1e-2, max_skipped=0.15)
+    report = check_gradients(net, inputs, **WHOLE_NET)
     assert "x" not in report.checked, "nothing learnable lies before it"
     assert len(report.checked) == sum(row["lr_mult"] != 0 for row in net._core.param_rows())
 

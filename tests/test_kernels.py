@@ -17,9 +17,9 @@ import pytest
 from kernel_cases import SENTINEL, Case, aligned, all_cases, guards_hold
 
 import pydl
-from pydl import Error
-from pydl._core import kernels
+from pydl import Error, _core
 
+kernels = _core.kernels
 CASES = list(all_cases())
 ISAS = kernels.available_isas()
 THREADS = (1, 2, 3)
@@ -204,7 +204,7 @@ def test_instruction_sets():
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_environment_variable_sets_the_instruction_set(isa):
-    program = "from pydl._core import kernels; print(kernels.isa())"
+    program = "from pydl import _core; print(_core.kernels.isa())"
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment(PYDL_ISA=isa), capture_output=True,
         text=True, check=True,
@@ -213,7 +213,7 @@ def test_environment_variable_sets_the_instruction_set(isa):
 
 
 def test_environment_variable_with_a_typo():
-    program = "import pydl, numpy as np\nfrom pydl._core import kernels\nkernels.isa()"
+    program = "from pydl import _core; _core.kernels.isa()"
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment(PYDL_ISA="avx1024"),
         capture_output=True, text=True,

@@ -234,15 +234,39 @@ def test_writing_a_blob_that_is_not_the_own_bottom():
     )
 
 
+# Fused passes
+
+
+@pytest.mark.parametrize("negative_slope", [0, 0.1])
+@pytest.mark.parametrize("kind", ["Convolution", "InnerProduct"])
+def test_fused_layers_give_what_single_ones_give(kind, negative_slope):
+    """Hooks make every layer run by itself."""
+    first = conv("5 kernel_size: 3", tops="a") if kind == "Convolution" else dense(5, tops="a")
+    relu = f"relu_param {{ negative_slope: {negative_slope} }}"
+    text = first + layer("ReLU", relu, "a", "a", "r") + layer("TanH", bottoms="a", tops="b")
+    nets = [make_net("force_backward: true " + text, {"x": (2, 3, 6, 6)}) for _ in range(2)]
+    for net in nets:
+        fill_params(net)
+    nets[1]._core.before_forward(lambda i: None)
+    fused, single = (outputs_and_gradients(net, {"x": normal(2, 3, 6, 6)}) for net in nets)
+    assert_same(fused, single, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(nets[0].blobs["a"].data, nets[1].blobs["a"].data, rtol=1e-6)
+    assert nets[0]._core.layer_rows()[2]["fused"] == (negative_slope == 0)
+
+
 # Gradients
 
 
 def test_accumulation_equals_an_explicit_split():
     readers = (
-        layer("TanH", bottoms="{0}", tops="t")
-        + layer("InnerProduct", "inner_product_param {{ num_output: 3 }}", "{1}", "i")
-        + layer("Sigmoid", bottoms="{2}", tops="s")
-    ).replace("layer {", "layer {{").replace(" }\n", " }}\n")
+        (
+            layer("TanH", bottoms="{0}", tops="t")
+            + layer("InnerProduct", "inner_product_param {{ num_output: 3 }}", "{1}", "i")
+            + layer("Sigmoid", bottoms="{2}", tops="s")
+        )
+        .replace("layer {", "layer {{")
+        .replace(" }\n", " }}\n")
+    )
     start = "force_backward: true " + layer("ELU", tops="h")
     implied = make_net(start + readers.format("h", "h", "h"), {"x": (4, 5)})
     split = make_net(
@@ -366,9 +390,7 @@ def test_propagate_down_to_an_input():
 
 
 def test_propagate_down_of_the_wrong_number():
-    text = dense(3, tops="f") + layer(
-        "SoftmaxWithLoss", "propagate_down: true", "f t", "loss"
-    )
+    text = dense(3, tops="f") + layer("SoftmaxWithLoss", "propagate_down: true", "f t", "loss")
     assert "propagate_down is given 1 time(s) for 2 bottom(s)" in message_of(text, BATCH)
 
 
@@ -500,13 +522,16 @@ def test_nets_that_share_weights():
 
 # keep="outputs"
 
-DEEP = "".join(
-    conv("8 kernel_size: 3 pad: 1", bottoms=f"c{i}", tops=f"c{i + 1}")
-    + layer("ReLU", bottoms=f"c{i + 1}", tops=f"c{i + 1}", name=f"r{i + 1}")
-    for i in range(12)
-) + layer("Concat", bottoms="c3 c12", tops="j") + layer("Flatten", bottoms="j", tops="flat") + dense(
-    4, "flat", "out"
-)  # fmt: skip
+DEEP = (
+    "".join(
+        conv("8 kernel_size: 3 pad: 1", bottoms=f"c{i}", tops=f"c{i + 1}")
+        + layer("ReLU", bottoms=f"c{i + 1}", tops=f"c{i + 1}", name=f"r{i + 1}")
+        for i in range(12)
+    )
+    + layer("Concat", bottoms="c3 c12", tops="j")
+    + layer("Flatten", bottoms="j", tops="flat")
+    + dense(4, "flat", "out")
+)
 
 
 def test_keep_outputs_gives_the_same_outputs():
@@ -634,7 +659,7 @@ def test_spec_goes_in_and_comes_out():
 def test_plain_data_with_a_wrong_field():
     spec = copy.deepcopy(make_net(layer("TanH", name="t"), {"x": (2,)})._core.spec)
     spec["layers"][1]["botom"] = ["x"]
-    with pytest.raises(Error, match='layer "t".*botom.*did you mean "bottom"'):
+    with pytest.raises(Error, match=r'layer "t".*botom.*did you mean "bottom"'):
         pydl.Net(spec)
 
 
@@ -776,8 +801,8 @@ BAD_NETS = {
         'layer "a" (Accuracy)', "5", "3"),
     "in place that cannot be": (
         layer("Flatten", tops="x", name="f"), 'layer "f" (Flatten): cannot work in place'),
-    "negative dims": ('layer { name: "i" type: "Input" top: "q" input_param { shape { dim: -2 } } }',
-                      'net.prototxt:2: layer "i" (Input)', "-2 is negative"),
+    "negative dims": (
+        input_layers({"q": (-2,)}), 'net.prototxt:2: layer "q" (Input)', "-2 is negative"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pydl.solver import Listener
 
 BATCH, FEATURES, CLASSES = 6, 5, 3
 TEXT = (
-    dense(4, tops="h", name="first", params="param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }")
+    dense(4, "x", "h", "first", "param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }")
     + layer("TanH", bottoms="h", tops="h", name="squash")
     + dense(CLASSES, "h", "f", name="second", params="param { decay_mult: 3 }")
     + layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
@@ -249,7 +249,7 @@ def test_nan_loss_stops_before_the_update():
     solver.stop_on_nan = True
     net.blobs["x"].data[...] = np.nan
     before = params_of(net)
-    with pytest.raises(Error, match="the loss is -?nan at iteration 0; try a smaller base_lr"):
+    with pytest.raises(Error, match=r"the loss is -?nan at iteration 0; try a smaller base_lr"):
         solver.step()
     assert_params_equal(params_of(net), before)
     assert solver.iter == 0
@@ -268,7 +268,7 @@ def test_history_goes_in_and_comes_out():
     with pytest.raises(Error, match="holds 3 history blobs, but this solver and net need 4"):
         solver.set_history(history[:3])
     bad = [history[0][:1], *history[1:]]
-    with pytest.raises(Error, match="history blob 0 .* has 5 values, but the parameter has 20"):
+    with pytest.raises(Error, match=r"history blob 0 .* has 5 values, but the parameter has 20"):
         solver.set_history(bad)
     assert not any(h.any() for h in solver.history()), "nothing was changed"
 

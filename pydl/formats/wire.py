@@ -40,7 +40,7 @@ class Span:
     1 150
     """
 
-    __slots__ = ("buffer", "start", "end", "source", "expected")
+    __slots__ = ("buffer", "end", "expected", "source", "start")
 
     def __init__(
         self,

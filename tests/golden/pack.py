@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-TYPES = """Accuracy BatchNorm Bias Concat Convolution Data Dropout DummyData ELU Eltwise Flatten
-InnerProduct Input LRN MemoryData PReLU Pooling ReLU Reshape Scale Sigmoid Silence Softmax
-SoftmaxWithLoss Split TanH""".split()
+TYPES = (
+    *("Accuracy", "BatchNorm", "Bias", "Concat", "Convolution", "Data", "Dropout", "DummyData"),
+    *("ELU", "Eltwise", "Flatten", "InnerProduct", "Input", "LRN", "MemoryData", "PReLU"),
+    *("Pooling", "ReLU", "Reshape", "Scale", "Sigmoid", "Silence", "Softmax", "SoftmaxWithLoss"),
+    *("Split", "TanH"),
+)
 # Solver cases that need other layers, and Data cases that need LevelDB.
 LEFT_OUT = {"sgd_euclid", "leveldb_mnist"}
 KEPT = ("type", "case", "phase", "nfwd", "loss", "forward_only")

@@ -123,7 +123,7 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X>& x, int64_t first, const V
 }
 
 // Rows of channels-last data that are added up together: as many streams of reads.
-constexpr int64_t kRows = 8;
+constexpr int64_t kRows = 32;
 
 // total[c] += lane c, n lanes.
 PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
