@@ -333,7 +333,7 @@ class Sparse(io.RawIOBase):
     """A file that leaves big pieces of zeros out, as holes."""
 
     def __init__(self, path):
-        self.file = Path(path).open("wb")  # noqa: SIM115 (closed in __exit__)
+        self.file = Path(path).open("wb")  # noqa: SIM115 (closed in close)
 
     def write(self, data):
         if len(data) > 1 << 20:

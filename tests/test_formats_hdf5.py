@@ -143,7 +143,7 @@ def test_groups_that_contain_themselves(tmp_path):
         file["data/conv/0"] = np.ones(1)
         file["data/conv/loop"] = file["data"]
         file["data/elsewhere"] = h5py.SoftLink("/data/conv")
-    assert list(load_weights(path).blobs())[0].endswith("conv")
+    assert next(iter(load_weights(path).blobs())).endswith("conv")
 
 
 def test_compressed_and_double_weights_read(tmp_path):

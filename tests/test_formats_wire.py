@@ -54,7 +54,7 @@ def test_writers_give_the_documented_bytes():
 
 def test_writers_do_not_copy_contiguous_float32():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    header, data = wire.packed(5, array, "<f4")
+    _header, data = wire.packed(5, array, "<f4")
     array[0, 0] = 42
     assert np.frombuffer(data, "<f4")[0] == 42
 

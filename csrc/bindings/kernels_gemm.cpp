@@ -117,7 +117,8 @@ void bind_gemm_kernels(py::module_& m) {
       .def("pack", &Packed::pack, arg("b").noconvert(), arg("trans_b") = false,
            "Takes another matrix, in the same memory where it fits.")
       .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),
-           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(), arg("relu") = false);
+           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(),
+           arg("relu") = false);
 }
 
 }  // namespace pydl

@@ -243,7 +243,8 @@ void Tensor::adopt(std::shared_ptr<std::byte> memory, Layout layout, const Shape
                      layout == Layout::kPlain ? Shape{} : shape,
                      std::move(memory),
                      count_ * int64_t{sizeof(float)},
-                     true, true});
+                     true,
+                     true});
   exposed_ = -1;
   ++version_;
 }

@@ -87,9 +87,9 @@ class Net {
   // Throws pydl::Error with the nearest name, or if the blob is not kept.
   Blob* blob(const std::string& name) const;
   std::shared_ptr<Blob> shared_blob(const std::string& name) const;
-  const std::vector<std::string>& inputs() const { return inputs_; }    // tops of Input layers
+  const std::vector<std::string>& inputs() const { return inputs_; }  // tops of Input layers
   // What an input is fed through: the blob of that name before any in-place layer wrote it.
-  std::shared_ptr<Blob> input_blob(const std::string& name) const;  // throws pydl::Error
+  std::shared_ptr<Blob> input_blob(const std::string& name) const;      // throws pydl::Error
   const std::vector<std::string>& outputs() const { return outputs_; }  // tops that nobody reads
 
   // ---- parameters: one arena of weights, one of gradients ----
