@@ -7,11 +7,12 @@ namespace pydl::kernels {
 
 struct EltwiseKernels {
   void (*fill)(int64_t n, float value, float* y);
-  void (*scale)(int64_t n, float a, const float* x, float* y);           // y = a x
-  void (*axpby)(int64_t n, float a, const float* x, float b, float* y);  // y = a x + b y
-  void (*add)(int64_t n, const float* a, const float* b, float* y);      // y = a + b
-  void (*mul)(int64_t n, const float* a, const float* b, float* y);      // y = a b
-  void (*div)(int64_t n, const float* a, const float* b, float* y);      // y = a / b
+  void (*scale)(int64_t n, float a, const float* x, float* y);  // y = a x
+  // y = a x + b y; with b = 0 y is written without being read.
+  void (*axpby)(int64_t n, float a, const float* x, float b, float* y);
+  void (*add)(int64_t n, const float* a, const float* b, float* y);  // y = a + b
+  void (*mul)(int64_t n, const float* a, const float* b, float* y);  // y = a b
+  void (*div)(int64_t n, const float* a, const float* b, float* y);  // y = a / b
   // Eltwise MAX of two. index[i] = first where a > b, else second (ties go to the second);
   void (*max2)(int64_t n, const float* a, const float* b, int32_t first, int32_t second, float* y,
                int32_t* index);

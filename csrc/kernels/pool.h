@@ -2,7 +2,12 @@
 //
 // A window starts at o * stride - pad. For MAX it is clipped to the input; the first maximum in
 // row-major order wins. For AVE it is clipped to the input plus padding to get the divisor, then to
-// the input for the sum.
+// the input for the sum. A window wholly outside the input (Caffe's CEIL rule with stride > kernel
+// and no padding) gives 0, mask -1 and no gradient; Caffe gives NaN or -FLT_MAX and writes out of
+// bounds.
+//
+// A later value wins only if it compares greater: NaN stays where it comes first in a window, and
+// is passed over elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +21,12 @@ struct PoolShape {
 };
 
 struct PoolKernels {
-  // mask has y's layout and holds h * W + w of the maximum within its plane.
+  // mask has y's layout and holds h * W + w of the maximum within its plane. It may be null.
   void (*max_forward)(const PoolShape&, const float* x, float* y, int32_t* mask);
+  // dx is overwritten, here and in ave_backward.
   void (*max_backward)(const PoolShape&, const float* dy, const int32_t* mask, float* dx);
   void (*ave_forward)(const PoolShape&, const float* x, float* y);
-  void (*ave_backward)(const PoolShape&, const float* dy, float* dx);  // dx is overwritten
+  void (*ave_backward)(const PoolShape&, const float* dy, float* dx);
 };
 
 const PoolKernels& pool_kernels();

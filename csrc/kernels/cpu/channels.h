@@ -123,13 +123,29 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X>& x, int64_t first, const V
 }
 
 // Rows of channels-last data that are added up together: as many streams of reads.
-constexpr int64_t kRows = 32;
+constexpr int64_t kRows = 8;
+
+typedef double VecD __attribute__((vector_size(kVectorBytes)));
+typedef float HalfVec __attribute__((vector_size(kVectorBytes / 2)));
 
 // total[c] += lane c, n lanes.
 PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
+  constexpr int kHalf = kLanes / 2;
   float lanes[kLanes];
   store(lanes, v);
-  for (int64_t i = 0; i < n; ++i) total[i] += lanes[i];
+  if (n < kLanes) {
+    for (int64_t i = 0; i < n; ++i) total[i] += lanes[i];
+    return;
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < kLanes; i += kHalf) {
+    HalfVec half;
+    VecD sum;
+    __builtin_memcpy(&half, lanes + i, sizeof half);
+    __builtin_memcpy(&sum, total + i, sizeof sum);
+    sum += __builtin_convertvector(half, VecD);
+    __builtin_memcpy(total + i, &sum, sizeof sum);
+  }
 }
 
 // total[k * channels + c] += the K sums over up to kRows rows, for channels c0 <= c < c1.

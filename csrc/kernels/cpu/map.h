@@ -1,14 +1,11 @@
 // Elementwise kernels: y[i] = f(x[i], ...) in parallel, over vectors. y may be one of the inputs.
 #pragma once
 
+#include "kernels/cpu/integers.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/parallel.h"
 
 namespace pydl::kernels::PYDL_ISA {
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Floats worth a thread: for arithmetic, and for elementary functions.
 constexpr int64_t kGrain = 16384, kMathGrain = 4096;
