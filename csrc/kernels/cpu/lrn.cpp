@@ -73,15 +73,13 @@ void clear(float* p, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = 0;
 }
 
-constexpr int64_t round_up(int64_t n) { return ceil_div(n, kLanes) * kLanes; }
-
 // ---- across channels ----
 
 // Channels side by side: a few rows at a time, so that the stores of the summands have left the
 // store buffer when the shifted loads come.
 template <class Op, class P>
 PYDL_INLINE void across_last(const LrnShape& s, const Op& op, const P& power) {
-  const int64_t half = s.size / 2, width = round_up(s.channels + 2 * half) + kLanes;
+  const int64_t half = s.size / 2, width = round_up(s.channels + 2 * half, kLanes) + kLanes;
   const int64_t batch = larger(1, 2048 / width);
   parallel_for_scratch(s.outer, items_worth(kMathGrain, s.channels), batch * width,
                        [=](int64_t begin, int64_t end, float* scratch) {
@@ -148,9 +146,10 @@ void across(const LrnShape& s, const Op& op) {
 template <class Op, class P>
 PYDL_INLINE void within_bands(const LrnShape& s, int64_t planes, int64_t c, const Op& op,
                               const P& power) {
-  const int64_t half = s.size / 2, row = s.w * c, pitch = round_up(row);
+  const int64_t half = s.size / 2, row = s.w * c, pitch = round_up(row, kLanes);
   const int64_t band = larger(8, 2 * s.size), bands = ceil_div(s.h, band);
-  const int64_t halo = (band + 2 * half) * pitch, sums = round_up(row + 2 * half * c) + kLanes;
+  const int64_t halo = (band + 2 * half) * pitch,
+                sums = round_up(row + 2 * half * c, kLanes) + kLanes;
   const int64_t grain = items_worth(kMathGrain, smaller(band, s.h) * row);
   parallel_for_scratch(
       planes * bands, grain, halo + sums, [=](int64_t begin, int64_t end, float* scratch) {
