@@ -127,7 +127,7 @@ save_weights(path, "net", [LayerWeights("ip", blobs=[np.zeros((64, 64))])])
 def test_kill_9_while_writing(tmp_path, step):
     path = tmp_path / "a.caffemodel"
     save_weights(path, "net", weights_of(1))
-    done = subprocess.run([sys.executable, "-c", KILLED, *step, path])
+    done = subprocess.run([sys.executable, "-c", KILLED, *step, path], cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert load_weights(path).blobs()["ip"][0].flat[0] == 1
 

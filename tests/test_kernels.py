@@ -75,6 +75,8 @@ def test_kernel(index, isa):
 
 
 # Runs all small cases on arrays that end where a page begins that may not be touched.
+ELSEWHERE = "/"  # python -c finds modules in its folder first, and ours has pydl's sources
+
 AT_THE_EDGE = """
 import ctypes, mmap, sys
 import numpy as np
@@ -113,8 +115,9 @@ print("done", count)
 @pytest.mark.parametrize("isa", ISAS)
 def test_nothing_beyond_an_array_is_read(isa):
     result = subprocess.run(
-        [sys.executable, "-c", AT_THE_EDGE, isa], env=environment(), capture_output=True, text=True
-    )
+        [sys.executable, "-c", AT_THE_EDGE, isa], env=environment(), capture_output=True,
+        text=True, cwd=ELSEWHERE,
+    )  # fmt: skip
     last = result.stdout.splitlines()[-1]
     assert result.returncode == 0, f"touched memory after an array: {last}\n{result.stderr}"
     assert int(last.removeprefix("done ")) > 1000
@@ -207,7 +210,7 @@ def test_environment_variable_sets_the_instruction_set(isa):
     program = "from pydl import _core; print(_core.kernels.isa())"
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment(PYDL_ISA=isa), capture_output=True,
-        text=True, check=True,
+        text=True, check=True, cwd=ELSEWHERE,
     )  # fmt: skip
     assert result.stdout.strip() == isa
 
@@ -216,7 +219,7 @@ def test_environment_variable_with_a_typo():
     program = "from pydl import _core; _core.kernels.isa()"
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment(PYDL_ISA="avx1024"),
-        capture_output=True, text=True,
+        capture_output=True, text=True, cwd=ELSEWHERE,
     )  # fmt: skip
     assert result.returncode == 1, "an exception, not an abort"
     assert "avx1024" in result.stderr and "baseline" in result.stderr

@@ -20,7 +20,8 @@ struct EltwiseKernels {
   void (*max_with)(int64_t n, const float* x, int32_t which, float* y, int32_t* index);
   void (*select)(int64_t n, const float* dy, const int32_t* index, int32_t which,
                  float* dx);  // index == which ? dy : 0
-  // Sums in double, in an order that does not depend on the number of threads.
+  // Sums: of short blocks in float, of those in double (the reference: all in double), in an order
+  // that does not depend on the number of threads.
   double (*sum)(int64_t n, const float* x);
   double (*asum)(int64_t n, const float* x);   // sum |x|
   double (*sumsq)(int64_t n, const float* x);  // sum x^2

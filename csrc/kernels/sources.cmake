@@ -2,7 +2,8 @@
 #
 # cpu/*.cpp are built once per instruction set (kernels/isa.h picks at run time), in a namespace
 # named after it; everything else is built once, for the lowest. NaN and infinity must come out as
-# IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap bookkeeping.
+# IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap bookkeeping. Vectors of
+# integers wrap around on purpose (-fwrapv), as the instructions do.
 
 file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
      ${CMAKE_CURRENT_LIST_DIR}/*.cpp ${CMAKE_CURRENT_LIST_DIR}/ref/*.cpp)
@@ -29,7 +30,7 @@ function(pydl_add_cpu_kernels out includes)
     target_compile_definitions(${target} PRIVATE PYDL_ISA=${isa})
     target_compile_features(${target} PRIVATE cxx_std_20)
     target_compile_options(${target} PRIVATE -O3 -ffp-contract=fast -fno-math-errno
-                           -fno-trapping-math -Wall -Wextra -Wno-psabi ${PYDL_FLAGS_${isa}})
+                           -fno-trapping-math -fwrapv -Wall -Wextra -Wno-psabi ${PYDL_FLAGS_${isa}})
     target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
                           CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)

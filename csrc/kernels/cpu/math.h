@@ -60,7 +60,7 @@ PYDL_INLINE Vec exp(Vec v) {
 PYDL_INLINE Vec expm1(Vec v) {
   Vec r;
   const Vec n = reduce(clamp(v, -30.0f, 89.0f), &r);
-  const Vec half = power_of_two(truncate(n) - 1);  // 2^n / 2, as 2^128 is not a float
+  const Vec half = power_of_two(truncate(n - 1.0f));  // 2^n / 2, as 2^128 is not a float
   return (expm1_near_0(r) * half + (half - 0.5f)) * 2.0f;
 }
 
