@@ -4,8 +4,9 @@
     python benchmarks/run.py [--only gemm|layers|nets] [--quick] [--threads N] [--json FILE]
 
 Both sides first compute the same (checked), then take turns; each number is the best of at least
-five samples. The machine's peak is measured in the same run. `% peak` is the share of the peak
-FLOP/s or, marked m, of the memory's bandwidth (above 100 where data stays in a cache).
+five samples. `peer/pydl` is the fastest peer's time over pydl's: above 1, pydl is faster. The
+machine's peak is measured in the same run; `% peak` is the share of the peak FLOP/s or, marked m,
+of the memory's bandwidth (above 100 where data stays in a cache).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def machine(threads: int) -> dict[str, str]:
     if peers.torch is not None:
         versions["torch"] = peers.torch.__version__
     return {
-        "cpu": f"{cpu_name()}, {threads} threads, {_core.kernels.isa()} kernels",
+        "cpu": f"{cpu_name()}, threads: {threads}, kernels: {_core.kernels.isa()}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
 

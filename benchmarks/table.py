@@ -48,7 +48,7 @@ class Table:
         self._sides, self._peak = sides, peak
         self._has_peers = len(sides) > 1
         header = [f"{side} ms" for side in sides]
-        header += ["torch/pydl"] * self._has_peers + ["% peak"]
+        header += ["peer/pydl"] * self._has_peers + ["% peak"]
         print(f"\n{title:<34}" + "".join(f"{text:>13}" for text in header))
         print("-" * (34 + 13 * len(header)), flush=True)
 
