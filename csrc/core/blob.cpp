@@ -17,8 +17,6 @@ namespace {
 constexpr int kMaxAxes = 32;
 constexpr int kMaxCopies = 8;
 
-int64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
-
 // Outer, channel and inner counts of a shape whose axis 1 is the channel.
 struct ChannelView {
   int64_t n, c, s;

@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "pydl/array.h"
+
 namespace pydl {
 
 using Shape = std::vector<int64_t>;
 
 enum class Device : uint8_t { kCpu, kCuda };
 enum class Layout : uint8_t { kPlain, kChannelsLast };  // (N, C, spatial...), (N, spatial..., C)
-enum class DType : uint8_t { kFloat32, kBFloat16 };
 
 struct Format {
   Device device = Device::kCpu;
