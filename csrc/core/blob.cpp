@@ -307,6 +307,13 @@ float* Blob::update_diff(Layout layout) {
   return static_cast<float*>(diff_->update(in_layout(layout), shape_));
 }
 
+ConstArray Blob::data(Format format) const { return {data_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_data(Format format) { return {data_->write(format, shape_), format.dtype}; }
+Array Blob::update_data(Format format) { return {data_->update(format, shape_), format.dtype}; }
+ConstArray Blob::diff(Format format) const { return {diff_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_diff(Format format) { return {diff_->write(format, shape_), format.dtype}; }
+Array Blob::update_diff(Format format) { return {diff_->update(format, shape_), format.dtype}; }
+
 void Blob::ShareData(const Blob& other) {
   check(count_ == other.count_, "cannot share memory between blobs of shapes ", shape_text(shape_),
         " and ", shape_text(other.shape_));

@@ -34,6 +34,10 @@ class Timer {
 }  // namespace
 
 Net::Net(NetSpec spec, NetOptions options) : spec_(std::move(spec)), options_(options) {
+  spec_.precision = options_.precision.value_or(spec_.precision);
+  spec_.arithmetic = options_.arithmetic.value_or(spec_.arithmetic);
+  spec_.autotune = options_.autotune.value_or(spec_.autotune);
+  spec_.deterministic = options_.deterministic.value_or(spec_.deterministic);
   NetBuilder(this).Build();
 }
 
@@ -147,7 +151,7 @@ void Net::BackwardLayer(int index) {
     for (size_t b = 0; b < bottom.size(); ++b) {
       if (!node.addends[b]) continue;
       node.addends[b]->ShareData(*bottom[b]);
-      node.addends[b]->set_layout(bottom[b]->layout());
+      node.addends[b]->set_format(bottom[b]->format());
       bottom[b] = node.addends[b].get();
       down[b] = Propagate::kWrite;
     }

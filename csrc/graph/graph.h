@@ -56,10 +56,9 @@ struct Gradients {
 Gradients find_gradients(const Graph& graph, const std::vector<LayerNode>& nodes,
                          const std::vector<NetParam>& params, bool force_backward);
 
-// formats.cpp: the layout of every layer and blob. Blobs tied together by layers that take any
-// layout get the same one: channels-last if a layer that wants it touches them.
-// Inputs and outputs of the net stay plain.
-void choose_formats(const Graph& graph, const std::vector<bool>& pinned,
+// formats.cpp: the layout and element type of every layer and blob. Inputs and outputs of the net
+// (pinned) stay plain and float32.
+void choose_formats(const Graph& graph, const std::vector<bool>& pinned, bool low_precision,
                     const std::vector<std::shared_ptr<Blob>>& blobs);
 
 // views.cpp: lets the tops of views share their bottom's memory.

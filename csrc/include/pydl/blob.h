@@ -115,6 +115,13 @@ class Blob {
   const float* diff(Layout layout = Layout::kPlain) const;
   float* mutable_diff(Layout layout = Layout::kPlain);
   float* update_diff(Layout layout = Layout::kPlain);
+  // The same in any format.
+  ConstArray data(Format format) const;
+  Array mutable_data(Format format);
+  Array update_data(Format format);
+  ConstArray diff(Format format) const;
+  Array mutable_diff(Format format);
+  Array update_diff(Format format);
 
   Tensor& data_tensor() const { return *data_; }
   Tensor& diff_tensor() const { return *diff_; }
@@ -122,14 +129,15 @@ class Blob {
   void ShareData(const Blob& other);
   void ShareDiff(const Blob& other);
 
-  // The layout that the net's format pass chose, and in which Python gets a view.
-  Layout layout() const { return layout_; }
-  void set_layout(Layout layout) { layout_ = layout; }
+  // The format that the net's format pass chose. Python gets a view in its layout.
+  Format format() const { return format_; }
+  Layout layout() const { return format_.layout; }
+  void set_format(Format format) { format_ = format; }
 
  private:
   Shape shape_;
   int64_t count_ = -1;  // until the first Reshape: the empty shape is a scalar's
-  Layout layout_ = Layout::kPlain;
+  Format format_;
   std::shared_ptr<Tensor> data_, diff_;
   bool shares_data_ = false, shares_diff_ = false;
 };

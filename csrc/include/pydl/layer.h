@@ -35,6 +35,13 @@ enum class Layouts : uint8_t {
   kChannelsLast,  // channels-last
 };
 
+// The element types of a layer's bottoms and tops, in a net with precision: BF16.
+enum class DTypes : uint8_t {
+  kFloat32,   // float32 only
+  kAny,       // one for all of its blobs, whichever: format() tells
+  kBFloat16,  // bfloat16 where it reads, and writes its tops in whichever they have
+};
+
 // What Backward reads of the tops' data, which a later in-place layer may have overwritten.
 enum class TopUse : uint8_t { kNone, kSign, kData };
 
@@ -42,6 +49,8 @@ enum class TopUse : uint8_t { kNone, kSign, kData };
 struct LayerContext {
   Phase phase = Phase::kTrain;
   uint64_t seed = 0;
+  Arithmetic arithmetic = Arithmetic::kFast;
+  bool autotune = false;
 };
 
 class Layer {
@@ -61,6 +70,7 @@ class Layer {
   virtual Arity bottoms() const { return {1, 1}; }
   virtual Arity tops() const { return {1, 1}; }
   virtual Layouts layouts() const { return Layouts::kPlain; }
+  virtual DTypes dtypes() const { return DTypes::kFloat32; }
   // A top may be the same blob as its bottom.
   virtual bool in_place() const { return false; }
   // In place, the sign of every value is kept, or the value becomes 0 and its gradient too.
@@ -89,8 +99,10 @@ class Layer {
   const std::string& name() const { return spec_.name; }
   const LayerContext& context() const { return context_; }
   Phase phase() const { return spec_.phase.value_or(context_.phase); }
-  Layout layout() const { return layout_; }
-  void set_layout(Layout layout) { layout_ = layout; }
+  // In which Forward and Backward ask for the arrays of their blobs.
+  Format format() const { return format_; }
+  Layout layout() const { return format_.layout; }
+  void set_format(Format format) { format_ = format; }
   const std::vector<std::shared_ptr<Blob>>& params() const { return params_; }
   // Per param: is its gradient wanted?
   bool param_propagate(size_t i) const {
@@ -113,7 +125,7 @@ class Layer {
 
  private:
   LayerContext context_;
-  Layout layout_ = Layout::kPlain;
+  Format format_;
   std::vector<std::shared_ptr<Blob>> params_;
   std::vector<bool> param_propagate_;
 };

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,19 @@ enum class Keep {
 struct NetOptions {
   Keep keep = Keep::kAll;
   uint64_t seed = 1;  // of fillers, Dropout and the order of data
+  // In the place of the spec's, where they are set.
+  std::optional<Precision> precision = std::nullopt;
+  std::optional<Arithmetic> arithmetic = std::nullopt;
+  std::optional<bool> autotune = std::nullopt, deterministic = std::nullopt;
+
+  // Those four, by their names in a prototxt.
+  static auto fields() {
+    using O = NetOptions;
+    return Fields("net options", Field("precision", &O::precision, "FLOAT32 or BF16"),
+                  Field("arithmetic", &O::arithmetic, "FAST, STRICT or DIRECT"),
+                  Field("autotune", &O::autotune, "time kernels once, keep the fastest"),
+                  Field("deterministic", &O::deterministic, "no autotune"));
+  }
 };
 
 // A learnable blob, and who uses it.
