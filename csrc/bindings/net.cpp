@@ -60,7 +60,7 @@ py::list layer_rows(const Net& net) {
     py::list propagates;  // per bottom
     for (Propagate p : node.down) propagates.append(p != Propagate::kNo);
     row["propagates"] = propagates;
-    row["fused"] = node.fused;
+    row["fused"] = node.chain_head >= 0;
     row["view"] = node.view;
     row["forward_ms"] = node.forward_ms;
     row["backward_ms"] = node.backward_ms;

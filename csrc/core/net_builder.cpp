@@ -55,7 +55,8 @@ void NetBuilder::Build() {
   graph::share_views(*net_.graph_, &net_.nodes_);
   graph::choose_formats(*net_.graph_, pinned, net_.spec_.precision == Precision::kBf16,
                         net_.blobs_);
-  graph::fuse(*net_.graph_, &net_.nodes_);
+  const bool outputs_only = net_.options_.keep == Keep::kOutputs && net_.phase() == Phase::kTest;
+  graph::fuse(*net_.graph_, net_.kept_, outputs_only, &net_.nodes_);
 }
 
 void NetBuilder::MakeLayers() {

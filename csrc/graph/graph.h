@@ -64,8 +64,11 @@ void choose_formats(const Graph& graph, const std::vector<bool>& pinned, bool lo
 // views.cpp: lets the tops of views share their bottom's memory.
 void share_views(const Graph& graph, std::vector<LayerNode>* nodes);
 
-// fusion.cpp: layers whose work the layer before can do in the same pass.
-void fuse(const Graph& graph, std::vector<LayerNode>* nodes);
+// fusion.cpp: the chain of layers whose work each layer can do in the same pass, so that what is
+// between them is never written. `outputs_only`: a TEST net that keeps nothing else, and has no
+// backward pass.
+void fuse(const Graph& graph, const std::vector<bool>& kept, bool outputs_only,
+          std::vector<LayerNode>* nodes);
 
 // memory_plan.cpp: one arena for the activations of a net of which only outputs are kept. Offsets
 // (in bytes) are reused once the last reader of a blob has run.

@@ -53,6 +53,9 @@ struct LayerContext {
   bool autotune = false;
 };
 
+class Layer;
+using LayerChain = std::vector<Layer*>;
+
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -85,9 +88,20 @@ class Layer {
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
-  // Forward can do the in-place layer `next` in the same pass; set_fused(&next) then says when.
-  virtual bool CanFuse(const Layer& /*next*/) const { return false; }
-  void set_fused(const Layer* next) { fused_ = next; }
+  // The sum of its bottoms, as they are.
+  virtual bool is_sum() const { return false; }
+  // Forward can do `next` in the same pass, after the layers of `chain` that follow one another
+  // from this one on. It then gets the last one's top, and behind its own bottoms the others of a
+  // sum. `with_backward`: a backward pass may follow.
+  virtual bool CanFuse(const LayerChain& /*chain*/, const Layer& /*next*/,
+                       bool /*with_backward*/) const {
+    return false;
+  }
+  // Backward does the chain's as well, from the last one's top to this layer's bottoms and those
+  // of a sum; without it, each does its own.
+  virtual bool fuses_backward() const { return false; }
+  // Before each Forward: the layers it is to do as well; Backward is called for the same ones.
+  void set_fused(LayerChain chain) { fused_ = std::move(chain); }
   virtual double flops(const Blobs& /*bottom*/, const Blobs& /*top*/) const { return 0; }
   // Which kernel was chosen, for the verbose line.
   virtual std::string implementation() const { return ""; }
@@ -121,7 +135,7 @@ class Layer {
   Blob* AddParam(const Shape& shape, const struct FillerParams* filler = nullptr);
 
   LayerSpec spec_;
-  const Layer* fused_ = nullptr;  // the layer whose work this Forward does as well
+  LayerChain fused_;  // the layers whose work Forward does as well
 
  private:
   LayerContext context_;

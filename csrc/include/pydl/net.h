@@ -59,8 +59,12 @@ struct LayerNode {
   Propagates down;                 // per bottom
   std::vector<float> loss_weight;  // per top; 0: none
   bool needs_backward = false;
-  bool fused = false;       // the layer that writes its bottom can do its work ...
-  int fuses = -1;           // ... and is this one: the layer it can take over
+  // Layers that this one can do as well (graph/fusion.cpp), and the other bottoms of a sum in it.
+  std::vector<int> chain;
+  Blobs chain_bottoms;
+  Propagates chain_down;    // of chain_bottoms, where Backward does the chain too
+  int chain_head = -1;      // the layer in whose chain this one is
+  bool chained = false;     // the last Forward did the chain
   bool view = false;        // top 0 shares bottom 0's memory: nothing to do
   std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
   // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
@@ -137,9 +141,14 @@ class Net {
 
  private:
   friend class NetBuilder;
+  struct ChainEnds;
+  ChainEnds chain_ends(const LayerNode& node) const;
+  bool chain_does(int index, bool backward) const;
   void ReshapeLayer(int index);
-  double ForwardLayer(int index, bool fuse);
+  void ReshapeIfNeeded(int index);
+  double ForwardLayer(int index);
   void BackwardLayer(int index);
+  void CheckChains(int begin, int end) const;
   void PlanMemory();
   [[noreturn]] void Rethrow(int index) const;  // what is being thrown, with file:line and layer
 
