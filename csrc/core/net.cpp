@@ -212,8 +212,12 @@ void Net::BackwardLayer(int index) {
 }
 
 void Net::ClearParamDiffs() {
-  kernels::eltwise_kernels().fill(arena_size_, 0, gradients());
-  for (const NetParam& param : params_) param.blob->diff_tensor().touch();
+  for (const NetParam& param : params_) param.blob->diff_tensor().clear();
+}
+
+float* Net::gradients() {
+  for (const NetParam& param : params_) param.blob->diff();  // writes the zeros of cleared ones
+  return reinterpret_cast<float*>(gradients_.get());
 }
 
 void Net::weights_changed() {

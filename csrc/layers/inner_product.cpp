@@ -78,8 +78,9 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
       const float* x = bottom[0]->data();
       kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
       shape.trans_a = true;
-      shape.beta = 1;
-      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, params()[0]->update_diff());
+      const Blob::Sum dw = params()[0]->accumulate_diff();
+      shape.beta = dw.add ? 1 : 0;
+      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, dw.data);
     }
     if (params_of().bias_term && param_propagate(1)) {
       kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,

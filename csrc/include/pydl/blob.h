@@ -52,6 +52,9 @@ class Tensor {
   const void* read(Format format, const Shape& shape);
   void* write(Format format, const Shape& shape);   // everything will be overwritten
   void* update(Format format, const Shape& shape);  // read, then changed in part
+  // All zeros from now on; memory is not touched before somebody reads it.
+  void clear();
+  bool is_clear() const;
 
   // Hands the memory out, as a view in the (N, C, ...) order, in float32 on the CPU: as it is if
   // its layout is `home` or plain, else converted to `home`. From then on this copy is made current
@@ -115,6 +118,13 @@ class Blob {
   const float* diff(Layout layout = Layout::kPlain) const;
   float* mutable_diff(Layout layout = Layout::kPlain);
   float* update_diff(Layout layout = Layout::kPlain);
+  // For a gradient that is added to: `add` is false where nothing was added since it was cleared,
+  // and the memory is then to be overwritten.
+  struct Sum {
+    float* data;
+    bool add;
+  };
+  Sum accumulate_diff();
   // The same in any format.
   ConstArray data(Format format) const;
   Array mutable_data(Format format);

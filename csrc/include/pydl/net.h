@@ -113,7 +113,7 @@ class Net {
   // ---- parameters: one arena of weights, one of gradients ----
   const std::vector<NetParam>& params() const { return params_; }
   float* weights() { return reinterpret_cast<float*>(weights_.get()); }
-  float* gradients() { return reinterpret_cast<float*>(gradients_.get()); }
+  float* gradients();
   int64_t arena_size() const { return arena_size_; }  // floats, padding included
   void weights_changed();        // after writing to the arena: packed copies are made again
   void ShareParams(Net* other);  // of equally named layers: uses other's memory from now on
