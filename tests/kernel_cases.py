@@ -504,6 +504,58 @@ def _gemv(rows, columns, trans_a, beta):
     ))  # fmt: skip
 
 
+# Embeddings and LSTMs
+
+
+def embed() -> None:
+    # (count, rows, size)
+    for count, rows, size in ((0, 3, 4), (1, 1, 1), (7, 5, 3), (40, 4, 33), (9, 6, 16),
+                              (2000, 50, 130), (300, 7, 1000)):  # fmt: skip
+        index = x(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
+        table = x(rows, size)
+        for bias, note in ((x(size), "bias"), (None, "")):
+            case("embed.gather", count, rows, size, index, table, bias, out(count, size),
+                 note=f"{count} {rows} {size} {note}", tolerance=1e-6)  # fmt: skip
+        case("embed.scatter_add", count, rows, size, index, x(count, size), acc(rows, size),
+             tolerance=1e-5)  # fmt: skip
+
+
+def goes_on(rng, shape):
+    """0 where sequences begin, else 1; and what Caffe also takes, numbers between them."""
+    cont = (rng.random(shape) < 0.8).astype(np.float32)
+    cont[:1] = rng.integers(0, 2, cont[:1].shape)
+    cont[rng.random(shape) < 0.05] = 0.5
+    return cont
+
+
+def activations(rng, shape):
+    return rng.uniform(0.05, 0.95, shape)
+
+
+# (steps, batch, hidden)
+LSTMS = (
+    (1, 1, 1), (1, 2, 5), (3, 1, 8), (4, 3, 16), (5, 2, 33), (2, 15, 40), (3, 14, 64), (7, 1, 100),
+    (0, 2, 3), (3, 0, 4), (2, 33, 17), (6, 5, 250), (10, 32, 128), (8, 1, 512),
+)  # fmt: skip
+
+
+def lstm() -> None:
+    for steps, batch, hidden in LSTMS:
+        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden)
+        weights = Array((4 * hidden, hidden), lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
+        cont, state = x(steps, batch, fill=goes_on), x(batch, hidden)
+        gates, cells = (steps, batch, 4 * hidden), (steps, batch, hidden)
+        settings = {
+            "note": f"{steps} {batch} {hidden}",
+            "tolerance": 1e-5,
+            "flops": 8.0 * steps * batch * hidden * hidden,
+        }
+        case("lstm.forward", shape, weights, cont, state, state, acc(*gates), out(*cells),
+             out(*cells), out(*cells), **settings)  # fmt: skip
+        case("lstm.backward", shape, weights, cont, state, x(*gates, fill=activations), x(*cells),
+             x(*cells), out(*gates), **settings)  # fmt: skip
+
+
 # Convolutions
 
 
@@ -579,7 +631,7 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, movement, activation, pool, lrn, softmax, norm, update,
-                    gemm, conv):  # fmt: skip
+                    gemm, embed, lstm, conv):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

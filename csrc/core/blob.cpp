@@ -197,6 +197,16 @@ void* Tensor::update(Format format, const Shape& shape) {
   return write(format, shape);
 }
 
+void Tensor::clear() {
+  for (Copy& copy : copies_) copy.valid = false;
+  if (exposed_ >= 0) make_valid(&copies_[exposed_]);
+  ++version_;
+}
+
+bool Tensor::is_clear() const {
+  return std::none_of(copies_.begin(), copies_.end(), [](const Copy& c) { return c.valid; });
+}
+
 ArrayView Tensor::expose(Layout home, const Shape& shape) {
   if (exposed_ < 0) {
     Format format{Device::kCpu, same_order(home, shape), DType::kFloat32};
@@ -305,6 +315,18 @@ float* Blob::mutable_diff(Layout layout) {
 }
 float* Blob::update_diff(Layout layout) {
   return static_cast<float*>(diff_->update(in_layout(layout), shape_));
+}
+
+ConstArray Blob::data(Format format) const { return {data_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_data(Format format) { return {data_->write(format, shape_), format.dtype}; }
+Array Blob::update_data(Format format) { return {data_->update(format, shape_), format.dtype}; }
+ConstArray Blob::diff(Format format) const { return {diff_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_diff(Format format) { return {diff_->write(format, shape_), format.dtype}; }
+Array Blob::update_diff(Format format) { return {diff_->update(format, shape_), format.dtype}; }
+
+Blob::Sum Blob::accumulate_diff() {
+  if (diff_->is_clear()) return {mutable_diff(), false};
+  return {update_diff(), true};
 }
 
 void Blob::ShareData(const Blob& other) {

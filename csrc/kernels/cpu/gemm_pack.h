@@ -79,7 +79,7 @@ void pack_panel_of(const S* b, int64_t stride, bool transposed, int64_t k, int64
 
 // op(B) (k, columns <= kNR) starting at (k0, j0) as a panel of panel_width(columns) for products of
 // Ts. The k before k0 are whole steps.
-template <class T>
+template <class T = float>
 inline void pack_panel(const Operand& b, int64_t k0, int64_t k, int64_t j0, int64_t columns,
                        float* out) {
   const ConstArray from = b.from(k0, j0);
