@@ -8,9 +8,10 @@
 // PYDL_DISPATCH_BF16 is for those that gain from instructions for bfloat16; the others take their
 // avx512 build at the levels above.
 #if defined(__x86_64__)
-#define PYDL_CPU_BUILDS(family) &baseline::family, &avx2::family, &avx512::family, &avx512::family
+#define PYDL_CPU_BUILDS(family) \
+  &baseline::family, &avx2::family, &avx512::family, &avx512::family, &avx512::family
 #define PYDL_CPU_BUILDS_BF16(family) \
-  &baseline::family, &avx2::family, &avx512::family, &avx512_bf16::family
+  &baseline::family, &avx2::family, &avx512::family, &avx512_bf16::family, &amx::family
 #else
 #define PYDL_CPU_BUILDS(family) &baseline::family
 #define PYDL_CPU_BUILDS_BF16(family) &baseline::family
@@ -27,6 +28,7 @@
   PYDL_DECLARE_BUILD(avx2, Kernels, family)                                        \
   PYDL_DECLARE_BUILD(avx512, Kernels, family)                                      \
   PYDL_DECLARE_BUILD(avx512_bf16, Kernels, family)                                 \
+  PYDL_DECLARE_BUILD(amx, Kernels, family)                                         \
   const Kernels& family##_kernels() {                                              \
     static constexpr const Kernels* kBuilds[] = {&lowest::family, builds(family)}; \
     return *kBuilds[static_cast<int>(isa())];                                      \

@@ -1,5 +1,10 @@
 #include "kernels/isa.h"
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 
@@ -8,8 +13,8 @@
 namespace pydl::kernels {
 namespace {
 
-constexpr const char* kNames[] = {"ref", "baseline", "avx2", "avx512", "avx512_bf16"};
-constexpr Isa kLast = Isa::kAvx512Bf16;
+constexpr const char* kNames[] = {"ref", "baseline", "avx2", "avx512", "avx512_bf16", "amx"};
+constexpr Isa kLast = Isa::kAmx;
 
 std::vector<std::string> names_up_to(Isa last) {
   return {kNames, kNames + static_cast<int>(last) + 1};
@@ -21,6 +26,16 @@ std::string joined(const std::vector<std::string>& names) {
   return all;
 }
 
+// Tiles hold 8 KB: Linux wants to be asked before a process uses them.
+bool amx_allowed() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 Isa detect() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -30,6 +45,8 @@ Isa detect() {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512cd");
   const bool avx512_bf16 = __builtin_cpu_supports("avx512bf16");
+  const bool amx = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16");
+  if (avx2 && avx512 && avx512_bf16 && amx && amx_allowed()) return Isa::kAmx;
   if (avx2 && avx512 && avx512_bf16) return Isa::kAvx512Bf16;
   if (avx2 && avx512) return Isa::kAvx512;
   if (avx2) return Isa::kAvx2;
@@ -37,9 +54,16 @@ Isa detect() {
   return Isa::kBaseline;
 }
 
+Isa last_available() {
+#if defined(PYDL_AMX_EMULATED)
+  if (best_isa() == Isa::kAvx512Bf16) return Isa::kAmx;
+#endif
+  return best_isa();
+}
+
 Isa supported(Isa isa) {
-  check(isa <= best_isa(), "this CPU has no ", isa_name(isa),
-        "; available instruction sets: ", joined(names_up_to(best_isa())));
+  check(isa <= last_available(), "this CPU has no ", isa_name(isa),
+        "; available instruction sets: ", joined(names_up_to(last_available())));
   return isa;
 }
 
@@ -87,7 +111,7 @@ Isa isa_from_name(const std::string& name) {
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> isas;
-  for (int i = 0; i <= static_cast<int>(best_isa()); ++i) isas.push_back(static_cast<Isa>(i));
+  for (int i = 0; i <= static_cast<int>(last_available()); ++i) isas.push_back(static_cast<Isa>(i));
   return isas;
 }
 

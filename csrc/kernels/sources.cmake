@@ -13,14 +13,22 @@ file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp
 set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp)
 
+option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)
+
 set(PYDL_ISAS baseline)
 set(PYDL_FLAGS_baseline "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  list(APPEND PYDL_ISAS avx2 avx512 avx512_bf16)
+  list(APPEND PYDL_ISAS avx2 avx512 avx512_bf16 amx)
   set(PYDL_FLAGS_avx2 -mavx2 -mfma -mbmi2)
   set(PYDL_FLAGS_avx512 ${PYDL_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd
                         -mprefer-vector-width=512)
   set(PYDL_FLAGS_avx512_bf16 ${PYDL_FLAGS_avx512} -mavx512bf16)
+  set(PYDL_FLAGS_amx ${PYDL_FLAGS_avx512_bf16} -mamx-tile -mamx-bf16)
+  if(PYDL_AMX_EMULATED)
+    list(APPEND PYDL_FLAGS_amx -DPYDL_AMX_EMULATED)
+    set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/isa.cpp
+                                PROPERTIES COMPILE_DEFINITIONS PYDL_AMX_EMULATED)
+  endif()
 endif()
 
 # Makes the object libraries pydl_kernels_<isa>, and sets `out` to the generator expressions of
@@ -30,7 +38,7 @@ function(pydl_add_cpu_kernels out includes)
   set(objects)
   foreach(isa ${PYDL_ISAS})
     set(target pydl_kernels_${isa})
-    if(isa MATCHES "bf16")
+    if(isa MATCHES "bf16|amx")
       add_library(${target} OBJECT ${PYDL_BF16_SOURCES})
     else()
       add_library(${target} OBJECT ${PYDL_CPU_SOURCES})

@@ -4,6 +4,7 @@
 // runs of memory, so the window serves as the A operand in place and no im2col matrix is ever made.
 #include "kernels/correlation.h"
 
+#include "kernels/cpu/gemm_amx.h"
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/window.h"
@@ -20,9 +21,10 @@ struct Runs {
   int64_t per_row, size;  // runs of one (t0, t1), and their elements
 };
 
-Runs runs_of(const Correlation& c) {
+Runs runs_of(const Correlation& c, int64_t pitch) {
   const CorrelationAxis& a = c.axis[2];
-  return a.tap_step == 1 ? Runs{smaller(a.taps, 1), a.taps * c.ic} : Runs{a.taps, c.ic};
+  return a.tap_step == 1 && pitch == c.ic ? Runs{smaller(a.taps, 1), a.taps * c.ic}
+                                          : Runs{a.taps, c.ic};
 }
 
 int64_t run_count(const Correlation& c, const Runs& runs) {
@@ -37,7 +39,7 @@ int64_t depth(const Correlation& c) { return c.taps() * c.ic; }
 
 template <class T>
 int64_t depth_in_steps(const Correlation& c) {
-  const Runs runs = runs_of(c);
+  const Runs runs = runs_of(c, c.ic);
   return run_count(c, runs) * steps<T>(runs.size);
 }
 
@@ -51,15 +53,17 @@ int64_t packed_size(const Correlation& c, DType src) {
   return c.group * with_step(src, [&]<class T>() { return group_size(c, depth_in_steps<T>(c)); });
 }
 
-// f(row, offset) for each row (tap, channel) of a panel and its offset in the plain weights.
+// f(row, offset) for each row (tap, channel) of a panel and its offset in the plain weights; in an
+// order in which these are near each other.
 template <class F>
 PYDL_INLINE void for_rows(const Correlation& c, const WeightMap& m, const F& f) {
-  int64_t row = 0;
-  for (int64_t t0 = 0; t0 < c.axis[0].taps; ++t0) {
-    for (int64_t t1 = 0; t1 < c.axis[1].taps; ++t1) {
-      for (int64_t t2 = 0; t2 < c.axis[2].taps; ++t2) {
-        const int64_t tap = t0 * m.tap[0] + t1 * m.tap[1] + t2 * m.tap[2];
-        for (int64_t k = 0; k < c.ic; ++k) f(row++, tap + k * m.ic);
+  for (int64_t k = 0; k < c.ic; ++k) {
+    int64_t row = k;
+    for (int64_t t0 = 0; t0 < c.axis[0].taps; ++t0) {
+      for (int64_t t1 = 0; t1 < c.axis[1].taps; ++t1) {
+        for (int64_t t2 = 0; t2 < c.axis[2].taps; ++t2, row += c.ic) {
+          f(row, t0 * m.tap[0] + t1 * m.tap[1] + t2 * m.tap[2] + k * m.ic);
+        }
       }
     }
   }
@@ -83,7 +87,7 @@ void for_panels(const Correlation& c, const WeightMap& m, int64_t rows, const F&
 template <class T>
 void pack_typed(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
   constexpr int64_t kSize = StepOf<T>::kSize;
-  const int64_t run = runs_of(c).size, rows = depth_in_steps<T>(c);
+  const int64_t run = runs_of(c, c.ic).size, rows = depth_in_steps<T>(c);
   for_panels(c, m, rows, [&](int64_t columns, int64_t at, int64_t offset) {
     const int64_t width = panel_width(columns);
     T* panel = reinterpret_cast<T*>(packed + at);
@@ -125,7 +129,8 @@ void unpack_sum(const Correlation& c, const WeightMap& m, float* packed, int64_t
 int64_t run_offset(const Correlation& c, const Units& u, const Runs& runs, int64_t i) {
   const int64_t t2 = i % runs.per_row, t1 = i / runs.per_row % c.axis[1].taps;
   const int64_t t0 = i / runs.per_row / c.axis[1].taps;
-  return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size + t2 * c.axis[2].tap_step * c.ic;
+  return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size +
+         t2 * c.axis[2].tap_step * u.pitch;
 }
 
 // The runs that meet the source on the way to a unit's row r; the others meet padding only. They
@@ -156,11 +161,13 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
               const int64_t* offsets, const T* window, const float* packed,
               const Epilogue& epilogue, float beta, Array dst) {
   const CorrelationAxis& a2 = c.axis[2];
-  const int tiles = static_cast<int>(ceil_div(unit.columns, kMR));
+  using Runner = TileRunner<T, TileA::kRows>;
+  const int tiles = static_cast<int>(ceil_div(unit.columns, Runner::kRows));
+  Runner runner;
   const int64_t rows = depth_in_steps<T>(c), run_steps = steps<T>(runs.size);
   TileArgsOf<T> t;
   t.k = runs.size;
-  t.a_stride = u.column_step * c.ic;
+  t.a_stride = u.column_step * u.pitch;
   t.ldc = a2.dst_step * c.group * c.oc;
   t.beta = beta;
   for (int64_t g = 0; g < c.group; ++g) {
@@ -179,20 +186,21 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
           const Range pixels = part_of(unit.columns, i, tiles);
           t.a = row + pixels.begin * t.a_stride;
           t.c = at(out, pixels.begin * t.ldc);
-          run_tile<TileA::kRows>(pixels.end - pixels.begin, t);
+          runner.run(pixels.end - pixels.begin, t);
         }
       }
     }
   }
+  runner.flush();
 }
 
 template <class T>
 void run_typed(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
                float beta, Array dst) {
   const int threads = threads_for(c);
-  const Units u = make_units(c, kForwardPixels, threads, sizeof(T));
-  const Runs runs = runs_of(c);
-  const int64_t window_size = elements_size<T>(c.group * u.group_size);
+  const Units u = make_units(c, kForwardPixels, threads, sizeof(T), c.ic);
+  const Runs runs = runs_of(c, c.ic);
+  const int64_t window_size = elements_size<T>(u.image_size);
   const int64_t offsets_at = threads * window_size;
   Scratch scratch(offsets_at + offsets_size(run_count(c, runs)));
   int64_t* offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
@@ -219,6 +227,12 @@ void run(const Correlation& c, ConstArray src, const float* packed, const Epilog
 constexpr int64_t kWeightsPixels = 256;       // a panel of ddst stays in L1
 constexpr int64_t kSmallWeights = 64 * 1024;  // floats
 
+// Pixels a multiple of 1 KB apart would meet in few sets of L1.
+int64_t window_pitch(const Correlation& c) {
+  const bool aliased = window_step(c.axis[2]) * c.ic % 256 == 0;
+  return aliased ? c.ic + kLanes : c.ic;
+}
+
 // A job is one run's share of one panel: (runs.size, width) of the packed gradient.
 struct Job {
   int64_t group, column, run;
@@ -243,25 +257,33 @@ Range rows_inside(const Correlation& c, const Unit& unit, const Runs& runs, int6
 template <class T>
 struct Workplace {
   T* window;
-  T* paired;     // the window in steps: pixels that neighbouring outputs meet, side by side
-  float* panel;  // of ddst
+  T* paired;      // the window in steps: pixels that neighbouring outputs meet, side by side
+  int64_t* rows;  // their offsets in `paired`: (rows, images)
+  float* panel;   // of ddst, alike
+  float* turned;  // two tiles of `paired` with its channels as rows, where tiles take rows only
 
-  static int64_t window_size(const Correlation& c, const Units& u) {
-    return elements_size<T>(c.group * u.group_size + u.column_step * c.ic);
+  static int64_t window_size(const Units& u) {
+    return elements_size<T>(u.images * u.image_size + u.column_step * u.pitch);
   }
-  static int64_t paired_size(const Correlation& c, const Units& u) {
-    return StepOf<T>::kSize > 1 ? elements_size<T>(StepOf<T>::kSize * c.group * u.group_size) : 0;
+  static int64_t paired_size(const Units& u) {
+    return StepOf<T>::kSize > 1 ? elements_size<T>(StepOf<T>::kSize * u.images * u.image_size) : 0;
   }
   static int64_t panel_size(const Units& u) {
-    return aligned_size(u.rows * steps<T>(u.columns) * kNR);
+    return aligned_size(u.images * u.rows * steps<T>(u.columns) * kNR);
   }
-  static int64_t size(const Correlation& c, const Units& u) {
-    return window_size(c, u) + paired_size(c, u) + panel_size(u);
+  static int64_t turned_size(const Units& u) {
+    return kRowsOnly<T> ? kLanes * round_up(u.images * u.rows * steps<T>(u.columns), kLanes) : 0;
   }
-  Workplace(const Correlation& c, const Units& u, float* memory)
+  static int64_t size(const Units& u) {
+    return window_size(u) + paired_size(u) + offsets_size(u.images * u.rows) + panel_size(u) +
+           2 * turned_size(u);
+  }
+  Workplace(const Units& u, float* memory)
       : window(reinterpret_cast<T*>(memory)),
-        paired(StepOf<T>::kSize > 1 ? reinterpret_cast<T*>(memory + window_size(c, u)) : window),
-        panel(memory + window_size(c, u) + paired_size(c, u)) {}
+        paired(StepOf<T>::kSize > 1 ? reinterpret_cast<T*>(memory + window_size(u)) : window),
+        rows(reinterpret_cast<int64_t*>(memory + window_size(u) + paired_size(u))),
+        panel(memory + window_size(u) + paired_size(u) + offsets_size(u.images * u.rows)),
+        turned(panel + panel_size(u)) {}
 };
 
 // Pairs of elements `distance` apart. Where the second is beyond a row it is not looked at.
@@ -273,46 +295,116 @@ inline void pair_window(int64_t n, int64_t distance, const bfloat16* window, bfl
 }
 inline void pair_window(int64_t, int64_t, const float*, float*) {}
 
+// gradient (channels, width) = beta gradient + sum over a unit's rows of pixels, by tiles.
+template <class T>
+class WeightTiles {
+ public:
+  WeightTiles(const Units& u, const Unit& unit, const Workplace<T>& work)
+      : work_(work), row_steps_(steps<T>(unit.columns)), turned_size_(work.turned_size(u)) {
+    tile_.k = unit.columns;
+    tile_.a_stride = kSize * kSize * u.column_step * u.pitch;
+  }
+
+  void run(int64_t channels, Range rows, const T* a, int64_t width, float beta, float* gradient) {
+    const int tiles = static_cast<int>(ceil_div(channels, Runner::kRows));
+    TileArgsOf<T> t = tile_;
+    t.taps = rows.end - rows.begin;
+    t.tap = work_.rows + rows.begin;
+    t.b = work_.panel + rows.begin * row_steps_ * width;
+    t.columns = width;
+    t.ldc = width;
+    t.beta = beta;
+    for (int m = 0; m < tiles; ++m) {
+      const Range part = part_of(channels, m, tiles);
+      t.a = a + kSize * part.begin;
+      t.c = gradient + part.begin * width;
+      if constexpr (kRowsOnly<T>) {
+        runner_.run(part.end - part.begin, turned(part.end - part.begin, t));
+      } else {
+        runner_.run(part.end - part.begin, t);
+      }
+    }
+  }
+
+  // What was run is in the gradient, and no longer looks at the panel.
+  void flush() { runner_.flush(); }
+
+ private:
+  static constexpr int64_t kSize = StepOf<T>::kSize;
+  using Runner = TileRunner<T, kRowsOnly<T> ? TileA::kRows : TileA::kColumns>;
+
+#if defined(__AMX_BF16__)
+  // The rows of pixels as one, in one of two places: the tile before may still wait in the runner.
+  TileArgsOf<T> turned(int64_t channels, const TileArgsOf<T>& t) {
+    const int64_t n = t.taps * row_steps_, stride = round_up(n, kLanes);
+    float* out = work_.turned + next_ * turned_size_;
+    int64_t row = 0, step = 0;
+    const auto load_next = [&](int64_t) {
+      VecU pairs = (VecU)load(reinterpret_cast<const float*>(t.a + t.tap[row] + step * t.a_stride));
+      if (++step == row_steps_) {
+        if (t.k % kSize != 0) pairs &= 0xffff;
+        step = 0;
+        ++row;
+      }
+      return (Vec)pairs;
+    };
+    for (int64_t s = 0; s < n; s += kLanes) {
+      turn_steps(smaller(kLanes, n - s), channels, load_next, out + s, stride);
+    }
+    next_ = 1 - next_;
+    TileArgsOf<T> rows = t;
+    rows.k = kSize * n;
+    rows.taps = 1;
+    rows.tap = kOneTap;
+    rows.a = reinterpret_cast<const T*>(out);
+    rows.a_stride = kSize * stride;
+    return rows;
+  }
+  int next_ = 0;
+#endif
+
+  const Workplace<T>& work_;
+  const int64_t row_steps_, turned_size_;
+  TileArgsOf<T> tile_;
+  Runner runner_;
+};
+
 // The gradient's rows are channels (taps of a run), the sum runs over a unit's pixels: both
-// operands have them as rows, A in the window, B in panels packed from ddst.
+// operands have them as rows, A in the window, B in panels packed from ddst: (rows, images) of rows
+// of pixels, so that those of a run are one range.
 template <class T>
 void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
-                  Range jobs, const Workplace<T>& work, const int64_t* row_offsets, ConstArray ddst,
-                  float beta, float* gradient) {
+                  Range jobs, const Workplace<T>& work, ConstArray ddst, float beta,
+                  float* gradient) {
   constexpr int64_t kSize = StepOf<T>::kSize;
-  const int tiles = static_cast<int>(ceil_div(runs.size, kMR));
   const int64_t row_steps = steps<T>(unit.columns);
-  TileArgsOf<T> t;
-  t.k = unit.columns;
-  t.a_stride = kSize * kSize * u.column_step * c.ic;
-  t.beta = beta;
+  const int64_t image_of_ddst = c.axis[0].dst * c.axis[1].dst * c.axis[2].dst * c.group * c.oc;
+  for (int64_t r = 0; r < unit.rows * unit.images; ++r) {
+    work.rows[r] =
+        kSize * (r / unit.images * u.row_step * u.row_size + r % unit.images * u.image_size);
+  }
+  WeightTiles<T> weight_tiles(u, unit, work);
   for (int64_t i = jobs.begin; i < jobs.end; ++i) {
     const Job job = job_at(c, runs, i);
     const int64_t columns = smaller(kNR, c.oc - job.column), width = panel_width(columns);
     if (i == jobs.begin || job.run == 0) {
-      for (int64_t r = 0; r < unit.rows; ++r) {
-        const ConstArray row = at(ddst, dst_offset(c, unit, r, job.group) + job.column);
-        pack_panel<T>({row, c.axis[2].dst_step * c.group * c.oc, false}, 0, unit.columns, 0,
-                      columns, work.panel + r * row_steps * width);
+      weight_tiles.flush();
+      for (int64_t r = 0; r < unit.rows * unit.images; ++r) {
+        const int64_t offset = dst_offset(c, unit, r / unit.images, job.group) +
+                               r % unit.images * image_of_ddst + job.column;
+        pack_panel<T>({at(ddst, offset), c.axis[2].dst_step * c.group * c.oc, false}, 0,
+                      unit.columns, 0, columns, work.panel + r * row_steps * width);
       }
     }
     const Range inside = rows_inside(c, unit, runs, job.run);
     if (inside.begin == inside.end && beta != 0) continue;
-    t.taps = inside.end - inside.begin;
-    t.tap = row_offsets + inside.begin;
-    t.b = work.panel + inside.begin * row_steps * width;
-    t.columns = width;
-    t.ldc = width;
     const T* a = work.paired + kSize * (job.group * u.group_size + run_offset(c, u, runs, job.run));
     float* out = gradient + job.group * group_size(c, depth(c)) + job.column * depth(c) +
                  job.run * runs.size * width;
-    for (int m = 0; m < tiles; ++m) {
-      const Range rows = part_of(runs.size, m, tiles);
-      t.a = a + kSize * rows.begin;
-      t.c = out + rows.begin * width;
-      run_tile<TileA::kColumns>(rows.end - rows.begin, t);
-    }
+    const Range rows{inside.begin * unit.images, inside.end * unit.images};
+    weight_tiles.run(runs.size, rows, a, width, beta, out);
   }
+  weight_tiles.flush();
 }
 
 // Small gradients: the units are cut into a fixed number of parts, each with a gradient of its own.
@@ -320,32 +412,29 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
 template <class T>
 void weights_typed(const Correlation& c, const WeightMap& map, ConstArray src, ConstArray ddst,
                    float* dw) {
-  constexpr int64_t kSize = StepOf<T>::kSize;
   const int threads = threads_for(c);
-  const Units u = make_units(c, kWeightsPixels, 1, sizeof(float));
-  const Runs runs = runs_of(c);
+  Units u = make_units(c, kWeightsPixels, 1, sizeof(float), window_pitch(c));
+  join_images(c, kWeightsPixels, sizeof(float), &u);
+  const Runs runs = runs_of(c, u.pitch);
   const int64_t jobs = c.group * ceil_div(c.oc, kNR) * run_count(c, runs);
   const int64_t size = c.group * group_size(c, depth(c));
   const int units_parts =
       size <= kSmallWeights ? static_cast<int>(smaller(u.count, kMostParts)) : 1;
   const int jobs_parts = units_parts > 1 ? 1 : static_cast<int>(smaller(jobs, threads));
-  const int64_t work_size = Workplace<T>::size(c, u), gradients_at = threads * work_size;
-  const int64_t offsets_at = gradients_at + units_parts * size;
-  Scratch scratch(offsets_at + offsets_size(u.rows));
+  const int64_t work_size = Workplace<T>::size(u), gradients_at = threads * work_size;
+  Scratch scratch(gradients_at + units_parts * size);
   float* gradients = scratch.data() + gradients_at;
-  int64_t* row_offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
-  for (int64_t r = 0; r < u.rows; ++r) row_offsets[r] = kSize * r * u.row_step * u.row_size;
   parallel(threads, [&](int thread, int got) {
-    const Workplace<T> work(c, u, scratch.data() + thread * work_size);
+    const Workplace<T> work(u, scratch.data() + thread * work_size);
     for (int part = thread; part < units_parts * jobs_parts; part += got) {
       const int p = part % units_parts;
       const Range range = part_of(u.count, p, units_parts);
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Unit unit = unit_at(c, u, i);
         copy_window(c, u, unit, src, work.window);
-        pair_window(c.group * u.group_size, u.column_step * c.ic, work.window, work.paired);
-        weights_unit(c, u, unit, runs, part_of(jobs, part / units_parts, jobs_parts), work,
-                     row_offsets, ddst, i == range.begin ? 0.0f : 1.0f, gradients + p * size);
+        pair_window(u.images * u.image_size, u.column_step * u.pitch, work.window, work.paired);
+        weights_unit(c, u, unit, runs, part_of(jobs, part / units_parts, jobs_parts), work, ddst,
+                     i == range.begin ? 0.0f : 1.0f, gradients + p * size);
       }
     }
   });

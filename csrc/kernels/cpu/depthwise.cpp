@@ -114,7 +114,7 @@ void run(const Correlation& shape, ConstArray src, const float* packed, const Ep
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
   const int threads = threads_for(shape);
-  const Units u = make_units(c, kPixels, threads, sizeof(float));
+  const Units u = make_units(c, kPixels, threads, sizeof(float), c.ic);
   Scratch scratch(offsets_size(c) + threads * window_size(u));
   const int64_t* offsets = make_offsets(c, u, scratch.data());
   parallel(threads, [&](int thread, int parts) {
@@ -165,7 +165,7 @@ void backward_weights(const Correlation& shape, const WeightMap& map, ConstArray
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
   const int threads = threads_for(shape);
-  const Units u = make_units(c, kPixels, 1, sizeof(float));
+  const Units u = make_units(c, kPixels, 1, sizeof(float), c.ic);
   const int64_t size = size_of_weights(shape);
   const int parts = static_cast<int>(smaller(u.count, kMostParts));
   Scratch scratch(offsets_size(c) + parts * size + threads * window_size(u));

@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "kernels/cpu/gemm_amx.h"
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/integers.h"
@@ -40,6 +41,17 @@ Product make_product(const GemmShape& s, ConstArray a, ConstArray b, const float
 
 int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
 
+// To another type, or the same.
+void copy_vector(int64_t n, ConstArray from, Array to) {
+  with_type(from, [&](const auto* x) {
+    with_type(to, [&](auto* y) {
+      for (int64_t i = 0; i < n; i += kLanes) {
+        store_n(y + i, load_n(x + i, smaller(n - i, kLanes)), smaller(n - i, kLanes));
+      }
+    });
+  });
+}
+
 // ---- one block: C (rows, columns) = beta addend + A B, then the epilogue ----
 
 struct Block {
@@ -65,8 +77,10 @@ constexpr int64_t kDepth = kKC * StepOf<T>::kSize;
 
 template <class T, TileA kA>
 void run_tiles(const Block& b, const float* packed_a) {
+  using Runner = TileRunner<T, kA>;
   constexpr int64_t kSize = StepOf<T>::kSize;
-  const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
+  const int tiles = static_cast<int>(ceil_div(b.rows, Runner::kRows));
+  Runner runner;
   TileArgsOf<T> t;
   t.k = b.k;
   t.ldc = b.ldc;
@@ -82,10 +96,10 @@ void run_tiles(const Block& b, const float* packed_a) {
     t.addend = at(b.addend, r.begin * b.ld_addend + j);
     t.a = kA == TileA::kRows ? static_cast<const T*>(b.a.from(r.begin, 0).data)
                              : reinterpret_cast<const T*>(packed_a + i * kTileRows * steps<T>(b.k));
-    run_tile<kA>(r.end - r.begin, t);
+    runner.run(r.end - r.begin, t);
   };
   // With a short k it is C that costs: whole rows of it at a time.
-  if (b.k <= kShortK) {
+  if (b.k <= kShortK && !Runner::kJoinsRows) {
     for (int i = 0; i < tiles; ++i) {
       for (int64_t j = 0; j < b.columns; j += kNR) run(i, j);
     }
@@ -94,11 +108,35 @@ void run_tiles(const Block& b, const float* packed_a) {
       for (int i = 0; i < tiles; ++i) run(i, j);
     }
   }
+  runner.flush();
 }
+
+#if defined(__AMX_BF16__)
+// As multiply_block, with the rows of a transposed A turned to run along k.
+void multiply_turned(const Block& b, float* packed_a) {
+  const int64_t n = steps<bfloat16>(b.k), stride = round_up(n, kLanes);
+  for (int64_t s = 0; s < n; s += kLanes) {
+    for (int64_t i = 0; i < b.rows; i += kLanes) {
+      const int64_t rows = smaller(kLanes, b.rows - i), k = 2 * s;
+      const auto* from = static_cast<const bfloat16*>(b.a.from(i, k).data);
+      const auto step = [&](int64_t j) {
+        return load_step<bfloat16>(from + 2 * j * b.a.stride, b.a.stride, b.k - k - 2 * j, rows);
+      };
+      turn_steps(smaller(kLanes, n - s), rows, step, packed_a + i * stride + s, stride);
+    }
+  }
+  Block turned = b;
+  turned.a = {reinterpret_cast<const bfloat16*>(packed_a), 2 * stride, false};
+  run_tiles<bfloat16, TileA::kRows>(turned, nullptr);
+}
+#endif
 
 template <class T>
 void multiply_block(const Block& b, float* packed_a) {
   if (!b.a.transposed) return run_tiles<T, TileA::kRows>(b, nullptr);
+#if defined(__AMX_BF16__)
+  if constexpr (kRowsOnly<T>) return multiply_turned(b, packed_a);
+#endif
   constexpr int64_t kStride = kPackStep * StepOf<T>::kSize;
   const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
   for (int64_t k = 0; k < b.k; k += kStride) {
@@ -282,6 +320,10 @@ void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t
   }
 }
 
+// Rows of B are read in long runs.
+template <class T>
+constexpr int64_t kLongDepth = 8 * kDepth<T>;
+
 bool suits_transposed(const Product& p) {
   return p.b.transposed && !p.packed_b && p.m <= 4 * kNR && p.m * 4 <= p.n && p.k > kShortK;
 }
@@ -305,8 +347,8 @@ void multiply_transposed(const Product& p) {
       b.addend = c;
       b.c = c;
       b.ldc = b.ld_addend = stride;
-      for (int64_t k0 = 0; k0 < p.k; k0 += kDepth<T>) {
-        b.k = smaller(kDepth<T>, p.k - k0);
+      for (int64_t k0 = 0; k0 < p.k; k0 += kLongDepth<T>) {
+        b.k = smaller(kLongDepth<T>, p.k - k0);
         b.a = {at(p.b.x, i * p.b.stride + k0), p.b.stride, false};
         b.panel_first = steps<T>(k0);
         b.beta = k0 == 0 ? 0.0f : 1.0f;
@@ -386,16 +428,6 @@ void add_rows(const T* a, int64_t lda, Range columns, int64_t k, const float* x,
   }
   if (!epilogue.relu) return;
   each([&](int64_t j, int64_t n) { store_n(y + j, relu(load_n(y + j, n)), n); });
-}
-
-void copy_vector(int64_t n, ConstArray from, Array to) {
-  with_type(from, [&](const auto* x) {
-    with_type(to, [&](auto* y) {
-      for (int64_t i = 0; i < n; i += kLanes) {
-        store_n(y + i, load_n(x + i, smaller(n - i, kLanes)), smaller(n - i, kLanes));
-      }
-    });
-  });
 }
 
 // y = op(A) x + beta y, op(A) (m, k); then the epilogue. Vectors of bfloat16 are small beside A:

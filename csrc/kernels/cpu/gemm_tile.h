@@ -173,6 +173,27 @@ PYDL_INLINE void run_tile(int64_t rows, const TileArgsOf<T>& t) {
   by_rows[rows - 1](t);
 }
 
+// Whether tiles of Ts take A by rows only, its rows along k.
+#if defined(__AMX_BF16__)
+template <class T>
+constexpr bool kRowsOnly = StepOf<T>::kSize > 1;
+#else
+template <class T>
+constexpr bool kRowsOnly = false;
+#endif
+
+// Runs one tile after the other; what an instruction set does between tiles is up to it
+// (cpu/gemm_amx.h).
+template <class T, TileA kA>
+struct TileRunner {
+  static constexpr int kRows = kMR;          // of a tile, at most
+  static constexpr bool kJoinsRows = false;  // tiles gain if the next has the same panel
+
+  PYDL_INLINE void run(int64_t rows, const TileArgsOf<T>& t) { run_tile<kA>(rows, t); }
+  // C is complete only after this.
+  PYDL_INLINE void flush() {}
+};
+
 static_assert(kNV == 2);
 
 // The width of a panel of B with `columns` (1 .. kNR) columns.

@@ -1,7 +1,7 @@
 // The source of a correlation, a window at a time.
 //
-// The outputs are cut into units: some rows of one image. A unit's window of the source is copied,
-// padded with zeros, into scratch that stays in L2.
+// The outputs are cut into units: some rows of one image, or all of some images. A unit's window of
+// the source is copied, padded with zeros, into scratch that stays in L2.
 #pragma once
 
 #include <cstring>
@@ -27,17 +27,18 @@ inline int threads_for(const Correlation& c) {
   return work < kParallelWork ? 1 : num_threads();
 }
 
-// A unit's outputs: one of axis 0, at most `rows` of axis 1 and `columns` of axis 2. Its window:
-// (group, taps of axis 0, window_rows, window_columns, ic).
+// A unit's outputs: of at most `images` one of axis 0, at most `rows` of axis 1 and `columns` of
+// axis
+// 2. Its window: (images, group, taps of axis 0, window_rows, window_columns, pitch), of which ic.
 struct Units {
-  int64_t rows, columns, bands, segments, count;
+  int64_t images, rows, columns, bands, segments, count;
   int64_t row_step, column_step;  // in the window, between outputs
   int64_t window_rows, window_columns;
-  int64_t row_size, plane_size, group_size;  // in elements
+  int64_t pitch, row_size, plane_size, group_size, image_size;  // in elements
 };
 
 struct Unit {
-  int64_t n, plane, row, rows, column, columns;
+  int64_t n, images, plane, row, rows, column, columns;
 };
 
 // An axis with a single tap keeps only the positions that it meets.
@@ -57,32 +58,48 @@ inline void set_rows(const Correlation& c, int64_t rows, Units* u) {
   u->window_rows = window_extent(c.axis[1], u->rows);
   u->plane_size = u->window_rows * u->row_size;
   u->group_size = aligned_size(c.axis[0].taps * u->plane_size);
-  u->count = c.n * c.axis[0].count * u->bands * u->segments;
+  u->image_size = c.group * u->group_size;
+  u->count = ceil_div(c.n, u->images) * c.axis[0].count * u->bands * u->segments;
 }
 
-// Units of about `pixels` outputs whose windows, of elements of so many bytes, fit L2; at least one
-// for each of `threads`.
-inline Units make_units(const Correlation& c, int64_t pixels, int threads, int64_t element_bytes) {
-  constexpr int64_t kMostWindow = 384 * 1024;  // bytes
+constexpr int64_t kMostWindow = 384 * 1024;  // bytes
+
+// Units of about `pixels` outputs of one image whose windows, of elements of so many bytes, fit L2;
+// at least one for each of `threads`.
+inline Units make_units(const Correlation& c, int64_t pixels, int threads, int64_t element_bytes,
+                        int64_t pitch) {
   Units u{};
+  u.images = 1;
+  u.pitch = pitch;
   u.columns = even_part(c.axis[2].count, 2 * pixels);
   u.segments = ceil_div(c.axis[2].count, u.columns);
   u.row_step = window_step(c.axis[1]);
   u.column_step = window_step(c.axis[2]);
   u.window_columns = window_extent(c.axis[2], u.columns);
-  u.row_size = u.window_columns * c.ic;
+  u.row_size = u.window_columns * pitch;
   set_rows(c, smaller(larger(pixels / u.columns, 1), c.axis[1].count), &u);
-  const auto too_large = [&] { return c.group * u.group_size * element_bytes > kMostWindow; };
+  const auto too_large = [&] { return u.image_size * element_bytes > kMostWindow; };
   const auto uneven = [&] { return u.count < 4 * threads && u.count % threads != 0; };
   while (u.rows > 1 && (too_large() || uneven())) set_rows(c, (u.rows + 1) / 2, &u);
   return u;
+}
+
+// Several small images in a unit, where they have one plane.
+inline void join_images(const Correlation& c, int64_t pixels, int64_t element_bytes, Units* u) {
+  if (u->bands * u->segments * c.axis[0].count != 1) return;
+  const int64_t fit = smaller(pixels / (u->rows * u->columns),
+                              kMostWindow / larger(u->image_size * element_bytes, 1));
+  if (fit < 2) return;
+  u->images = even_part(c.n, fit);
+  set_rows(c, u->rows, u);
 }
 
 inline Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
   const int64_t segment = index % u.segments, band = index / u.segments % u.bands;
   const int64_t rest = index / u.segments / u.bands;
   Unit unit;
-  unit.n = rest / c.axis[0].count;
+  unit.n = rest / c.axis[0].count * u.images;
+  unit.images = smaller(u.images, c.n - unit.n);
   unit.plane = rest % c.axis[0].count;
   unit.row = band * u.rows;
   unit.rows = smaller(u.rows, c.axis[1].count - unit.row);
@@ -110,26 +127,27 @@ inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t 
   return {begin, larger(begin, end)};
 }
 
-// `count` positions of a source row from `first` on, `step` apart, of one group's channels.
+// `count` positions of a source row from `first` on, `step` apart, of one group's channels, to
+// positions `pitch` apart.
 template <class S, class T>
-void copy_row(const Correlation& c, const S* row, int64_t first, int64_t step, int64_t count,
-              T* to) {
+void copy_row(const Correlation& c, const S* row, int64_t first, int64_t step, int64_t count, T* to,
+              int64_t pitch) {
   const int64_t pixel = c.group * c.ic;
   const Range inside = indices_inside(first, step, count, c.axis[2].src);
-  zero(inside.begin * c.ic, to);
-  if (step * c.group == 1) {
+  zero(inside.begin * pitch, to);
+  if (step * c.group == 1 && pitch == c.ic) {
     copy(row + (first + inside.begin) * pixel, (inside.end - inside.begin) * c.ic,
          to + inside.begin * c.ic);
   } else {
     for (int64_t i = inside.begin; i < inside.end; ++i) {
-      copy(row + (first + i * step) * pixel, c.ic, to + i * c.ic);
+      copy(row + (first + i * step) * pixel, c.ic, to + i * pitch);
     }
   }
-  zero((count - inside.end) * c.ic, to + inside.end * c.ic);
+  zero((count - inside.end) * pitch, to + inside.end * pitch);
 }
 
 template <class S, class T>
-void copy_window(const Correlation& c, const Units& u, const Unit& unit, const S* src, T* window) {
+void copy_image(const Correlation& c, const Units& u, const Unit& unit, const S* src, T* window) {
   const auto& [a0, a1, a2] = c.axis;
   if (c.taps() == 0) return;
   const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
@@ -145,9 +163,9 @@ void copy_window(const Correlation& c, const Units& u, const Unit& unit, const S
       T* to = window + t0 * u.plane_size + r * u.row_size;
       for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
         if (inside) {
-          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to);
+          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to, u.pitch);
         } else {
-          zero(columns * c.ic, to);
+          zero(columns * u.pitch, to);
         }
       }
     }
@@ -157,10 +175,14 @@ void copy_window(const Correlation& c, const Units& u, const Unit& unit, const S
 template <class T>
 void copy_window(const Correlation& c, const Units& u, const Unit& unit, ConstArray src,
                  T* window) {
-  with_type(src, [&](const auto* from) { copy_window(c, u, unit, from, window); });
+  Unit image = unit;
+  for (int64_t i = 0; i < unit.images; ++i, ++image.n) {
+    with_type(src,
+              [&](const auto* from) { copy_image(c, u, image, from, window + i * u.image_size); });
+  }
 }
 
-// The first of a unit's outputs in row r, group g.
+// The first of the outputs of a unit's first image in row r, group g.
 inline int64_t dst_offset(const Correlation& c, const Unit& unit, int64_t r, int64_t g) {
   const auto& [a0, a1, a2] = c.axis;
   const int64_t plane = a0.dst_first + unit.plane * a0.dst_step;
