@@ -34,18 +34,6 @@ Layout same_order(Layout layout, const Shape& shape) {
   return v.c == 1 || v.s == 1 ? Layout::kPlain : layout;
 }
 
-void to_bf16(int64_t n, const float* x, uint16_t* y) {
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t u = std::bit_cast<uint32_t>(x[i]);
-    const bool nan = (u & 0x7FFFFFFFu) > 0x7F800000u;
-    y[i] = static_cast<uint16_t>(nan ? (u >> 16) | 0x40 : (u + 0x7FFF + ((u >> 16) & 1)) >> 16);
-  }
-}
-
-void from_bf16(int64_t n, const uint16_t* x, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = std::bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
-}
-
 }  // namespace
 
 int64_t shape_count(const Shape& shape) {
@@ -113,13 +101,7 @@ void Tensor::convert(const Copy& from, Copy* to) {
   const auto& kernels = kernels::eltwise_kernels();
   if (from.format.dtype != to->format.dtype) {
     check(from.format.layout == to->format.layout, "no direct conversion between these formats");
-    if (from.format.dtype == DType::kFloat32) {
-      to_bf16(count_, reinterpret_cast<const float*>(source), reinterpret_cast<uint16_t*>(target));
-    } else {
-      from_bf16(count_, reinterpret_cast<const uint16_t*>(source),
-                reinterpret_cast<float*>(target));
-    }
-    return;
+    return kernels.convert(count_, {source, from.format.dtype}, {target, to->format.dtype});
   }
   const auto* x = reinterpret_cast<const float*>(source);
   auto* y = reinterpret_cast<float*>(target);
