@@ -24,10 +24,20 @@ except ImportError:
 OPSET, IR_VERSION = 17, 8
 
 
+def installed() -> list[str]:
+    """The runtimes that can be timed."""
+    runtimes = {"onnxruntime": onnxruntime, "openvino": openvino}
+    return [name for name, module in runtimes.items() if module and helper]
+
+
 def missing() -> list[str]:
     """What is not installed, and how to get it."""
     have = {"onnx": helper, "onnxruntime": onnxruntime, "openvino": openvino}
-    return [f"{n} is not installed; pip install {n}" for n, module in have.items() if not module]
+    return [
+        f"{name} is not installed and not timed; pip install {name}"
+        for name, module in have.items()
+        if not module
+    ]
 
 
 def onnx_model(
