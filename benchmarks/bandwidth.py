@@ -1,8 +1,7 @@
 """Layers whose limit is the memory, on blobs larger than any cache, and the solver's update.
 
-Each layer stands in a net between two others, as they set the layout it works in; only the layer
-itself is timed. The bytes are the least that must be moved: each array that does not fit the caches
-is read or written once per pass over it, and a BatchNorm in training needs two passes.
+The bytes are the least that must be moved: each array that does not fit the caches is read or
+written once per pass over it, and a BatchNorm in training needs two passes.
 """
 
 from __future__ import annotations
@@ -11,17 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch_peer
 from check import check_close
+from single import Ours, Single, peers
 from table import Row, progress
 from timing import best
 from torch_peer import torch
 
-import pydl
 from pydl import _core
 
 SHAPE = (32, 96, 96, 96)  # 108 MiB
-IDENTITY = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 1 }'
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,9 @@ class Case:
     backward: float
     bottoms: int = 1
     in_place: bool = False
+
+    def single(self, shape: tuple[int, ...]) -> Single:
+        return Single(self.layer, (shape,) * self.bottoms, self.in_place)
 
 
 def _pool(kind: str, kernel: int, stride: int) -> str:
@@ -70,14 +70,15 @@ def rows(match: str = "") -> Iterator[Row]:
 
 def layer_rows(case: Case) -> Iterator[Row]:
     progress(case.name)
-    ours, theirs = Ours(case), Theirs.all(case)
-    if theirs:
-        verify(case)
+    verify(case)
+    single = case.single(SHAPE)
     for task in ("forward", "backward"):
-        blobs = case.forward if task == "forward" else case.backward
+        ours = Ours(single)
+        theirs = peers(single, ours, task == "backward")
+        ours = Ours(single)  # anew: arrays of the other were handed out
         calls = {"pydl": getattr(ours, task)}
-        if task == "forward":
-            calls |= {name: side.forward for name, side in theirs.items()}
+        calls |= {name: getattr(side, task) for name, side in theirs.items()}
+        blobs = case.forward if task == "forward" else case.backward
         yield Row(
             f"{case.name}, {task}",
             best(calls),
@@ -87,82 +88,15 @@ def layer_rows(case: Case) -> Iterator[Row]:
         )
 
 
-# ---- pydl ----
-def net_of(case: Case, shape: tuple[int, ...] = SHAPE) -> pydl.Net:
-    """x -> before -> layer -> after, and a second input for layers of two bottoms."""
-    dims = " ".join(f"dim: {d}" for d in shape)
-    filler = 'data_filler { type: "gaussian" }'
-    top = "before" if case.in_place else "y"
-    second = 'bottom: "x2"' if case.bottoms == 2 else ""
-    text = f"""
-        layer {{ name: "x" type: "DummyData" top: "x"
-                 dummy_data_param {{ shape {{ {dims} }} {filler} }} }}
-        layer {{ name: "before" bottom: "x" top: "before" {IDENTITY} }}
-        layer {{ name: "before2" bottom: "x" top: "x2" {IDENTITY} }}
-        layer {{ name: "layer" bottom: "before" {second} top: "{top}" propagate_down: true
-                 {"propagate_down: true" if second else ""} {case.layer} }}
-        layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
-                 {IDENTITY} }}
-        layer {{ name: "rest" type: "Silence" bottom: "x2" }}
-    """
-    return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN")
-
-
-class Ours:
-    """The layer in pydl, its blobs filled and in place."""
-
-    def __init__(self, case: Case, shape: tuple[int, ...] = SHAPE) -> None:
-        self.net = net_of(case, shape)
-        self.core = self.net._core
-        self.layer, after = (self.core.layer_index(name) for name in ("layer", "after"))
-        self.core.forward()
-        z = self.core.blob("z")
-        z.diff[...] = np.random.default_rng(1).standard_normal(z.shape, np.float32)
-        self.core.backward(after, after)
-        self.implementation = self.core.layer_rows()[self.layer]["implementation"]
-
-    def forward(self) -> None:
-        self.core.forward(self.layer, self.layer)
-
-    def backward(self) -> None:
-        self.core.backward(self.layer, self.layer)
-
-
-# ---- PyTorch ----
-class Theirs:
-    """The layer in PyTorch in `memory_format`, on the same kind of values."""
-
-    def __init__(self, case: Case, memory_format: object, shape: tuple[int, ...] = SHAPE) -> None:
-        layers = net_of(case, (1, *shape[1:]))._core.spec["layers"]
-        layer = next(layer for layer in layers if layer["name"] == "layer")
-        weights = [np.ones(s, np.float32) for s in ((shape[1],), (shape[1],), (1,))]
-        self.part = torch_peer.MAKERS[layer["type"]](
-            torch_peer.params_of(layer), weights, case.in_place
-        ).train()
-        self.bottoms = [
-            torch.randn(shape).to(memory_format=memory_format) for _ in range(case.bottoms)
-        ]
-
-    @classmethod
-    def all(cls, case: Case) -> dict[str, Theirs]:
-        if torch is None:
-            return {}
-        formats = {"torch": torch.contiguous_format, "torch channels_last": torch.channels_last}
-        return {name: cls(case, form) for name, form in formats.items()}
-
-    def forward(self) -> torch.Tensor:
-        with torch.inference_mode():
-            return self.part(*self.bottoms)
-
-
 def verify(case: Case) -> None:
-    """The same small input through both sides."""
-    shape = (2, *SHAPE[1:])
-    ours, theirs = Ours(case, shape), Theirs(case, torch.contiguous_format, shape)
-    x = np.ascontiguousarray(ours.core.blob("x").data)
-    with torch.no_grad():
-        y = theirs.part(*(torch.from_numpy(x.copy()) for _ in theirs.bottoms))
-    check_close(case.name, ours.core.blob("z").data, y.numpy(), 1e-5)
+    """The same smaller input and gradient through both sides."""
+    single = case.single((2, *SHAPE[1:]))
+    ours = Ours(single)
+    for peer in peers(single, ours, backward=True).values():
+        results = ours.results()
+        for name, value in peer.results().items():
+            check_close(f"{case.name}, {name}", results[name], value, 1e-5)
+        ours = Ours(single)
 
 
 # ---- the update ----

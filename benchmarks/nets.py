@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,15 @@ class Case:
     bf16: bool = False
 
     def __str__(self) -> str:
-        task = "training step" if self.train else "inference"
-        return f"{self.net} ({self.batch}) {task} {'bf16' if self.bf16 else 'f32'}"
+        return f"{self.net} ({self.batch}) {self.task} {self.precision}"
+
+    @property
+    def task(self) -> str:
+        return "training step" if self.train else "inference"
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bf16 else "f32"
 
     @property
     def phase(self) -> str:
@@ -53,7 +60,8 @@ class Problem:
     message: pydl.prototxt.Message
     layers: list[dict]
     weights: dict[str, list[np.ndarray]]
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.ndarray]
+    flops: float  # of a pass; in training with the gradients of weights and, where needed, inputs
 
 
 def problem(case: Case, dropout: bool = True) -> Problem:
@@ -67,9 +75,15 @@ def problem(case: Case, dropout: bool = True) -> Problem:
     weights = {name: [np.array(b.data) for b in blobs] for name, blobs in net.params.items()}
     if not case.train:
         net = pydl.Net(message)
-    used = {row["name"] for row in net._core.layer_rows()}
-    layers = [layer for layer in net._core.spec["layers"] if layer["name"] in used]
-    return Problem(message, layers, weights, {name: data[name] for name in net.inputs})
+    rows = {row["name"]: row for row in net._core.layer_rows()}
+    layers = [layer for layer in net._core.spec["layers"] if layer["name"] in rows]
+    flops = sum(row["flops"] * (1 + passes(row)) for row in rows.values())
+    return Problem(message, layers, weights, {name: data[name] for name in net.inputs}, flops)
+
+
+def passes(row: dict) -> int:
+    """How many products a layer's backward pass has for the one of its forward pass."""
+    return row["needs_backward"] * (bool(row["param_ids"]) + any(row["propagates"]))
 
 
 def message_of(case: Case, dropout: bool = True) -> pydl.prototxt.Message:
@@ -134,15 +148,6 @@ class Ours:
         self.core.forward()
         return self.net.blobs[self.net.outputs[0]].data
 
-    def flops(self) -> float:
-        """Of a pass; in training with the gradients of weights and, where needed, of inputs."""
-        return sum(row["flops"] * (1 + passes(row)) for row in self.core.layer_rows())
-
-
-def passes(row: dict) -> int:
-    """How many products a layer's backward pass has for the one of its forward pass."""
-    return bool(row["needs_backward"]) * (bool(row["param_ids"]) + any(row["propagates"]))
-
 
 def has_bf16() -> bool:
     try:
@@ -174,18 +179,15 @@ def rows(net: str, threads: int, match: str = "") -> Iterator[Row]:
         if supported:
             verify(case, threads)
         given = problem(case)
-        calls, flops = {}, 0.0
-        if supported:
-            ours = Ours(case, given)
-            calls["pydl"], flops = ours.call(), ours.flops()
+        calls = {"pydl": Ours(case, given).call()} if supported else {}
         calls |= peers(case, given, threads)
-        del given
         yield Row(
             str(case),
             best(calls, seconds=3),
-            flops=flops,
+            flops=given.flops,
             bf16=case.bf16,
             note="" if supported else "pydl has no bf16 here",
+            extra={"net": net, "batch": case.batch, "kind": f"{case.task} {case.precision}"},
         )
 
 
@@ -229,7 +231,7 @@ def verify(case: Case, threads: int) -> None:
     given = problem(case, dropout=False)
     theirs = in_torch(case, given, "eager", rate=1)
     ours = Ours(case, given, rate=1)
-    tolerance = OUTPUTS_MAY_DIFFER["bf16" if case.bf16 else "f32"]
+    tolerance = OUTPUTS_MAY_DIFFER[case.precision]
     if not case.train:
         output = ours.forward()
         check_close(f"{case}, torch", output, theirs.forward().float().numpy(), tolerance)
