@@ -18,7 +18,7 @@ namespace pydl::kernels {
 PYDL_DISPATCH(ActivationKernels, activation)
 PYDL_DISPATCH(EltwiseKernels, eltwise)
 PYDL_DISPATCH(EmbedKernels, embed)
-PYDL_DISPATCH(GemmKernels, gemm)
+PYDL_DISPATCH_BF16(GemmKernels, gemm)
 PYDL_DISPATCH(LrnKernels, lrn)
 PYDL_DISPATCH(LstmKernels, lstm)
 PYDL_DISPATCH(NormKernels, norm)
@@ -26,7 +26,7 @@ PYDL_DISPATCH(PoolKernels, pool)
 PYDL_DISPATCH(SoftmaxKernels, softmax)
 PYDL_DISPATCH(UpdateKernels, update)
 PYDL_DISPATCH_FROM(baseline, ColumnSums, column_sums)
-PYDL_DISPATCH_FROM(baseline, CorrelationKernels, correlation)
+PYDL_DISPATCH_BF16_FROM(baseline, CorrelationKernels, correlation)
 PYDL_DISPATCH_FROM(baseline, CorrelationKernels, depthwise)
 
 }  // namespace pydl::kernels
