@@ -76,7 +76,12 @@ void tile(const TileArgs& t) {
       }
 #pragma GCC unroll 8
       for (int p = 0; p < kPointers; ++p) a[p] += kA == TileA::kRows ? 1 : t.a_stride;
-        // B may come from memory; the hardware's own prefetch stops at every page.
+      // B may come from memory; the hardware's own prefetch stops at every page, and where A's
+      // rows are far apart there is none.
+      if (kA == TileA::kColumns) {
+        __builtin_prefetch(a[0] + kPrefetchRows * t.a_stride);
+        __builtin_prefetch(a[0] + kPrefetchRows * t.a_stride + MR - 1);
+      }
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) __builtin_prefetch(b + kPrefetch + v * kLanes);
       b += NV * kLanes;
