@@ -674,6 +674,14 @@ CONVOLUTIONS = (
     conv_shape(1, 4, 4, (2, 2), 4, pad=2, stride=3),
     conv_shape(1, 2, 3, (5, 5), 3, pad=4),
     conv_shape(8, 32, 64, (16, 16), 3, pad=1),
+    # For Winograd: tiles cut off, many blocks of tiles, few channels and many, groups, pads.
+    conv_shape(3, 40, 33, (7, 7), 3, pad=1),
+    conv_shape(2, 17, 70, (13, 14), 3),
+    conv_shape(2, 24, 20, (61, 46), 3, pad=1),
+    conv_shape(48, 1200, 8, (5, 5), 3, pad=1),
+    conv_shape(4, 150, 140, (9, 6), 3, pad=2),
+    conv_shape(3, 96, 72, (13, 13), 3, pad=1, group=2),
+    conv_shape(2, 20, 300, (6, 10), 3, pad=(0, 3), group=2),
 )
 
 

@@ -128,7 +128,12 @@ void tile(const TileArgsOf<T>& t) {
           for (int v = 0; v < NV; ++v) acc[r][v] = Step::multiply_add(va, vb[v], acc[r][v]);
         }
       }
-      // B may come from memory; the hardware's own prefetch stops at every page.
+      // B may come from memory; the hardware's own prefetch stops at every page, and where A's
+      // rows are far apart there is none.
+      if (kA == TileA::kColumns) {
+        __builtin_prefetch(a[0] + kPrefetchRows * t.a_stride);
+        __builtin_prefetch(a[0] + kPrefetchRows * t.a_stride + MR * Step::kSize - 1);
+      }
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) __builtin_prefetch(b + kPrefetch + v * kLanes);
       b += NV * kLanes;
