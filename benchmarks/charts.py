@@ -36,7 +36,7 @@ def bars(
     _finish(
         axes, title, what, max((max(v.values(), default=0) for v in groups.values()), default=0)
     )
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -51,7 +51,7 @@ def lines(
     axes.set_xticks(sizes)
     axes.set_xlabel("m = n = k")
     _finish(axes, title, "peak FLOP/s", max((max(v) for v in percents.values()), default=0))
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
