@@ -32,6 +32,11 @@ class Goal:
     at_most: bool = False
     unit: str = "x"
 
+    def text_of(self, value: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.0f} %" if self.unit == "%" else f"{value:.2f}{self.unit}"
+
     @property
     def met(self) -> bool | None:
         if self.measured is None:

@@ -85,9 +85,8 @@ def goal_table(results: Results) -> str:
 
 def _goal_row(goal: Goal) -> list[str]:
     sign = "&le;" if goal.at_most else "&ge;"
-    measured = "-" if goal.measured is None else f"{goal.measured:.2f}{goal.unit}"
     met = {True: "yes", False: "**no**", None: "-"}[goal.met]
-    return [goal.text, f"{sign} {goal.limit:g}{goal.unit}", measured, met]
+    return [goal.text, f"{sign} {goal.text_of(goal.limit)}", goal.text_of(goal.measured), met]
 
 
 def net_table(kind: str) -> Callable[[Results], str]:
