@@ -1,16 +1,18 @@
 """Layers whose limit is the memory, on blobs larger than any cache, and the solver's update.
 
 The bytes are the least that must be moved: each array that does not fit the caches is read or
-written once per pass over it, and a BatchNorm in training needs two passes.
+written once per pass over it, and a BatchNorm in training needs two passes. What the memory can do
+changes with what else the host does, so a plain loop that moves bytes takes its turns beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from check import check_close
+from peak import Probe
 from single import Ours, Single, peers
 from table import Row, progress
 from timing import best
@@ -60,15 +62,22 @@ def sides() -> list[str]:
     return ["pydl", *(["torch", "torch channels_last"] if torch else [])]
 
 
-def rows(match: str = "") -> Iterator[Row]:
+def rows(probe: Probe, match: str = "") -> Iterator[Row]:
     for case in CASES:
         if match in case.name:
-            yield from layer_rows(case)
+            yield from layer_rows(case, probe)
     if match in "SGD update":
-        yield update_row()
+        yield update_row(probe)
 
 
-def layer_rows(case: Case) -> Iterator[Row]:
+def timed(name: str, sides: dict[str, Callable], probe: Probe, bytes: float, in_place: bool) -> Row:
+    """A row with the time that moving as many bytes takes."""
+    move, moved = probe.mover(in_place)
+    ms = best({**sides, "memory": move})
+    return Row(name, ms, bytes=bytes, limit_ms=ms.pop("memory") * bytes / moved)
+
+
+def layer_rows(case: Case, probe: Probe) -> Iterator[Row]:
     progress(case.name)
     verify(case)
     single = case.single(SHAPE)
@@ -79,13 +88,8 @@ def layer_rows(case: Case) -> Iterator[Row]:
         calls = {"pydl": getattr(ours, task)}
         calls |= {name: getattr(side, task) for name, side in theirs.items()}
         blobs = case.forward if task == "forward" else case.backward
-        yield Row(
-            f"{case.name}, {task}",
-            best(calls),
-            bytes=4.0 * np.prod(SHAPE) * blobs,
-            in_place=case.in_place and task == "forward",
-            note=ours.implementation,
-        )
+        bytes = 4.0 * np.prod(SHAPE) * blobs
+        yield timed(f"{case.name}, {task}", calls, probe, bytes, case.in_place)
 
 
 def verify(case: Case) -> None:
@@ -100,7 +104,7 @@ def verify(case: Case) -> None:
 
 
 # ---- the update ----
-def update_row() -> Row:
+def update_row(probe: Probe) -> Row:
     """SGD with momentum and decay: weights, history and (as Caffe leaves them) gradients change."""
     name = "SGD update"
     progress(name)
@@ -115,4 +119,4 @@ def update_row() -> Row:
         weight.grad = torch.from_numpy(gradients.copy())
         sgd = torch.optim.SGD([weight], 1e-3, 0.9, weight_decay=5e-4, fused=True)
         calls["torch"] = sgd.step
-    return Row(name, best(calls), bytes=6.0 * 4 * PARAMETERS, in_place=True)
+    return timed(name, calls, probe, 6.0 * 4 * PARAMETERS, in_place=True)

@@ -14,9 +14,7 @@ COLORS = {
 }
 
 
-def bars(
-    path: Path, title: str, groups: Mapping[str, Mapping[str, float]], what: str = "peak FLOP/s"
-) -> None:
+def bars(path: Path, title: str, groups: Mapping[str, Mapping[str, float]]) -> None:
     """Percent of the peak by side, a group of bars for each net.
 
     Args:
@@ -24,19 +22,19 @@ def bars(
             operations than are counted.
     """
     plt = _pyplot()
-    sides = [side for side in COLORS if any(side in values for values in groups.values())]
-    figure, axes = plt.subplots(figsize=(9, 3.6))
-    width = 0.8 / max(1, len(sides))
-    for i, side in enumerate(sides):
-        at = [g + (i - (len(sides) - 1) / 2) * width for g in range(len(groups))]
-        heights = [values.get(side, 0) for values in groups.values()]
-        drawn = axes.bar(at, heights, 0.92 * width, color=COLORS[side], label=side)
-        axes.bar_label(drawn, [f"{h:.0f}" if h else "" for h in heights], fontsize=7)
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    width = 0.8 / max(map(len, groups.values()))
+    for side, color in COLORS.items():
+        found = [(g, list(values).index(side), values) for g, values in enumerate(groups.values())
+                 if side in values]  # fmt: skip
+        if found:
+            at = [g + (i - (len(values) - 1) / 2) * width for g, i, values in found]
+            heights = [values[side] for *_, values in found]
+            drawn = axes.bar(at, heights, 0.92 * width, color=color, label=side)
+            axes.bar_label(drawn, [f"{height:.0f}" for height in heights], fontsize=7)
     axes.set_xticks(range(len(groups)), list(groups))
-    _finish(
-        axes, title, what, max((max(v.values(), default=0) for v in groups.values()), default=0)
-    )
-    figure.savefig(path)
+    _finish(axes, title, max(max(values.values()) for values in groups.values()))
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -45,13 +43,13 @@ def lines(
 ) -> None:
     """Percent of the peak over the size of a square product."""
     plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(9, 3.6))
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     for side, values in percents.items():
         axes.plot(sizes, values, marker="o", color=COLORS[side], label=side)
     axes.set_xticks(sizes)
     axes.set_xlabel("m = n = k")
-    _finish(axes, title, "peak FLOP/s", max((max(v) for v in percents.values()), default=0))
-    figure.savefig(path)
+    _finish(axes, title, max(map(max, percents.values())))
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -68,14 +66,14 @@ def _pyplot():
     return pyplot
 
 
-def _finish(axes, title: str, what: str, highest: float) -> None:
+def _finish(axes, title: str, highest: float) -> None:
     axes.set_title(title)
-    axes.set_ylabel(f"% of {what}")
-    axes.set_ylim(0, 100 if highest <= 100 else 1.08 * highest)
+    axes.set_ylabel("% of the measured peak FLOP/s")
+    axes.set_ylim(0, 100 if highest <= 100 else 1.06 * highest)
     if highest > 100:
         axes.axhline(100, color="black", linewidth=0.8, linestyle="--")
-    axes.spines[["top", "right"]].set_visible(highest <= 100)
+    axes.spines["right"].set_visible(False)
+    axes.spines["top"].set_visible(highest <= 100)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(ncols=5, fontsize=8, frameon=False, loc="upper left")
-    axes.figure.tight_layout()
+    axes.figure.legend(ncols=len(COLORS), frameon=False, loc="outside lower center")

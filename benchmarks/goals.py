@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peak import Peak
 from results import Results
+from table import Row
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -29,6 +31,11 @@ class Goal:
     limit: float
     at_most: bool = False
     unit: str = "x"
+
+    def text_of(self, value: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.0f} %" if self.unit == "%" else f"{value:.2f}{self.unit}"
 
     @property
     def met(self) -> bool | None:
@@ -110,7 +117,10 @@ def _others(results: Results) -> Iterator[Goal]:
         if not row["case"].startswith("ip") and "torch" in row["ms"]
     }
     yield _worst("GEMM against MKL, the size that does worst", squares, GEMM_RATIO)
-    moves = {row["case"]: row["percent"]["pydl"] for row in results.table("bandwidth")}
+    moves = {
+        row["case"]: Row.from_plain(row).percent(Peak(**results.machine["peak"]))
+        for row in results.table("bandwidth")
+    }
     yield _worst("share of the memory's bandwidth, the worst", moves, BANDWIDTH_PERCENT, "%")
     for row in results.table("memory"):
         text = f"peak memory of a training step against PyTorch, {row['case']}"

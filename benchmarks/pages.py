@@ -13,7 +13,9 @@ from typing import Any
 
 import charts
 from goals import Goal, goals
+from peak import Peak
 from results import Results
+from table import Row
 
 NAMES = {
     "lenet": "LeNet",
@@ -71,13 +73,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 # ---- parts of the page ----
 def machine(results: Results) -> str:
     about = results.machine
-    peak = about["peak"]
-    bf16 = f", {peak['flops_bf16'] / 1e9:.0f} in bfloat16" if peak["flops_bf16"] else ""
-    moves = ", ".join(f"{peak[k] / 1e9:.0f} GB/s {k}" for k in ("read", "copy", "update"))
     return (
         f"{about['cpu']}, {about['threads']} threads, {about['kernels']} kernels; "
-        f"{about['versions']}.\nMeasured peak: {peak['flops'] / 1e9:.0f} GFLOP/s in float32{bf16}, "
-        f"by {peak['source']}; memory: {moves} (in place)."
+        f"{about['versions']}.\nMeasured peak: {_peak(results)}."
     )
 
 
@@ -87,49 +85,46 @@ def goal_table(results: Results) -> str:
 
 def _goal_row(goal: Goal) -> list[str]:
     sign = "&le;" if goal.at_most else "&ge;"
-    measured = "-" if goal.measured is None else f"{goal.measured:.2f}{goal.unit}"
     met = {True: "yes", False: "**no**", None: "-"}[goal.met]
-    return [goal.text, f"{sign} {goal.limit:g}{goal.unit}", measured, met]
+    return [goal.text, f"{sign} {goal.text_of(goal.limit)}", goal.text_of(goal.measured), met]
 
 
 def net_table(kind: str) -> Callable[[Results], str]:
     """Milliseconds of every side, the ratio of the fastest peer, and pydl's share of the peak."""
 
     def render(results: Results) -> str:
-        rows = [row for row in results.table("nets") if row["kind"] == kind]
-        rows.sort(key=lambda row: (row["batch"] == 1, list(NAMES).index(row["net"])))
-        sides = [s for s in _sides(rows) if s != "pydl"]
+        rows = [row for row in _rows(results, "nets") if row.extra["kind"] == kind]
+        rows.sort(key=lambda row: (row.extra["batch"] == 1, list(NAMES).index(row.extra["net"])))
+        sides = [side for side in _sides(rows) if side != "pydl"]
         header = ["net (batch)", "pydl ms", *sides, "fastest peer / pydl", "% of peak"]
-        return table(header, [_net_row(row, sides) for row in rows])
+        return table(header, [_net_row(row, sides, _peak(results)) for row in rows])
 
     return render
 
 
-def _net_row(row: dict[str, Any], sides: list[str]) -> list[str]:
-    times = [_number(row["ms"].get(side)) for side in ("pydl", *sides)]
-    ratio = f"{row['ratio']:.2f}x" if row["ratio"] else "-"
-    return [
-        f"{NAMES[row['net']]} ({row['batch']})", *times, ratio,
-        _number(row["percent"].get("pydl"), 0),
-    ]  # fmt: skip
+def _net_row(row: Row, sides: list[str], peak: Peak) -> list[str]:
+    times = [_number(row.ms.get(side)) for side in ("pydl", *sides)]
+    name = f"{NAMES[row.extra['net']]} ({row.extra['batch']})"
+    return [name, *times, _times(row.ratio()), _number(row.percent(peak), 0)]
 
 
 def gemm_table(results: Results) -> str:
-    return _side_table(results.table("gemm"), "m x n x k", "% of peak")
+    return _side_table(results, "gemm", "m x n x k", "% of peak")
 
 
 def bandwidth_table(results: Results) -> str:
-    return _side_table(results.table("bandwidth"), "layer", "% of bandwidth")
+    return _side_table(results, "bandwidth", "layer", "% of bandwidth")
 
 
-def _side_table(rows: list[dict[str, Any]], first: str, share: str) -> str:
+def _side_table(results: Results, name: str, first: str, share: str) -> str:
+    rows, peak = _rows(results, name), _peak(results)
     sides = _sides(rows)
     body = [
         [
-            row["case"],
-            *(_number(row["ms"].get(side), 3) for side in sides),
-            f"{row['ratio']:.2f}x" if row["ratio"] else "-",
-            _number(row["percent"].get("pydl"), 0),
+            row.case,
+            *(_number(row.ms.get(side), 3) for side in sides),
+            _times(row.ratio()),
+            _number(row.percent(peak), 0),
         ]
         for row in rows
     ]
@@ -147,10 +142,11 @@ def memory_table(results: Results) -> str:
 
 
 def scaling_table(results: Results) -> str:
-    rows = results.table("scaling")
+    rows = _rows(results, "scaling")
     sides = _sides(rows)
     body = [
-        [r["case"], *(_number(r["ms"].get(s)) for s in sides), f"{r['speedup']:.2f}x"] for r in rows
+        [row.case, *(_number(row.ms.get(s)) for s in sides), _times(row.extra["speedup"])]
+        for row in rows
     ]
     return table(["", *(f"{s}, ms" for s in sides), "speed-up"], body)
 
@@ -203,7 +199,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
 
 # ---- the page of layers ----
 def layers_page(results: Results) -> str:
-    peak = results.machine["peak"]
+    peak = _peak(results)
     head = (
         "# Where the time goes, layer by layer\n\n"
         "Best times of each layer inside its net. GFLOP/s count the operations of a direct\n"
@@ -218,9 +214,8 @@ def layers_page(results: Results) -> str:
     return head + machine(results) + "\n\n" + "\n".join(parts)
 
 
-def layer_table(row: dict[str, Any], peak: dict[str, float]) -> str:
-    bf16 = row["case"].endswith("bf16") and peak["flops_bf16"]
-    most = peak["flops_bf16"] if bf16 else peak["flops"]
+def layer_table(row: dict[str, Any], peak: Peak) -> str:
+    most = peak.of(bf16=row["case"].endswith("bf16"))
     train = row["update_ms"] > 0
     header = ["layer", "type", "implementation", "forward ms", "GFLOP/s", "% of peak"]
     header += ["backward ms", "GFLOP/s", "% of peak"] * train
@@ -252,36 +247,51 @@ SIDES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVIN
 
 
 def draw(results: Results, images: Path) -> Iterator[Path]:
+    peak = _peak(results)
     for kind in KINDS:
         path = images / f"performance_{kind.replace(' step', '').replace(' ', '_')}.svg"
-        rows = [row for row in results.table("nets") if row["kind"] == kind and row["batch"] != 1]
+        rows = [row.extra | {"row": row} for row in _rows(results, "nets")]
+        rows = [row for row in rows if row["kind"] == kind and row["batch"] != 1]
         rows.sort(key=lambda row: list(NAMES).index(row["net"]))
         if rows:
-            groups = {f"{NAMES[r['net']]} ({r['batch']})": _percents(r) for r in rows}
-            charts.bars(path, kind, groups)
+            names = [f"{NAMES[row['net']]} ({row['batch']})" for row in rows]
+            percents = [_percents(row["row"], peak) for row in rows]
+            charts.bars(path, kind, dict(zip(names, percents, strict=True)))
             yield path
-    squares = [row for row in results.table("gemm") if not row["case"].startswith("ip")]
+    squares = [row for row in _rows(results, "gemm") if not row.case.startswith("ip")]
     if squares:
         path = images / "performance_gemm.svg"
-        sizes = [int(row["case"].split()[0]) for row in squares]
-        percents = [_percents(row) for row in squares]
+        sizes = [int(row.case.split()[0]) for row in squares]
+        percents = [_percents(row, peak) for row in squares]
         by_side = {side: [p[side] for p in percents] for side in percents[0]}
         charts.lines(path, "float32 matrix product", sizes, by_side)
         yield path
 
 
-def _percents(row: dict[str, Any]) -> dict[str, float]:
+def _percents(row: Row, peak: Peak) -> dict[str, float]:
     """By side, of several modes the best."""
     best: dict[str, float] = {}
-    for side, percent in row["percent"].items():
+    for side in row.ms:
         name = SIDES.get(side.split()[0], side)
-        best[name] = max(best.get(name, 0), percent or 0)
+        best[name] = max(best.get(name, 0), row.percent(peak, side) or 0)
     return best
 
 
 # ---- formatting ----
-def _sides(rows: Iterable[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(side for row in rows for side in row["ms"]))
+def _rows(results: Results, name: str) -> list[Row]:
+    return [Row.from_plain(plain) for plain in results.table(name)]
+
+
+def _peak(results: Results) -> Peak:
+    return Peak(**results.machine["peak"])
+
+
+def _sides(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(side for row in rows for side in row.ms))
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.2f}x" if ratio else "-"
 
 
 def _number(value: float | None, digits: int | None = None) -> str:

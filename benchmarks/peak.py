@@ -66,6 +66,14 @@ class Probe:
             "multiply-adds in registers",
         )
 
+    def mover(self, in_place: bool) -> tuple[Callable[[], object], float]:
+        """A function that updates an array in place or copies it, and the bytes that it moves."""
+        if self._library is None:
+            return self._numpy_read, self._array.nbytes
+        if in_place:
+            return self._moves("update_bandwidth"), 2.0 * self._array.nbytes
+        return self._moves("copy_bandwidth"), 1.0 * self._array.nbytes
+
     def _flops(self, function: str) -> Callable[[], float]:
         call = getattr(self._library, function)
         return lambda: call(self._threads, STEPS)

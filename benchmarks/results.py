@@ -10,7 +10,8 @@ from typing import Any
 class Results:
     """Tables of rows by case; what is measured again replaces what was there.
 
-    The file starts afresh where it is from another machine: times of two do not mix.
+    The file starts afresh where it is from another machine: times of two do not mix. Of the peaks
+    that the runs measured it keeps the highest.
 
     >>> results = Results(path, {"cpu": "a"}); results.add("gemm", {"case": "512", "ms": {}})
     >>> results.table("gemm")
@@ -22,10 +23,11 @@ class Results:
         self.data: dict[str, Any] = {"machine": machine or {}, "tables": {}}
         if path and path.exists():
             known = json.loads(path.read_text())
-            if machine is None or known["machine"].get("cpu") == machine.get("cpu"):
+            before = known["machine"]
+            if machine is None or before.get("cpu") == machine.get("cpu"):
                 self.data = known
             if machine is not None:
-                self.data["machine"] = machine
+                self.data["machine"] = machine | _highest(machine, self.data["machine"])
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -39,3 +41,10 @@ class Results:
         self.data["tables"].setdefault(table, {})[row["case"]] = row
         if self._path:
             self._path.write_text(json.dumps(self.data, indent=1) + "\n")
+
+
+def _highest(*machines: dict[str, Any]) -> dict[str, Any]:
+    peaks = [machine["peak"] for machine in machines if "peak" in machine]
+    if not peaks:
+        return {}
+    return {"peak": {key: max(peak[key] for peak in peaks) for key in peaks[0]}}

@@ -150,8 +150,10 @@ def fill_gemm(chosen: argparse.Namespace, net: None, peak: object) -> Iterator[d
 
 def fill_bandwidth(chosen: argparse.Namespace, net: None, peak: object) -> Iterator[dict]:
     import bandwidth
+    from peak import Probe
 
-    yield from _tabled("Memory-bound", bandwidth.sides(), bandwidth.rows(chosen.match), peak)
+    rows = bandwidth.rows(Probe(chosen.threads), chosen.match)
+    yield from _tabled("Memory-bound", bandwidth.sides(), rows, peak)
 
 
 def fill_start(chosen: argparse.Namespace, net: None, peak: object) -> Iterator[dict]:
@@ -177,7 +179,7 @@ def _tabled(title: str, sides: list[str], rows: Iterator, peak: object) -> Itera
     from table import Table
 
     for row in Table(title, sides, peak).fill(rows):
-        yield row.plain(peak)
+        yield row.plain()
 
 
 def write_pages(file: Path) -> None:

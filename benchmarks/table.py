@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from peak import Peak
@@ -18,8 +18,8 @@ class Row:
     ms: dict[str, float]  # by side; "pydl" is one, where it can do this
     flops: float = 0  # per call
     bytes: float = 0  # read and written at least, where memory is the limit
+    limit_ms: float = 0  # what moving as many bytes took at the same time
     bf16: bool = False
-    in_place: bool = False  # what is written is what was read
     note: str = ""  # the implementation pydl chose
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -35,23 +35,21 @@ class Row:
 
     def percent(self, peak: Peak, side: str = "pydl") -> float | None:
         """Of the peak FLOP/s or, where no FLOPs are counted, of the memory's bandwidth."""
-        if side not in self.ms or not (self.flops or self.bytes):
+        if side not in self.ms or not (self.flops or self.limit_ms):
             return None
-        bandwidth = peak.update if self.in_place else peak.copy
-        limit = self.flops / peak.of(self.bf16) if self.flops else self.bytes / bandwidth
-        return 100 * limit / (self.ms[side] / 1e3)
+        limit = 1e3 * self.flops / peak.of(self.bf16) if self.flops else self.limit_ms
+        return 100 * limit / self.ms[side]
 
-    def plain(self, peak: Peak) -> dict[str, Any]:
-        return {
-            "case": self.case,
-            "ms": self.ms,
-            "ratio": self.ratio(),
-            "percent": {side: self.percent(peak, side) for side in self.ms},
-            "flops": self.flops,
-            "bytes": self.bytes,
-            "note": self.note,
-            **self.extra,
-        }
+    def plain(self) -> dict[str, Any]:
+        """For JSON; `from_plain` reads it."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return known | known.pop("extra")
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Row:
+        known = {field.name for field in fields(cls)}
+        extra = {key: value for key, value in plain.items() if key not in known}
+        return cls(**{key: plain[key] for key in plain if key in known}, extra=extra)
 
 
 class Table:

@@ -291,6 +291,9 @@ class Torch:
         self._optimizer.step()
         return loss.item()
 
+    def blobs(self) -> dict[str, list[np.ndarray]]:
+        return self.model.blobs()
+
     def call(self) -> Callable[[], object]:
         return self.step if self.train else self.forward
 
