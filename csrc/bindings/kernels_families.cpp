@@ -56,6 +56,7 @@ void bind_eltwise(py::module_ m) {
   const auto plane = [](int64_t n, int64_t c, int64_t s) { return Extents{n * c * s}; };
   def("to_channels_last", &K::to_channels_last, plane);
   def("to_plain", &K::to_plain, plane);
+  def("convert", &K::convert, kAll);
 }
 
 void bind_activation(py::module_ m) {
