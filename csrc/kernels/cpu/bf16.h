@@ -10,7 +10,15 @@ typedef uint32_t VecU __attribute__((vector_size(kVectorBytes)));
 typedef uint16_t HalfU __attribute__((vector_size(kVectorBytes / 2)));  // kLanes bfloat16
 
 // The float that a bfloat16 stands for has the same upper half.
-PYDL_INLINE VecU widen(HalfU h) { return __builtin_convertvector(h, VecU) << 16; }
+PYDL_INLINE VecU widen(HalfU h) {
+#if defined(__AVX512F__)
+  return (VecU)_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)h) << 16;
+#elif defined(__AVX2__)
+  return (VecU)_mm256_cvtepu16_epi32((__m128i)h) << 16;
+#else
+  return __builtin_convertvector(h, VecU) << 16;
+#endif
+}
 
 // In the upper halves, the nearest bfloat16 (ties to even); a NaN stays one, quiet. The lower
 // halves are left to be cut off.
@@ -23,6 +31,8 @@ PYDL_INLINE VecU round_to_bf16(Vec v) {
 PYDL_INLINE HalfU narrow(Vec v) {
 #if defined(__AVX512BF16__)
   return (HalfU)_mm512_cvtneps_pbh(v);
+#elif defined(__AVX512F__)
+  return (HalfU)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)(round_to_bf16(v) >> 16));
 #else
   return __builtin_convertvector(round_to_bf16(v) >> 16, HalfU);
 #endif
@@ -58,37 +68,41 @@ PYDL_INLINE void store_n(bfloat16* p, Vec v, int64_t n) {
 }
 #endif
 
-PYDL_INLINE float to_float(float x) { return x; }
-PYDL_INLINE float to_float(bfloat16 x) {
-  const uint32_t bits = uint32_t{x.bits} << 16;
-  float f;
-  __builtin_memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
-// to_float's inverse, rounding where T has fewer bits.
-template <class T>
-PYDL_INLINE T from_float(float x);
-template <>
-PYDL_INLINE float from_float<float>(float x) {
-  return x;
-}
-template <>
-PYDL_INLINE bfloat16 from_float<bfloat16>(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  bits = x == x ? bits + 0x7fff + ((bits >> 16) & 1) : bits | 0x400000;
-  return {static_cast<uint16_t>(bits >> 16)};
-}
-
 // ---- pairs: two bfloat16 in 32 bits, the first one in the lower half ----
 
-// Lane i: (first[i], second[i]).
-PYDL_INLINE VecU pairs_of(Vec first, Vec second) {
-  return round_to_bf16(first) >> 16 | (round_to_bf16(second) & 0xffff0000u);
-}
+PYDL_INLINE VecU broadcast(uint32_t x) { return x - VecU{}; }
 
 PYDL_INLINE Vec first_of(VecU pairs) { return (Vec)(pairs << 16); }
 PYDL_INLINE Vec second_of(VecU pairs) { return (Vec)(pairs & 0xffff0000u); }
+
+// Lane i: (first[i], second[i]), of values loaded from elements of type T.
+template <class T>
+PYDL_INLINE VecU pairs_of(Vec first, Vec second) {
+  if constexpr (sizeof(T) == sizeof(bfloat16)) return (VecU)first >> 16 | (VecU)second;
+  return round_to_bf16(first) >> 16 | (round_to_bf16(second) & 0xffff0000u);
+}
+
+// Lane i: (p[2 i], p[2 i + 1]) of the first n <= 2 * kLanes elements, zero behind them.
+template <class T>
+PYDL_INLINE VecU load_pairs(const T* p, int64_t n) {
+  VecU pairs;
+  if (sizeof(T) == sizeof(bfloat16) && n == 2 * kLanes) {
+    __builtin_memcpy(&pairs, p, sizeof pairs);
+    return pairs;
+  }
+  const HalfU halves[2] = {narrow(n >= kLanes ? load(p) : load_n(p, n)),
+                           narrow(n > kLanes ? load_n(p + kLanes, n - kLanes) : Vec{})};
+  __builtin_memcpy(&pairs, halves, sizeof pairs);
+  return pairs;
+}
+
+// ---- arrays of either type ----
+
+PYDL_INLINE ConstArray at(ConstArray a, int64_t i) {
+  return {static_cast<const char*>(a.data) + i * bytes_of(a.dtype), a.dtype};
+}
+PYDL_INLINE Array at(Array a, int64_t i) {
+  return {static_cast<char*>(a.data) + i * bytes_of(a.dtype), a.dtype};
+}
 
 }  // namespace pydl::kernels::PYDL_ISA
