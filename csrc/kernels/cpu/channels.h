@@ -50,22 +50,17 @@ PYDL_INLINE Vectors<X> load_inputs(const Pointers<X, T>& x, int64_t i, int64_t n
   return v;
 }
 
-// Which end of the data a pass begins at: a second pass over data larger than the cache does well
-// to begin where the first one ended.
-enum class Order { kForward, kBackward };
-
 // A row holds all channels (kLast) or one. Blocks of rows, or pieces of long rows, are shared out
 // to the threads.
 template <bool kLast, int X, int P, class T, class F>
 PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X, T>& x,
-                          const Pointers<P>& p, T* y, Order order, const F& f) {
+                          const Pointers<P>& p, T* y, const F& f) {
   constexpr int64_t kBlock = kGrain / 4;
   const int64_t height = items_worth(kBlock, row), pieces = ceil_div(row, kBlock);
   const int64_t items = ceil_div(rows, height) * pieces;
   const int64_t grain = items_worth(kGrain, smaller(row, kBlock) * smaller(height, rows));
   parallel_for(items, grain, [&](int64_t begin, int64_t end) PYDL_FLATTEN {
-    for (int64_t k = begin; k < end; ++k) {
-      const int64_t item = order == Order::kForward ? k : begin + end - 1 - k;
+    for (int64_t item = begin; item < end; ++item) {
       const int64_t r0 = item / pieces * height, first = item % pieces * kBlock;
       const int64_t last = smaller(first + kBlock, row);
       int64_t channel = r0 % s.channels;
@@ -85,12 +80,12 @@ PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<
 // y[i] = f(x[0..X)[i], p[0..P)[channel of i]), f taking arrays of vectors. y may be an input.
 template <int X, int P, class T, class F>
 PYDL_INLINE void map_channels(Channels shape, const Pointers<X, T>& x, const Pointers<P>& p, T* y,
-                              const F& f, Order order = Order::kForward) {
+                              const F& f) {
   const Channels s = simplified(shape);
   if (s.inner == 1) {
-    map_rows<true>(s, s.outer, s.channels, x, p, y, order, f);
+    map_rows<true>(s, s.outer, s.channels, x, p, y, f);
   } else {
-    map_rows<false>(s, s.outer * s.channels, s.inner, x, p, y, order, f);
+    map_rows<false>(s, s.outer * s.channels, s.inner, x, p, y, f);
   }
 }
 

@@ -28,22 +28,41 @@ struct ThreeQuarters {
   PYDL_INLINE Vec over(Vec v, Vec result) const { return result * reciprocal(v); }
 };
 
+using FiveWide = std::integral_constant<int64_t, 5>;
+
 // body(size, power): both known to the compiler for what every published net uses, 5 and 3/4.
 template <class Body>
 PYDL_INLINE void with_window(const LrnShape& s, const Body& body) {
   if (s.size == 5 && s.beta == 0.75f) {
-    body(std::integral_constant<int64_t, 5>(), ThreeQuarters());
+    body(FiveWide(), ThreeQuarters());
   } else {
     body(s.size, AnyPower{Power(-s.beta)});
   }
 }
 
+// The sum of `size` vectors around p, `shift` apart.
 template <class Size>
 PYDL_INLINE Vec window_sum(const float* p, Size size, int64_t shift) {
+  const int64_t half = size / 2;
   Vec sum = load(p);
-#pragma GCC unroll 4
-  for (int64_t k = 1; k < size; ++k) sum += load(p + k * shift);
+  for (int64_t k = 1; k <= half; ++k) sum += load(p - k * shift) + load(p + k * shift);
   return sum;
+}
+
+// Lanes k ... of a, followed by the first ones of b.
+template <int k>
+PYDL_INLINE Vec join(Vec a, Vec b) {
+  VecI from;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) from[i] = k + i;
+  return __builtin_shuffle(a, b, from);
+}
+
+// The same for vectors 1 apart and p aligned: unaligned loads would each take two lines of cache.
+PYDL_INLINE Vec window_sum(const float* p, FiveWide, std::integral_constant<int64_t, 1>) {
+  const Vec before = load(p - kLanes), here = load(p), after = load(p + kLanes);
+  return (join<kLanes - 2>(before, here) + join<kLanes - 1>(before, here)) +
+         (join<1>(here, after) + join<2>(here, after)) + here;
 }
 
 void clear(float* p, int64_t n) {
@@ -65,33 +84,33 @@ PYDL_INLINE Terms terms(Vec x, Vec dy, Vec scale, const P& power) {
 // ---- tiles across channels ----
 //
 // In the scratch of a tile, `size` floats with zeros around the data, the window of value j is
-// window_sum(scratch + j - half * shift).
+// window_sum(scratch + j, ..., shift); j is aligned.
 
 // Channels side by side: a few rows at a time, so that the stores of the summands have left the
 // store buffer when the shifted loads come.
 struct ChannelsLast {
-  static constexpr int64_t shift = 1;
+  static constexpr std::integral_constant<int64_t, 1> shift{};
 
   explicit ChannelsLast(const LrnShape& s)
       : rows(s.outer),
         channels(s.channels),
-        half(s.size / 2),
-        width(round_up(s.channels + 2 * half, kLanes)),
+        pad(round_up(s.size / 2, kLanes)),
+        width(round_up(s.channels, kLanes) + pad),
         batch(larger(1, 2048 / width)),
         count(ceil_div(rows, batch)),
-        size(batch * width + kLanes) {}
+        size(aligned_size(pad + batch * width)) {}
 
   // body(i, j, n): in the data, in the scratch, lanes.
   template <class Body>
   PYDL_INLINE void for_each(int64_t tile, const Body& body) const {
     const int64_t first = tile * batch;
     for (int64_t r = 0; r < smaller(batch, rows - first); ++r) {
-      const int64_t i = (first + r) * channels, j = r * width + half;
+      const int64_t i = (first + r) * channels, j = pad + r * width;
       for_each_vector(0, channels, [&](int64_t c, int64_t n) { body(i + c, j + c, n); });
     }
   }
 
-  int64_t rows, channels, half, width, batch, count, size;
+  int64_t rows, channels, pad, width, batch, count, size;
 };
 
 // Positions side by side: strips of them, all channels.
@@ -146,9 +165,8 @@ void across_forward(const LrnShape& s, const T* x, T* y) {
       t.for_each(tile, [=](int64_t i, int64_t j, int64_t n) {
         store_some(squares + j, square(load_some(x + i, n)), n);
       });
-      const float* windows = squares - t.half * t.shift;
       t.for_each(tile, [=, &s](int64_t i, int64_t j, int64_t n) {
-        const Vec scale = window_sum(windows + j, size, t.shift) * a + s.k;
+        const Vec scale = window_sum(squares + j, size, t.shift) * a + s.k;
         store_some(y + i, load_some(x + i, n) * power(scale), n);
       });
     });
@@ -161,18 +179,17 @@ void across_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
   with_window(s, [&](auto size, const auto& power) {
     across(s, 3, [=, &s](const auto& t, int64_t tile, float* squares) {
       float *direct = squares + t.size, *indirect = direct + t.size;
-      const int64_t half = t.half * t.shift;
       t.for_each(tile, [=](int64_t i, int64_t j, int64_t n) {
         store_some(squares + j, square(load_some(x + i, n)), n);
       });
       t.for_each(tile, [=, &s](int64_t i, int64_t j, int64_t n) {
-        const Vec scale = window_sum(squares + j - half, size, t.shift) * a + s.k;
+        const Vec scale = window_sum(squares + j, size, t.shift) * a + s.k;
         const Terms term = terms(load_some(x + i, n), load_some(dy + i, n), scale, power);
         store_some(direct + j, term.direct, n);
         store_some(indirect + j, term.indirect, n);
       });
       t.for_each(tile, [=](int64_t i, int64_t j, int64_t n) {
-        const Vec sum = window_sum(indirect + j - half, size, t.shift);
+        const Vec sum = window_sum(indirect + j, size, t.shift);
         store_some(dx + i, load_some(direct + j, n) - b * load_some(x + i, n) * sum, n);
       });
     });
@@ -193,36 +210,36 @@ PYDL_INLINE void within_bands(const LrnShape& s, Size size, const Summand& summa
   const int64_t halo = (band + 2 * half) * pitch,
                 sums = round_up(row + 2 * half * c, kLanes) + kLanes;
   const int64_t grain = items_worth(kMathGrain, smaller(band, s.h) * row);
-  parallel_for_scratch(planes * bands, grain, halo + sums,
-                       [=](int64_t begin, int64_t end, float* scratch) PYDL_FLATTEN {
-                         float* columns = scratch + halo;
-                         clear(columns, sums);
-                         for (int64_t item = begin; item < end; ++item) {
-                           const int64_t h0 = item % bands * band, h1 = smaller(h0 + band, s.h);
-                           const int64_t plane = item / bands * s.h * row;
-                           // Row r of the scratch is row h0 - half + r of the image.
-                           for (int64_t h = h0 - half; h < h1 + half; ++h) {
-                             float* to = scratch + (h - h0 + half) * pitch;
-                             if (h < 0 || h >= s.h) {
-                               clear(to, pitch);
-                               continue;
-                             }
-                             for_each_vector(0, row, [&](int64_t i, int64_t n) {
-                               store_some(to + i, summand(plane + h * row + i, n), n);
-                             });
-                           }
-                           for (int64_t h = h0; h < h1; ++h) {
-                             const float* from = scratch + (h - h0) * pitch;
-                             for_each_vector(0, row, [&](int64_t i, int64_t n) {
-                               store_some(columns + half * c + i, window_sum(from + i, size, pitch),
-                                          n);
-                             });
-                             for_each_vector(0, row, [&](int64_t i, int64_t n) {
-                               finish(plane + h * row + i, n, window_sum(columns + i, size, c));
-                             });
-                           }
-                         }
-                       });
+  parallel_for_scratch(
+      planes * bands, grain, halo + sums,
+      [=](int64_t begin, int64_t end, float* scratch) PYDL_FLATTEN {
+        float* columns = scratch + halo;
+        clear(columns, sums);
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t h0 = item % bands * band, h1 = smaller(h0 + band, s.h);
+          const int64_t plane = item / bands * s.h * row;
+          // Row r of the scratch is row h0 - half + r of the image.
+          for (int64_t h = h0 - half; h < h1 + half; ++h) {
+            float* to = scratch + (h - h0 + half) * pitch;
+            if (h < 0 || h >= s.h) {
+              clear(to, pitch);
+              continue;
+            }
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              store_some(to + i, summand(plane + h * row + i, n), n);
+            });
+          }
+          for (int64_t h = h0; h < h1; ++h) {
+            const float* from = scratch + (h - h0 + half) * pitch;
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              store_some(columns + half * c + i, window_sum(from + i, size, pitch), n);
+            });
+            for_each_vector(0, row, [&](int64_t i, int64_t n) {
+              finish(plane + h * row + i, n, window_sum(columns + half * c + i, size, c));
+            });
+          }
+        }
+      });
 }
 
 float within_alpha(const LrnShape& s) { return s.alpha / static_cast<float>(s.size * s.size); }

@@ -53,9 +53,8 @@ void statistics(const NormShape& s, const T* x, float* mean, float* variance) {
 
 template <class T>
 void normalize(const NormShape& s, const T* x, const float* mean, const float* inv_std, T* y) {
-  map_channels(
-      channels_of(s), pointers(x), pointers(mean, inv_std), y,
-      [](const Vec* v, const Vec* p) { return (v[0] - p[0]) * p[1]; }, Order::kBackward);
+  map_channels(channels_of(s), pointers(x), pointers(mean, inv_std), y,
+               [](const Vec* v, const Vec* p) { return (v[0] - p[0]) * p[1]; });
 }
 
 template <class T>
@@ -73,10 +72,9 @@ void backward(const NormShape& s, const T* y, const float* inv_std, const T* dy,
   for (int64_t i = 0; i < 2 * s.channels; ++i) {
     means.data()[i] = static_cast<float>(sums.data()[i] / count);
   }
-  map_channels(
-      channels_of(s), pointers(dy, y), pointers(inv_std, means.data(), means.data() + s.channels),
-      dx, [](const Vec* v, const Vec* p) { return p[0] * (v[0] - p[1] - v[1] * p[2]); },
-      Order::kBackward);
+  map_channels(channels_of(s), pointers(dy, y),
+               pointers(inv_std, means.data(), means.data() + s.channels), dx,
+               [](const Vec* v, const Vec* p) { return p[0] * (v[0] - p[1] - v[1] * p[2]); });
 }
 
 // ---- with scale, bias, residual and ReLU ----
@@ -91,21 +89,15 @@ template <bool kRelu, class T>
 void forward_pass(const NormShape& s, const T* x, const Pointers<3>& p, const T* residual, T* y) {
   const auto affine = [](Vec v, const Vec* q) { return (v - q[0]) * q[1] + q[2]; };
   if (residual) {
-    map_channels(
-        channels_of(s), pointers(x, residual), p, y,
-        [=](const Vec* v, const Vec* q) {
-          const Vec out = affine(v[0], q) + v[1];
-          return kRelu ? relu(out) : out;
-        },
-        Order::kBackward);
+    map_channels(channels_of(s), pointers(x, residual), p, y, [=](const Vec* v, const Vec* q) {
+      const Vec out = affine(v[0], q) + v[1];
+      return kRelu ? relu(out) : out;
+    });
   } else {
-    map_channels(
-        channels_of(s), pointers(x), p, y,
-        [=](const Vec* v, const Vec* q) {
-          const Vec out = affine(v[0], q);
-          return kRelu ? relu(out) : out;
-        },
-        Order::kBackward);
+    map_channels(channels_of(s), pointers(x), p, y, [=](const Vec* v, const Vec* q) {
+      const Vec out = affine(v[0], q);
+      return kRelu ? relu(out) : out;
+    });
   }
 }
 
@@ -175,14 +167,12 @@ void backward_passes(const FusedBackward& f, Pointers<X, T> x, T* dx, T* dresidu
   };
   const auto q = pointers(f.mean, f.factor, f.bias, b.data(), d.data());
   if (dresidual) {
-    map_channels(
-        f.shape, Pointers<2, T>{{dresidual, x.p[1]}}, q, dx,
-        [=](const Vec* v, const Vec* r) { return difference(v[0], v[1], r); }, Order::kBackward);
+    map_channels(f.shape, Pointers<2, T>{{dresidual, x.p[1]}}, q, dx,
+                 [=](const Vec* v, const Vec* r) { return difference(v[0], v[1], r); });
   } else {
-    map_channels(
-        f.shape, x, q, dx,
-        [=](const Vec* v, const Vec* r) { return difference(Mask::gradient(v, r), v[1], r); },
-        Order::kBackward);
+    map_channels(f.shape, x, q, dx, [=](const Vec* v, const Vec* r) {
+      return difference(Mask::gradient(v, r), v[1], r);
+    });
   }
 }
 
