@@ -115,6 +115,11 @@ def from_bf16(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
+def bf16_values(rng, shape):
+    """float32 that rounding to bfloat16 leaves as they are."""
+    return from_bf16(to_bf16(rng.standard_normal(shape)))
+
+
 def guarded(values: np.ndarray, shift: int = 1) -> np.ndarray:
     """A copy in the middle of guards, `shift` elements after a multiple of 64 bytes."""
     memory = np.full(values.size + 3 * GUARD, SENTINEL, values.dtype)
@@ -546,41 +551,117 @@ def gemm() -> None:
     _gemm(45, 70, 33, stride=3)
     for packed, relu in itertools.product((False, True), repeat=2):
         _gemm(19, 40, 21, fill=special, packed=packed, relu=relu)
+    for m, n, k in (*shapes, (40, 33, 1100), (2, 64, 517), (500, 37, 600)):
+        for trans_a, trans_b in itertools.product((False, True), repeat=2):
+            for bf16 in ("a", "b", "ab", "abc"):
+                _gemm(m, n, k, trans_a, trans_b, bf16=bf16, fill=integers)
+        for bf16 in ("a", "ac"):
+            _gemm(m, n, k, trans_b=True, packed=True, bias=True, bf16=bf16)
+            _gemm(m, n, k, packed=True, beta=1.0, bf16=bf16, relu=True)
+        _gemm(m, n, k, beta=0.5, bf16="ac", fill=integers)
+        _gemm(m, n, k, trans_b=True, beta=1.0, bf16="ac")
+        _gemm(m, n, k, bf16="c")
+    for trans_a, trans_b, packed in itertools.product((False, True), repeat=3):
+        _gemm(45, 70, 33, trans_a, trans_b, stride=5, packed=packed, bf16="abc"[:: 1 + packed])
     for rows, columns in ((0, 3), (1, 1), (3, 5), (17, 33), (500, 800), (1030, 64), (2, 4096)):
         for trans_a, beta in itertools.product((False, True), (0.0, 1.0)):
-            _gemv(rows, columns, trans_a, beta)
+            for half in (False, True):
+                _gemv(rows, columns, trans_a, beta, half)
 
 
 def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=False, stride=0,
-          fill=normal, relu=False):  # fmt: skip
+          fill=normal, relu=False, bf16=""):  # fmt: skip
+    """`bf16`: which of the matrices a, b, c are bfloat16. The sums of `integers` are exact."""
     a, b = ((k, m) if trans_a else (m, k)), ((n, k) if trans_b else (k, n))
     words = {"A'": trans_a, "B'": trans_b, f"beta {beta}": beta, "bias": bias, "packed": packed,
-             "relu": relu, f"stride +{stride}": stride, "special": fill is special}  # fmt: skip
+             "relu": relu, f"stride +{stride}": stride, "special": fill is special,
+             "integers": fill is integers, f"bf16 {bf16}": bf16}  # fmt: skip
 
     def call(a_full, b_full, bias_array, c_full):
         operands = a_full[:, : a[1]], b_full[:, : b[1]], c_full[:, :n]
         kernels.gemm(*operands, trans_a=trans_a, trans_b=trans_b, beta=beta, bias=bias_array,
                      packed=packed, relu=relu)  # fmt: skip
 
-    c = acc(m, n + stride) if beta or stride else out(m, n)
+    def fixed(array, name):
+        return replace(array, fixed=name not in bf16)
+
+    if bf16 and fill is normal:
+        fill = bf16_values
+    of_b = fill if bf16 else normal
+    c = acc(m, n + stride, fill=integers) if beta or stride else out(m, n)
+    tolerance = 1e-5 if k < 500 else 2e-5
     CASES.append(Case(
         " ".join([f"gemm {m}x{n}x{k}", *(word for word, yes in words.items() if yes)]),
-        (x(a[0], a[1] + stride, fill=fill), x(b[0], b[1] + stride),
-         x(n) if bias else None, c),
-        lambda _: call, tolerance=1e-5 if k < 500 else 2e-5, flops=2.0 * m * n * k,
+        (fixed(x(a[0], a[1] + stride, fill=fill), "a"),
+         fixed(x(b[0], b[1] + stride, fill=of_b), "b"),
+         parameter(n) if bias else None, fixed(c, "c")),
+        lambda _: call, tolerance=0 if fill is integers else tolerance, flops=2.0 * m * n * k,
+        half=bool(bf16),
     ))  # fmt: skip
 
 
-def _gemv(rows, columns, trans_a, beta):
+def _gemv(rows, columns, trans_a, beta, half):
     def call(a, v, y):
         kernels.gemv(a, v, y, trans_a=trans_a, beta=beta)
 
     m, k = (columns, rows) if trans_a else (rows, columns)
     CASES.append(Case(
-        f"gemv {m}x{k}{' transposed' if trans_a else ''} beta {beta}",
+        f"gemv {m}x{k}{' transposed' if trans_a else ''} beta {beta}{' bf16' if half else ''}",
         (x(rows, columns), x(k), acc(m) if beta else out(m)), lambda _: call, tolerance=1e-5,
-        flops=2.0 * m * k,
+        flops=2.0 * m * k, half=half,
     ))  # fmt: skip
+
+
+# Embeddings and LSTMs
+
+
+def embed() -> None:
+    # (count, rows, size)
+    for count, rows, size in ((0, 3, 4), (1, 1, 1), (7, 5, 3), (40, 4, 33), (9, 6, 16),
+                              (2000, 50, 130), (300, 7, 1000)):  # fmt: skip
+        index = x(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
+        table = x(rows, size)
+        for bias, note in ((x(size), "bias"), (None, "")):
+            case("embed.gather", count, rows, size, index, table, bias, out(count, size),
+                 note=f"{count} {rows} {size} {note}", tolerance=1e-6)  # fmt: skip
+        case("embed.scatter_add", count, rows, size, index, x(count, size), acc(rows, size),
+             tolerance=1e-5)  # fmt: skip
+
+
+def goes_on(rng, shape):
+    """0 where sequences begin, else 1; and what Caffe also takes, numbers between them."""
+    cont = (rng.random(shape) < 0.8).astype(np.float32)
+    cont[:1] = rng.integers(0, 2, cont[:1].shape)
+    cont[rng.random(shape) < 0.05] = 0.5
+    return cont
+
+
+def activations(rng, shape):
+    return rng.uniform(0.05, 0.95, shape)
+
+
+# (steps, batch, hidden)
+LSTMS = (
+    (1, 1, 1), (1, 2, 5), (3, 1, 8), (4, 3, 16), (5, 2, 33), (2, 15, 40), (3, 14, 64), (7, 1, 100),
+    (0, 2, 3), (3, 0, 4), (2, 33, 17), (6, 5, 250), (10, 32, 128), (8, 1, 512),
+)  # fmt: skip
+
+
+def lstm() -> None:
+    for steps, batch, hidden in LSTMS:
+        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden)
+        weights = Array((4 * hidden, hidden), lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
+        cont, state = x(steps, batch, fill=goes_on), x(batch, hidden)
+        gates, cells = (steps, batch, 4 * hidden), (steps, batch, hidden)
+        settings = {
+            "note": f"{steps} {batch} {hidden}",
+            "tolerance": 1e-5,
+            "flops": 8.0 * steps * batch * hidden * hidden,
+        }
+        case("lstm.forward", shape, weights, cont, state, state, acc(*gates), out(*cells),
+             out(*cells), out(*cells), **settings)  # fmt: skip
+        case("lstm.backward", shape, weights, cont, state, x(*gates, fill=activations), x(*cells),
+             x(*cells), out(*gates), **settings)  # fmt: skip
 
 
 # Convolutions
@@ -621,6 +702,14 @@ CONVOLUTIONS = (
     conv_shape(1, 4, 4, (2, 2), 4, pad=2, stride=3),
     conv_shape(1, 2, 3, (5, 5), 3, pad=4),
     conv_shape(8, 32, 64, (16, 16), 3, pad=1),
+    # For Winograd: tiles cut off, many blocks of tiles, few channels and many, groups, pads.
+    conv_shape(3, 40, 33, (7, 7), 3, pad=1),
+    conv_shape(2, 17, 70, (13, 14), 3),
+    conv_shape(2, 24, 20, (61, 46), 3, pad=1),
+    conv_shape(48, 1200, 8, (5, 5), 3, pad=1),
+    conv_shape(4, 150, 140, (9, 6), 3, pad=2),
+    conv_shape(3, 96, 72, (13, 13), 3, pad=1, group=2),
+    conv_shape(2, 20, 300, (6, 10), 3, pad=(0, 3), group=2),
 )
 
 
@@ -641,13 +730,40 @@ def conv() -> None:
                   "bias" if dbias else "")  # fmt: skip
 
 
-def _conv(shape: Any, method: str, args: tuple, flops: float, note: str) -> None:
+def conv_bf16() -> None:
+    """x and y bfloat16, or one of them; the sums of `integers` are exact."""
+    for shape in CONVOLUTIONS:
+        n, ic, oc, group, in_, kernel = _fields(shape)
+        flops = shape.flops
+        for fill in (bf16_values, integers):
+            image, gradient = x(n, *in_, ic, fill=fill), x(n, *shape.out, oc, fill=fill)
+            w = parameter(oc, ic // group, *kernel, fill=fill)
+            dx = acc(*image.shape) if fill is integers else out(*image.shape)
+            word = "integers" if fill is integers else ""
+            for types in ("xy", "x", "y"):
+
+                def typed(array, name, types=types):
+                    return replace(array, fixed=name not in types)
+
+                half = {"half": True, "tolerance": 0 if fill is integers else 1e-5}
+                note = f"bf16 {types} {word}"
+                _conv(shape, "forward", (typed(image, "x"), w, parameter(oc, fill=fill),
+                      typed(out(*gradient.shape), "y"), types == "x"), flops, note,
+                      **half)  # fmt: skip
+                _conv(shape, "backward_data", (typed(gradient, "y"), w, typed(dx, "x"),
+                      fill is integers), flops, note, **half)  # fmt: skip
+                _conv(shape, "backward_weights", (typed(image, "x"), typed(gradient, "y"),
+                      replace(w, written=True), total(oc, fill=fill)), flops, note,
+                      **half)  # fmt: skip
+
+
+def _conv(shape: Any, method: str, args: tuple, flops: float, note: str, **settings: Any) -> None:
     def prepare(implementation: str) -> Callable:
         return getattr(kernels.Conv(shape, implementation), method)
 
     CASES.append(Case(
         f"conv {shape} {method} {note}".strip(), args, prepare,
-        lambda: kernels.conv_implementations(shape), tolerance=1e-5, flops=flops,
+        lambda: kernels.conv_implementations(shape), flops=flops, **{"tolerance": 1e-5} | settings,
     ))  # fmt: skip
 
 
@@ -658,7 +774,7 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, pool, lrn, softmax, norm,
-                    update, gemm, conv):  # fmt: skip
+                    update, gemm, embed, lstm, conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

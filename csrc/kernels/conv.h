@@ -4,6 +4,10 @@
 //   w: (OC, IC / group, kernel...)   bias: (OC)   plain, as Caffe stores them
 //   out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down
 //   y[n, o, c] = bias[c] + sum over k, i of x[n, o stride - pad + k dilation, i] w[c, i, k]
+//
+// x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
+// float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
+// of dy) where that is bfloat16.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +16,20 @@
 #include <vector>
 
 #include "kernels/epilogue.h"
+#include "pydl/array.h"
 
 namespace pydl::kernels {
+
+// Which algorithms may be used: all; those no less accurate than summing products one by one; or
+// only that.
+enum class Arithmetic { kFast, kStrict, kDirect };
 
 struct ConvShape {
   int64_t n = 1, ic = 1, oc = 1, group = 1;
   // One entry per spatial axis (0 or more axes), outermost first.
   std::vector<int64_t> in, kernel, stride, pad, dilation;
+  Arithmetic arithmetic = Arithmetic::kFast;
+  DType dtype = DType::kFloat32;  // of x and dy
 
   std::vector<int64_t> out() const;
   int64_t in_count() const;      // product of `in`
@@ -34,23 +45,28 @@ struct ConvShape {
 class Conv {
  public:
   virtual ~Conv() = default;
-  // Of the implementation: "gemm_1x1", "depthwise", "implicit_gemm", "ref".
+  // Of the implementation: "gemm_1x1", "depthwise", "winograd_4x4", "winograd_2x2",
+  // "implicit_gemm", "ref"; of the forward pass's, if the passes have different ones.
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
   // y is overwritten.
-  virtual void forward(const float* x, const float* w, const Epilogue&, float* y) = 0;
+  virtual void forward(ConstArray x, const float* w, const Epilogue&, Array y) = 0;
   // dx = (or +=, if add) the gradient with respect to x.
-  virtual void backward_data(const float* dy, const float* w, float* dx, bool add) = 0;
+  virtual void backward_data(ConstArray dy, const float* w, Array dx, bool add) = 0;
   // dw += and, unless null, dbias +=.
-  virtual void backward_weights(const float* x, const float* dy, float* dw, float* dbias) = 0;
+  virtual void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) = 0;
 };
 
-// One way to do it; the first in the list that accepts a problem is taken. "ref" accepts all.
+enum class ConvPass { kForward, kBackwardData, kBackwardWeights };
+
+// One way to do it. For each pass the first in the list is taken that accepts the problem and pays
+// there. "ref" accepts all.
 struct ConvImplementation {
   const char* name;
   bool (*accepts)(const ConvShape&);
   std::unique_ptr<Conv> (*make)(const ConvShape&);
+  bool (*pays)(const ConvShape&, ConvPass) = [](const ConvShape&, ConvPass) { return true; };
 };
 using ConvList = std::vector<ConvImplementation>;
 
