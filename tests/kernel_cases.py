@@ -486,6 +486,34 @@ def norm() -> None:
                     note=note)  # fmt: skip
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
+        fused_norm(shape, size, note)
+
+
+def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
+    channels = size[1]
+    statistics = parameter(channels), parameter(channels, fill=positive)
+    affine = parameter(channels), parameter(channels)
+    for relu, residual in itertools.product((False, True), repeat=2):
+        words = f"{note}{' relu' * relu}{' residual' * residual}"
+        second = x(*size) if residual else None
+        both_places("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
+                    out(*size), note=words)  # fmt: skip
+        if residual:
+            case("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
+                 Same(6), note=f"{words} second")  # fmt: skip
+        if residual and not relu:
+            continue
+        # In place: dx in dy's memory, or dresidual.
+        outputs = [(out(*size), None), (Same(8), None)]
+        if residual:
+            outputs += [(out(*size), out(*size)), (Same(8), out(*size)), (out(*size), Same(8))]
+        for dx, dresidual in outputs:
+            place = "" if dresidual is None else " to both"
+            place += " second" * isinstance(dresidual, Same)
+            case("norm.backward_fused", shape, x(*size), *statistics, *affine, relu,
+                 x(*size) if residual else None, x(*size), total(channels), total(channels), dx,
+                 dresidual, note=f"{words}{place}", tolerance=4e-6,
+                 atol=2e-7 * size[0] * size[2])  # fmt: skip
 
 
 def update() -> None:

@@ -200,6 +200,14 @@ void bind_norm(py::module_ m) {
              [=](const S& s) { return Extents{count(s), s.channels, s.channels, count(s)}; });
   def_kernel(m, "backward", &norm_kernels, &K::backward,
              [=](const S& s) { return Extents{count(s), s.channels, count(s), count(s)}; });
+  def_kernel(m, "forward_fused", &norm_kernels, &K::forward_fused, [=](const S& s, bool) {
+    const int64_t n = count(s), c = s.channels;
+    return Extents{n, c, c, c, c, optional(n), n};
+  });
+  def_kernel(m, "backward_fused", &norm_kernels, &K::backward_fused, [=](const S& s, bool) {
+    const int64_t n = count(s), c = s.channels;
+    return Extents{n, c, c, c, c, optional(n), n, c, c, n, optional(n)};
+  });
 }
 
 void bind_update(py::module_ m) {
