@@ -26,6 +26,9 @@ struct TileArgs {
   int64_t columns = 0;  // of C, in the last of NV vectors at least one
   float beta = 0;
   Epilogue epilogue;
+  // What a later tile needs from memory: fetched meanwhile, a step for every k.
+  const float* later = nullptr;
+  int64_t later_step = 0;
 };
 
 enum class TileA { kRows, kColumns };  // consecutive in memory: k, or rows
@@ -55,7 +58,7 @@ PYDL_INLINE void tile_store(const TileArgs& t, Vec (&acc)[MR][NV]) {
 template <int MR, int NV, TileA kA>
 void tile(const TileArgs& t) {
   Vec acc[MR][NV] = {};
-  const float* b = t.b;
+  const float *b = t.b, *later = t.later;
   for (int64_t i = 0; i < t.taps; ++i) {
     // A pointer every three rows: x86 addresses the other two as base + stride and + 2 stride.
     constexpr int kPointers = kA == TileA::kRows ? (MR + 2) / 3 : 1;
@@ -85,6 +88,8 @@ void tile(const TileArgs& t) {
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) __builtin_prefetch(b + kPrefetch + v * kLanes);
       b += NV * kLanes;
+      __builtin_prefetch(later);
+      later += t.later_step;
     }
   }
   tile_store<MR, NV>(t, acc);
