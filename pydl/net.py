@@ -62,6 +62,13 @@ class Net:
         keep: "all": every blob can be read after a forward pass; "outputs": only inputs and
             outputs, which saves memory and time.
         seed: of fillers and everything random; 1 if not given.
+        precision: "FLOAT32" or "BF16", of activations and their gradients; weights, sums and losses
+            are float32 in any case.
+        arithmetic: of convolutions: "FAST", "STRICT" (no larger error than the plain order of
+            sums) or "DIRECT" (no Winograd transforms).
+        autotune: time the kernels that can do a layer once and keep the fastest.
+        deterministic: no autotune; results then depend on nothing but the instruction set.
+            The last four replace the file's own fields of these names, where they are given.
 
     Raises:
         Error: a file that cannot be read, a typo, parameters or shapes that do not fit, naming
@@ -82,8 +89,19 @@ class Net:
         stages: Iterable[str] = (),
         keep: str = "all",
         seed: int = 1,
+        precision: str | None = None,
+        arithmetic: str | None = None,
+        autotune: bool | None = None,
+        deterministic: bool | None = None,
     ) -> None:
-        self._core = _build(model, phase, level, stages, keep, seed)
+        given = {
+            "precision": precision,
+            "arithmetic": arithmetic,
+            "autotune": autotune,
+            "deterministic": deterministic,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        self._core = _build(model, phase, level, stages, keep, seed, options)
         for path in _as_paths(weights):
             self.load(path)
 
@@ -217,15 +235,17 @@ def _build(
     stages: Iterable[str],
     keep: str,
     seed: int,
+    options: Mapping[str, Any],
 ) -> _core.Net:
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.suffix == ".safetensors":
-            return _core.Net.open_bundle(str(path), phase in ("TRAIN", 0), keep, seed)
+            train = phase in ("TRAIN", 0)
+            return _core.Net.open_bundle(str(path), train, keep, seed, **options)
         model = prototxt.load_net(path)
     if isinstance(model, prototxt.Message):
         model = prototxt.net_spec(model, phase=phase, level=level, stages=stages)
-    return _core.Net(dict(model), keep, seed)
+    return _core.Net(dict(model), keep, seed, **options)
 
 
 def _as_paths(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> list:

@@ -308,7 +308,9 @@ class Solver:
 
     # ---- set-up ----
     def _make_net(self, spec: Mapping[str, Any]) -> Net:
-        return Net.from_core(_core.Net(dict(spec), "all", self.seed))
+        fields = ("precision", "deterministic")
+        options = {name: getattr(self.param, name) for name in fields if self.param.HasField(name)}
+        return Net.from_core(_core.Net(dict(spec), "all", self.seed, **options))
 
     def _find(self, path: str) -> str:
         if self._file is None or os.path.exists(path):

@@ -34,6 +34,7 @@ class Array:
     fill: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
     written: bool = False
     dtype: type = np.float32
+    fixed: bool = False  # float32 even where activations are bfloat16
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,37 @@ def acc(*shape, fill=normal, dtype=np.float32) -> Array:
     return Array(shape, fill, True, dtype)
 
 
+def parameter(*shape, fill=normal) -> Array:
+    """An input that is always float32: parameters and statistics."""
+    return Array(shape, fill, fixed=True)
+
+
+def total(*shape, fill=normal) -> Array:
+    """An output that is read as well and always float32: gradients of parameters."""
+    return Array(shape, fill, True, fixed=True)
+
+
+def statistic(*shape) -> Array:
+    """An output that is always float32."""
+    return replace(out(*shape), fixed=True)
+
+
+def to_bf16(values: np.ndarray) -> np.ndarray:
+    """The bits of the nearest bfloat16, ties to even."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
+def from_bf16(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def bf16_values(rng, shape):
+    """float32 that rounding to bfloat16 leaves as they are."""
+    return from_bf16(to_bf16(rng.standard_normal(shape)))
+
+
 def guarded(values: np.ndarray, shift: int = 1) -> np.ndarray:
     """A copy in the middle of guards, `shift` elements after a multiple of 64 bytes."""
     memory = np.full(values.size + 3 * GUARD, SENTINEL, values.dtype)
@@ -121,13 +153,18 @@ class Case:
     tolerance: float = 2e-6  # of the largest value; 0: equal
     atol: float = 0
     flops: float = 0
+    half: bool = False  # activations are bfloat16
+
+    def is_half(self, array: Array) -> bool:
+        return self.half and array.dtype == np.float32 and not array.fixed
 
     def make(self, place: Callable[[np.ndarray], np.ndarray] = guarded) -> list:
         rng = np.random.default_rng(zlib.crc32(self.name.encode()))
         made: list[Any] = []
         for arg in self.args:
             if isinstance(arg, Array):
-                made.append(place(np.asarray(arg.fill(rng, arg.shape), arg.dtype)))
+                values = np.asarray(arg.fill(rng, arg.shape), arg.dtype)
+                made.append(place(to_bf16(values) if self.is_half(arg) else values))
             elif isinstance(arg, Same):
                 made.append(made[arg.index])
             elif isinstance(arg, From):
@@ -148,21 +185,27 @@ class Case:
     @property
     def bytes(self) -> int:
         arrays = [arg for arg in self.args if isinstance(arg, Array)]
-        return 4 * sum(int(np.prod(arg.shape)) for arg in arrays)
+        return sum((2 if self.is_half(a) else 4) * int(np.prod(a.shape)) for a in arrays)
 
 
 CASES: list[Case] = []
 
 
+# Families whose kernels take float32 or bfloat16.
+TYPED = ("eltwise", "activation", "pool", "lrn", "norm")
+
+
 def case(kernel: str, *args: Any, note: str = "", **settings: Any) -> None:
-    """Adds a case of a kernel given as "family.name"."""
+    """Adds a case of a kernel given as "family.name", in each type that it takes."""
     family, name = kernel.split(".")
     function = getattr(getattr(kernels, family), name)
     numbers = [str(a) for a in args if isinstance(a, bool | int | float)]
     shapes = ["x".join(map(str, a.shape)) for a in args if isinstance(a, Array)]
     label = note or " ".join(numbers or shapes[:1])
     label += " in place" if any(isinstance(a, Same) for a in args) else ""
-    CASES.append(Case(f"{kernel} {label}", args, lambda _, f=function: f, **settings))
+    for half in (False, True) if family in TYPED else (False,):
+        full = f"{kernel} {label}{' bf16' if half else ''}"
+        CASES.append(Case(full, args, lambda _, f=function: f, half=half, **settings))
 
 
 def both_places(kernel: str, *args: Any, **settings: Any) -> None:
@@ -212,16 +255,38 @@ def eltwise() -> None:
 def affine() -> None:
     for outer, channels, inner in BLOCKS:
         size, shape = (outer, channels, inner), f"{outer} {channels} {inner}"
-        for scale, bias in itertools.product((x(channels), None), repeat=2):
+        for scale, bias in itertools.product((parameter(channels), None), repeat=2):
             note = f"{shape} {'scale ' if scale else ''}{'bias' if bias else ''}".strip()
             both_places("eltwise.affine_forward", *size, x(*size), scale, bias, out(*size),
                         note=note)  # fmt: skip
         atol = 2e-7 * outer * inner + 1e-6
         for dscale, dbias in ((1, 1), (1, 0), (0, 1)):
             case("eltwise.affine_backward_params", *size, x(*size) if dscale else None, x(*size),
-                 acc(channels) if dscale else None, acc(channels) if dbias else None,
+                 total(channels) if dscale else None, total(channels) if dbias else None,
                  note=f"{shape} {'scale ' * dscale}{'bias' * dbias}".strip(),
                  atol=atol)  # fmt: skip
+
+
+def every_bf16(rng, shape):
+    """All bfloat16, NaN and infinities among them, and what lies between two of them; 0 in the
+    place of denormals, which kernels may flush."""
+    bits = rng.permutation(2**16).astype(np.uint32) << 16
+    bits += rng.choice(np.uint32([0, 1, 0x7FFF, 0x8000, 0x8001]), 2**16)
+    bits[bits & 0x7F800000 == 0] = 0
+    return bits.view(np.float32)
+
+
+def conversion() -> None:
+    function = kernels.eltwise.convert
+    for n in (*LENGTHS, 2**16):
+        a, bits = x(n, fill=every_bf16 if n == 2**16 else special), x(n, dtype=np.uint16)
+        if n == 2**16:
+            bits = replace(bits, fill=lambda rng, shape: rng.permutation(2**16))
+        for note, args in (
+            ("to bf16", (n, a, out(n, dtype=np.uint16))), ("from bf16", (n, bits, out(n))),
+            ("float32", (n, a, out(n))),
+        ):  # fmt: skip
+            CASES.append(Case(f"eltwise.convert {n} {note}", args, lambda _: function, tolerance=0))
 
 
 def movement() -> None:
@@ -267,9 +332,13 @@ def activation() -> None:
                 both_places("activation.dropout", n, a, ratio, 7, 2**40 + 3, out(n), **exact)
     for outer, channels, inner in BLOCKS:
         size = (outer, channels, inner)
-        a, slope, dy = x(*size), x(channels), x(*size)
+        a, slope, dy = x(*size), parameter(channels), x(*size)
         both_places("activation.prelu_forward", *size, a, slope, out(*size))
-        for dx, dslope in ((out(*size), acc(channels)), (out(*size), None), (None, acc(channels))):
+        for dx, dslope in (
+            (out(*size), total(channels)),
+            (out(*size), None),
+            (None, total(channels)),
+        ):
             note = f"{outer} {channels} {inner} {'dx ' if dx else ''}{'dslope' if dslope else ''}"
             case("activation.prelu_backward", *size, a, slope, dy, dx, dslope, note=note.strip(),
                  atol=2e-7 * outer * inner + 1e-6)  # fmt: skip
@@ -331,7 +400,8 @@ def _pool_mask(count: int, shape: Any, dy: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(count)
     mask = np.empty(dy.size, np.int32)
     values = rng.standard_normal(count).astype(np.float32)
-    with_reference(kernels.pool.max_forward, shape, values, np.empty_like(dy), mask)
+    y = np.empty(dy.size, np.float32)
+    with_reference(kernels.pool.max_forward, shape, values, y, mask)
     return mask
 
 
@@ -339,25 +409,9 @@ def lrn() -> None:
     def add(name: str, note: str, count: int, **fields: Any) -> None:
         fields = {"inner": 1, "h": 1, "w": 1, "channels_last": False} | fields
         shape = kernels.lrn.LrnShape(**fields)
-        forward = getattr(kernels.lrn, f"{name}_forward")
-
-        def scale(shape: Any, a: np.ndarray) -> np.ndarray:
-            result = np.empty_like(a)
-            with_reference(forward, shape, a, result, np.empty_like(a))
-            return result
-
-        def y(shape: Any, a: np.ndarray, *_: Any) -> np.ndarray:
-            result = np.empty_like(a)
-            with_reference(forward, shape, a, np.empty_like(a), result)
-            return result
-
-        def scale_after_y(shape: Any, a: np.ndarray, _: Any) -> np.ndarray:
-            return scale(shape, a)
-
-        case(f"lrn.{name}_forward", shape, x(count), out(count), out(count), note=note,
+        case(f"lrn.{name}_forward", shape, x(count), out(count), note=note, tolerance=5e-6)
+        case(f"lrn.{name}_backward", shape, x(count), x(count), out(count), note=note,
              tolerance=5e-6)  # fmt: skip
-        case(f"lrn.{name}_backward", shape, x(count), From(y), From(scale_after_y), x(count),
-             out(count), note=note, tolerance=5e-6)  # fmt: skip
 
     for outer, channels, inner in BLOCKS:
         for size, alpha, beta, k in ((5, 1e-4, 0.75, 1.0), (3, 0.5, 0.75, 2.0), (7, 0.3, 0.6, 1.5),
@@ -424,10 +478,12 @@ def norm() -> None:
         shape = kernels.norm.NormShape(outer=outer, channels=channels, inner=inner)
         size, note = (outer, channels, inner), f"{outer} {channels} {inner}"
         for fill in (normal, far):
-            case("norm.statistics", shape, x(*size, fill=fill), out(channels), out(channels),
+            case("norm.statistics", shape, x(*size, fill=fill), statistic(channels),
+                 statistic(channels),
                  note=f"{note} {fill.__name__}", tolerance=1e-5, atol=1e-6)  # fmt: skip
-        inv_std = x(channels, fill=positive)
-        both_places("norm.normalize", shape, x(*size), x(channels), inv_std, out(*size), note=note)
+        inv_std = parameter(channels, fill=positive)
+        both_places("norm.normalize", shape, x(*size), parameter(channels), inv_std, out(*size),
+                    note=note)  # fmt: skip
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
 
@@ -467,41 +523,117 @@ def gemm() -> None:
     _gemm(45, 70, 33, stride=3)
     for packed, relu in itertools.product((False, True), repeat=2):
         _gemm(19, 40, 21, fill=special, packed=packed, relu=relu)
+    for m, n, k in (*shapes, (40, 33, 1100), (2, 64, 517), (500, 37, 600)):
+        for trans_a, trans_b in itertools.product((False, True), repeat=2):
+            for bf16 in ("a", "b", "ab", "abc"):
+                _gemm(m, n, k, trans_a, trans_b, bf16=bf16, fill=integers)
+        for bf16 in ("a", "ac"):
+            _gemm(m, n, k, trans_b=True, packed=True, bias=True, bf16=bf16)
+            _gemm(m, n, k, packed=True, beta=1.0, bf16=bf16, relu=True)
+        _gemm(m, n, k, beta=0.5, bf16="ac", fill=integers)
+        _gemm(m, n, k, trans_b=True, beta=1.0, bf16="ac")
+        _gemm(m, n, k, bf16="c")
+    for trans_a, trans_b, packed in itertools.product((False, True), repeat=3):
+        _gemm(45, 70, 33, trans_a, trans_b, stride=5, packed=packed, bf16="abc"[:: 1 + packed])
     for rows, columns in ((0, 3), (1, 1), (3, 5), (17, 33), (500, 800), (1030, 64), (2, 4096)):
         for trans_a, beta in itertools.product((False, True), (0.0, 1.0)):
-            _gemv(rows, columns, trans_a, beta)
+            for half in (False, True):
+                _gemv(rows, columns, trans_a, beta, half)
 
 
 def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=False, stride=0,
-          fill=normal, relu=False):  # fmt: skip
+          fill=normal, relu=False, bf16=""):  # fmt: skip
+    """`bf16`: which of the matrices a, b, c are bfloat16. The sums of `integers` are exact."""
     a, b = ((k, m) if trans_a else (m, k)), ((n, k) if trans_b else (k, n))
     words = {"A'": trans_a, "B'": trans_b, f"beta {beta}": beta, "bias": bias, "packed": packed,
-             "relu": relu, f"stride +{stride}": stride, "special": fill is special}  # fmt: skip
+             "relu": relu, f"stride +{stride}": stride, "special": fill is special,
+             "integers": fill is integers, f"bf16 {bf16}": bf16}  # fmt: skip
 
     def call(a_full, b_full, bias_array, c_full):
         operands = a_full[:, : a[1]], b_full[:, : b[1]], c_full[:, :n]
         kernels.gemm(*operands, trans_a=trans_a, trans_b=trans_b, beta=beta, bias=bias_array,
                      packed=packed, relu=relu)  # fmt: skip
 
-    c = acc(m, n + stride) if beta or stride else out(m, n)
+    def fixed(array, name):
+        return replace(array, fixed=name not in bf16)
+
+    if bf16 and fill is normal:
+        fill = bf16_values
+    of_b = fill if bf16 else normal
+    c = acc(m, n + stride, fill=integers) if beta or stride else out(m, n)
+    tolerance = 1e-5 if k < 500 else 2e-5
     CASES.append(Case(
         " ".join([f"gemm {m}x{n}x{k}", *(word for word, yes in words.items() if yes)]),
-        (x(a[0], a[1] + stride, fill=fill), x(b[0], b[1] + stride),
-         x(n) if bias else None, c),
-        lambda _: call, tolerance=1e-5 if k < 500 else 2e-5, flops=2.0 * m * n * k,
+        (fixed(x(a[0], a[1] + stride, fill=fill), "a"),
+         fixed(x(b[0], b[1] + stride, fill=of_b), "b"),
+         parameter(n) if bias else None, fixed(c, "c")),
+        lambda _: call, tolerance=0 if fill is integers else tolerance, flops=2.0 * m * n * k,
+        half=bool(bf16),
     ))  # fmt: skip
 
 
-def _gemv(rows, columns, trans_a, beta):
+def _gemv(rows, columns, trans_a, beta, half):
     def call(a, v, y):
         kernels.gemv(a, v, y, trans_a=trans_a, beta=beta)
 
     m, k = (columns, rows) if trans_a else (rows, columns)
     CASES.append(Case(
-        f"gemv {m}x{k}{' transposed' if trans_a else ''} beta {beta}",
+        f"gemv {m}x{k}{' transposed' if trans_a else ''} beta {beta}{' bf16' if half else ''}",
         (x(rows, columns), x(k), acc(m) if beta else out(m)), lambda _: call, tolerance=1e-5,
-        flops=2.0 * m * k,
+        flops=2.0 * m * k, half=half,
     ))  # fmt: skip
+
+
+# Embeddings and LSTMs
+
+
+def embed() -> None:
+    # (count, rows, size)
+    for count, rows, size in ((0, 3, 4), (1, 1, 1), (7, 5, 3), (40, 4, 33), (9, 6, 16),
+                              (2000, 50, 130), (300, 7, 1000)):  # fmt: skip
+        index = x(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
+        table = x(rows, size)
+        for bias, note in ((x(size), "bias"), (None, "")):
+            case("embed.gather", count, rows, size, index, table, bias, out(count, size),
+                 note=f"{count} {rows} {size} {note}", tolerance=1e-6)  # fmt: skip
+        case("embed.scatter_add", count, rows, size, index, x(count, size), acc(rows, size),
+             tolerance=1e-5)  # fmt: skip
+
+
+def goes_on(rng, shape):
+    """0 where sequences begin, else 1; and what Caffe also takes, numbers between them."""
+    cont = (rng.random(shape) < 0.8).astype(np.float32)
+    cont[:1] = rng.integers(0, 2, cont[:1].shape)
+    cont[rng.random(shape) < 0.05] = 0.5
+    return cont
+
+
+def activations(rng, shape):
+    return rng.uniform(0.05, 0.95, shape)
+
+
+# (steps, batch, hidden)
+LSTMS = (
+    (1, 1, 1), (1, 2, 5), (3, 1, 8), (4, 3, 16), (5, 2, 33), (2, 15, 40), (3, 14, 64), (7, 1, 100),
+    (0, 2, 3), (3, 0, 4), (2, 33, 17), (6, 5, 250), (10, 32, 128), (8, 1, 512),
+)  # fmt: skip
+
+
+def lstm() -> None:
+    for steps, batch, hidden in LSTMS:
+        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden)
+        weights = Array((4 * hidden, hidden), lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
+        cont, state = x(steps, batch, fill=goes_on), x(batch, hidden)
+        gates, cells = (steps, batch, 4 * hidden), (steps, batch, hidden)
+        settings = {
+            "note": f"{steps} {batch} {hidden}",
+            "tolerance": 1e-5,
+            "flops": 8.0 * steps * batch * hidden * hidden,
+        }
+        case("lstm.forward", shape, weights, cont, state, state, acc(*gates), out(*cells),
+             out(*cells), out(*cells), **settings)  # fmt: skip
+        case("lstm.backward", shape, weights, cont, state, x(*gates, fill=activations), x(*cells),
+             x(*cells), out(*gates), **settings)  # fmt: skip
 
 
 # Convolutions
@@ -570,13 +702,40 @@ def conv() -> None:
                   "bias" if dbias else "")  # fmt: skip
 
 
-def _conv(shape: Any, method: str, args: tuple, flops: float, note: str) -> None:
+def conv_bf16() -> None:
+    """x and y bfloat16, or one of them; the sums of `integers` are exact."""
+    for shape in CONVOLUTIONS:
+        n, ic, oc, group, in_, kernel = _fields(shape)
+        flops = shape.flops
+        for fill in (bf16_values, integers):
+            image, gradient = x(n, *in_, ic, fill=fill), x(n, *shape.out, oc, fill=fill)
+            w = parameter(oc, ic // group, *kernel, fill=fill)
+            dx = acc(*image.shape) if fill is integers else out(*image.shape)
+            word = "integers" if fill is integers else ""
+            for types in ("xy", "x", "y"):
+
+                def typed(array, name, types=types):
+                    return replace(array, fixed=name not in types)
+
+                half = {"half": True, "tolerance": 0 if fill is integers else 1e-5}
+                note = f"bf16 {types} {word}"
+                _conv(shape, "forward", (typed(image, "x"), w, parameter(oc, fill=fill),
+                      typed(out(*gradient.shape), "y"), types == "x"), flops, note,
+                      **half)  # fmt: skip
+                _conv(shape, "backward_data", (typed(gradient, "y"), w, typed(dx, "x"),
+                      fill is integers), flops, note, **half)  # fmt: skip
+                _conv(shape, "backward_weights", (typed(image, "x"), typed(gradient, "y"),
+                      replace(w, written=True), total(oc, fill=fill)), flops, note,
+                      **half)  # fmt: skip
+
+
+def _conv(shape: Any, method: str, args: tuple, flops: float, note: str, **settings: Any) -> None:
     def prepare(implementation: str) -> Callable:
         return getattr(kernels.Conv(shape, implementation), method)
 
     CASES.append(Case(
         f"conv {shape} {method} {note}".strip(), args, prepare,
-        lambda: kernels.conv_implementations(shape), tolerance=1e-5, flops=flops,
+        lambda: kernels.conv_implementations(shape), flops=flops, **{"tolerance": 1e-5} | settings,
     ))  # fmt: skip
 
 
@@ -586,8 +745,8 @@ def _fields(shape: Any) -> tuple:
 
 def all_cases() -> Iterator[Case]:
     if not CASES:
-        for add in (eltwise, affine, movement, activation, pool, lrn, softmax, norm, update,
-                    gemm, conv):  # fmt: skip
+        for add in (eltwise, affine, conversion, movement, activation, pool, lrn, softmax, norm,
+                    update, gemm, embed, lstm, conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

@@ -16,6 +16,7 @@ def pooling(fields):
 
 IMAGE = {"x": (2, 4, 6, 5)}
 LABELS = np.array([2.0, 0, 1, 2, 1])
+GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
 
 # name: (prototxt, inputs, options)
 LAYERS = {
@@ -118,6 +119,22 @@ LAYERS = {
     "Bias all": (layer("Bias", "bias_param { axis: 0 num_axes: -1 }"), {"x": (2, 3, 4)}, {}),
     "Bias bottom": (
         layer("Bias", "bias_param { axis: 0 }", bottoms="x z"), IMAGE | {"z": (2, 4)}, {}),
+    "Embed": (
+        layer("Embed", "embed_param { num_output: 5 input_dim: 4 }", bottoms="t"),
+        {"t": LABELS}, {}),
+    "LSTM": (
+        layer("LSTM", "recurrent_param { num_output: 5 weight_filler { type: 'xavier' } }",
+              bottoms="x t"),
+        {"x": (4, 3, 2, 3), "t": GOES_ON}, {}),
+    "LSTM static": (
+        layer("LSTM", "recurrent_param { num_output: 3 weight_filler { type: 'xavier' } }",
+              bottoms="x t z"),
+        {"x": (4, 3, 2), "t": GOES_ON, "z": (3, 4)}, {}),
+    "LSTM exposed": (  # of the two states, the gradients of both of which Caffe leaves out
+        layer("LSTM", "recurrent_param { num_output: 4 expose_hidden: true"
+              " weight_filler { type: 'xavier' } }", bottoms="x t z h c", tops="y h1 c1", name="l")
+        + layer("Silence", bottoms="h1 c1", tops="", name="s"),
+        {"x": (4, 3, 2), "t": GOES_ON, "z": (3, 4), "h": (1, 3, 4), "c": (1, 3, 4)}, {}),
     "Split": (layer("Split", tops="y u v"), IMAGE, {}),
     "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
 }  # fmt: skip

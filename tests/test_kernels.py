@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from kernel_cases import SENTINEL, Case, aligned, all_cases, guards_hold
+from kernel_cases import SENTINEL, Case, aligned, all_cases, from_bf16, guards_hold, to_bf16
 
 import pydl
 from pydl import Error, _core
@@ -49,9 +49,14 @@ def reference(index: int) -> list[np.ndarray]:
 
 
 def assert_close(case, got, want, where):
+    half = want.dtype == np.uint16
+    if half:
+        got, want = from_bf16(got), from_bf16(want)
     finite = np.abs(want[np.isfinite(want)]).max(initial=0)
     atol = case.tolerance * min(finite, 1e4) + case.atol
     rtol = case.tolerance if finite > 1e4 else 0
+    if half and case.tolerance:
+        rtol = 2**-7  # the last bit, where rounding to float32 first made a difference
     np.testing.assert_allclose(got, want, rtol=rtol, atol=atol, err_msg=where)
 
 
@@ -281,6 +286,24 @@ def test_bindings_refuse_what_does_not_fit():
     ):
         with pytest.raises(Error):
             call()
+
+
+def test_arrays_of_two_types_are_refused():
+    a, half = np.ones(6, np.float32), np.ones(6, np.uint16)
+    for arrays in ((a, a, half), (a, half, a), (half, a, a)):
+        with pytest.raises(Error, match="one type, got .*float.* and .*float"):
+            kernels.eltwise.add(6, *arrays)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_conversion_rounds_to_nearest_even(isa):
+    kernels.set_isa(isa)
+    values = np.float32([1, 1 + 2**-8, 1 + 2**-8 + 2**-20, 1 + 3 * 2**-8, -1 - 2**-9, 3.4e38])
+    bits, back = np.empty(6, np.uint16), np.empty(6, np.float32)
+    kernels.eltwise.convert(6, values, bits)
+    kernels.eltwise.convert(6, bits, back)
+    assert back.tolist() == [1, 1, 1 + 2**-7, 1 + 2**-6, -1, np.inf]
+    np.testing.assert_array_equal(bits, to_bf16(values))
 
 
 @pytest.mark.parametrize("isa", ISAS)

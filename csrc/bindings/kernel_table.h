@@ -1,4 +1,5 @@
-// Kernels as Python functions of the same arguments, with numpy arrays in the place of pointers.
+// Kernels as Python functions of the same arguments, with numpy arrays in the place of pointers and
+// of Array (float32, or uint16 for the bits of bfloat16).
 #pragma once
 
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "pydl/array.h"
 
 namespace pydl {
 
@@ -43,15 +45,31 @@ T* array_memory(const py::object& object, const Extent& extent, const std::strin
   }
 }
 
+// As array_memory, of float32, or of uint16: the bits of bfloat16.
+template <class A>
+A typed_memory(const py::object& object, const Extent& extent, const std::string& what) {
+  using Void = decltype(A::data);
+  using Bits = std::conditional_t<std::is_same_v<A, Array>, uint16_t, const uint16_t>;
+  using Float = std::conditional_t<std::is_same_v<A, Array>, float, const float>;
+  if (!py::isinstance<py::array_t<uint16_t>>(object)) {
+    return array_memory<Float>(object, extent, what);
+  }
+  return {static_cast<Void>(array_memory<Bits>(object, extent, what)), DType::kBFloat16};
+}
+
 namespace kernel_table_internal {
 
 template <class A>
-using Argument = std::conditional_t<std::is_pointer_v<A>, py::object, A>;
+constexpr bool is_typed = std::is_same_v<A, ConstArray> || std::is_same_v<A, Array>;
+template <class A>
+constexpr bool is_memory = std::is_pointer_v<A> || is_typed<A>;
+template <class A>
+using Argument = std::conditional_t<is_memory<A>, py::object, A>;
 
 // The arguments that say how large the arrays must be.
 template <class A>
 auto sizes_in(const Argument<A>& argument) {
-  if constexpr (std::is_pointer_v<A>) {
+  if constexpr (is_memory<A>) {
     return std::tuple<>();
   } else {
     return std::tuple<const A&>(argument);
@@ -60,11 +78,15 @@ auto sizes_in(const Argument<A>& argument) {
 
 template <class A>
 A pass_on(const Argument<A>& argument, const char* name, const Extents& extents, size_t* pointer) {
-  if constexpr (std::is_pointer_v<A>) {
+  if constexpr (is_memory<A>) {
     const size_t i = (*pointer)++;
-    return array_memory<std::remove_pointer_t<A>>(
-        argument, extents.size() == 1 ? extents[0] : extents.at(i),
-        std::string(name) + ", array " + std::to_string(i));
+    const Extent& extent = extents.size() == 1 ? extents[0] : extents.at(i);
+    const std::string what = std::string(name) + ", array " + std::to_string(i);
+    if constexpr (is_typed<A>) {
+      return typed_memory<A>(argument, extent, what);
+    } else {
+      return array_memory<std::remove_pointer_t<A>>(argument, extent, what);
+    }
   } else {
     return argument;
   }

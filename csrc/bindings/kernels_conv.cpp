@@ -22,26 +22,26 @@ class Convolution {
 
   void forward(const py::object& x, const py::object& w, const py::object& bias,
                const py::object& y, bool relu) {
-    const float* in = array_memory<const float>(x, x_count(), "x");
+    const auto in = typed_memory<ConstArray>(x, x_count(), "x");
     const float* weights = array_memory<const float>(w, w_count(), "w");
     const float* add = array_memory<const float>(bias, optional(shape_.oc), "bias");
-    float* out = array_memory<float>(y, y_count(), "y");
+    const auto out = typed_memory<Array>(y, y_count(), "y");
     py::gil_scoped_release release;
     conv_->forward(in, weights, {add, relu}, out);
   }
 
   void backward_data(const py::object& dy, const py::object& w, const py::object& dx, bool add) {
-    const float* gradient = array_memory<const float>(dy, y_count(), "dy");
+    const auto gradient = typed_memory<ConstArray>(dy, y_count(), "dy");
     const float* weights = array_memory<const float>(w, w_count(), "w");
-    float* out = array_memory<float>(dx, x_count(), "dx");
+    const auto out = typed_memory<Array>(dx, x_count(), "dx");
     py::gil_scoped_release release;
     conv_->backward_data(gradient, weights, out, add);
   }
 
   void backward_weights(const py::object& x, const py::object& dy, const py::object& dw,
                         const py::object& dbias) {
-    const float* in = array_memory<const float>(x, x_count(), "x");
-    const float* gradient = array_memory<const float>(dy, y_count(), "dy");
+    const auto in = typed_memory<ConstArray>(x, x_count(), "x");
+    const auto gradient = typed_memory<ConstArray>(dy, y_count(), "dy");
     float* weights = array_memory<float>(dw, w_count(), "dw");
     float* bias = array_memory<float>(dbias, optional(shape_.oc), "dbias");
     py::gil_scoped_release release;

@@ -4,7 +4,9 @@
 #include "bindings/kernel_table.h"
 #include "kernels/activation.h"
 #include "kernels/eltwise.h"
+#include "kernels/embed.h"
 #include "kernels/lrn.h"
+#include "kernels/lstm.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
@@ -54,6 +56,7 @@ void bind_eltwise(py::module_ m) {
   const auto plane = [](int64_t n, int64_t c, int64_t s) { return Extents{n * c * s}; };
   def("to_channels_last", &K::to_channels_last, plane);
   def("to_plain", &K::to_plain, plane);
+  def("convert", &K::convert, kAll);
 }
 
 void bind_activation(py::module_ m) {
@@ -116,6 +119,55 @@ void bind_lrn(py::module_ m) {
   def_kernel(m, "within_backward", &lrn_kernels, &K::within_backward, within);
 }
 
+void bind_embed(py::module_ m) {
+  using K = EmbedKernels;
+  def_kernel(m, "gather", &embed_kernels, &K::gather, [](int64_t n, int64_t rows, int64_t size) {
+    return Extents{n, rows * size, optional(size), n * size};
+  });
+  def_kernel(
+      m, "scatter_add", &embed_kernels, &K::scatter_add,
+      [](int64_t n, int64_t rows, int64_t size) { return Extents{n, n * size, rows * size}; });
+}
+
+// With the weights as they are, which are packed for each call.
+struct LstmOfPlainWeights {
+  void (*forward)(const LstmShape&, const float* w, const float* cont, const float* h0,
+                  const float* c0, float* gates, float* past, float* c, float* h);
+  void (*backward)(const LstmShape&, const float* w, const float* cont, const float* c0,
+                   const float* gates, const float* c, const float* dh, float* dgates);
+};
+
+const LstmOfPlainWeights& lstm_of_plain_weights() {
+  static const auto packed = [](auto pack, const LstmShape& s, const float* w) {
+    std::vector<float> out(lstm_kernels().packed_size(s));
+    (lstm_kernels().*pack)(s, w, out.data());
+    return out;
+  };
+  static constexpr LstmOfPlainWeights kKernels = {
+      [](const LstmShape& s, const float* w, auto... arrays) {
+        lstm_kernels().forward(s, packed(&LstmKernels::pack_forward, s, w).data(), arrays...);
+      },
+      [](const LstmShape& s, const float* w, auto... arrays) {
+        lstm_kernels().backward(s, packed(&LstmKernels::pack_backward, s, w).data(), arrays...);
+      }};
+  return kKernels;
+}
+
+void bind_lstm(py::module_ m) {
+  using S = LstmShape;
+  def_shape(m, "LstmShape", field("steps", &S::steps), field("batch", &S::batch),
+            field("hidden", &S::hidden));
+  using K = LstmOfPlainWeights;
+  def_kernel(m, "forward", &lstm_of_plain_weights, &K::forward, [](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n;
+    return Extents{4 * s.hidden * s.hidden, s.steps * s.batch, n, n, 4 * all, all, all, all};
+  });
+  def_kernel(m, "backward", &lstm_of_plain_weights, &K::backward, [](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n;
+    return Extents{4 * s.hidden * s.hidden, s.steps * s.batch, n, 4 * all, all, all, 4 * all};
+  });
+}
+
 void bind_softmax(py::module_ m) {
   using S = SoftmaxShape;
   def_shape(m, "SoftmaxShape", field("outer", &S::outer), field("classes", &S::classes),
@@ -164,6 +216,8 @@ void bind_kernel_families(py::module_& m) {
   bind_activation(m.def_submodule("activation"));
   bind_pool(m.def_submodule("pool"));
   bind_lrn(m.def_submodule("lrn"));
+  bind_embed(m.def_submodule("embed"));
+  bind_lstm(m.def_submodule("lstm"));
   bind_softmax(m.def_submodule("softmax"));
   bind_norm(m.def_submodule("norm"));
   bind_update(m.def_submodule("update"));

@@ -1,6 +1,7 @@
-// Matrix products. Matrices are float32 arrays whose rows are contiguous, at any row stride.
+// Matrix products. Matrices are arrays of float32, or of uint16 for the bits of bfloat16, whose
+// rows are contiguous, at any row stride.
 
-#include "bindings/bindings.h"
+#include "bindings/kernel_table.h"
 #include "kernels/gemm.h"
 
 namespace pydl {
@@ -10,24 +11,29 @@ namespace {
 using kernels::GemmShape;
 
 struct Matrix {
-  float* data;
+  Array data;
   int64_t rows, columns, stride;  // stride 0: rows follow one another
 };
 
-Matrix matrix_of(py::array_t<float> array, const char* name) {
+Matrix matrix_of(const py::array& array, const char* name) {
+  const bool bf16 = py::isinstance<py::array_t<uint16_t>>(array);
+  if (!bf16 && !py::isinstance<py::array_t<float>>(array)) {
+    throw Error(std::string("gemm: ") + name + " must be float32, or uint16 for bfloat16");
+  }
   if (array.ndim() != 2) throw Error(std::string("gemm: ") + name + " must have 2 axes");
-  Matrix m{const_cast<float*>(array.data()), array.shape(0), array.shape(1), 0};
+  const DType dtype = bf16 ? DType::kBFloat16 : DType::kFloat32;
+  Matrix m{{const_cast<void*>(array.data()), dtype}, array.shape(0), array.shape(1), 0};
   if (m.rows == 0 || m.columns == 0) return m;
-  constexpr py::ssize_t kFloat = sizeof(float);
-  const bool dense = m.columns == 1 || array.strides(1) == kFloat;
-  if (!dense || (m.rows > 1 && array.strides(0) < m.columns * kFloat)) {
+  const py::ssize_t size = array.itemsize();
+  const bool dense = m.columns == 1 || array.strides(1) == size;
+  if (!dense || (m.rows > 1 && array.strides(0) < m.columns * size)) {
     throw Error(std::string("gemm: the rows of ") + name + " must be contiguous and apart");
   }
-  if (m.rows > 1) m.stride = array.strides(0) / kFloat;
+  if (m.rows > 1) m.stride = array.strides(0) / size;
   return m;
 }
 
-Matrix output(py::array_t<float> array, const char* name) {
+Matrix output(py::array array, const char* name) {
   array.mutable_data();  // throws if it is read-only
   return matrix_of(array, name);
 }
@@ -54,17 +60,20 @@ void set_b(GemmShape* s, const Matrix& b, bool trans_b) {
 
 class Packed {
  public:
-  Packed(const py::array_t<float>& b, bool trans_b) { pack(b, trans_b); }
+  Packed(const py::array& b, bool trans_b, bool bf16)
+      : dtype_(bf16 ? DType::kBFloat16 : DType::kFloat32) {
+    pack(b, trans_b);
+  }
 
-  void pack(const py::array_t<float>& array, bool trans_b) {
+  void pack(const py::array& array, bool trans_b) {
     const Matrix b = matrix_of(array, "b");
     n_ = trans_b ? b.rows : b.columns, k_ = trans_b ? b.columns : b.rows;
     GemmShape s{0, n_, k_};
     set_b(&s, b, trans_b);
-    packed_ = kernels::gemm_kernels().pack_b(s, b.data, std::move(packed_));
+    packed_ = kernels::gemm_kernels().pack_b(s, b.data, std::move(packed_), dtype_);
   }
 
-  void gemm(const py::array_t<float>& a, const py::array_t<float>& c, bool trans_a, float beta,
+  void gemm(const py::array& a, const py::array& c, bool trans_a, float beta,
             const std::optional<FloatArray>& bias, bool relu) const {
     const Matrix left = matrix_of(a, "a"), out = output(c, "c");
     const GemmShape s = shape_of(left, out, trans_a, beta);
@@ -75,14 +84,17 @@ class Packed {
   }
 
  private:
+  const DType dtype_;
   int64_t n_ = 0, k_ = 0;
   kernels::PackedMatrixPtr packed_;
 };
 
-void gemm(const py::array_t<float>& a, const py::array_t<float>& b, const py::array_t<float>& c,
-          bool trans_a, bool trans_b, float beta, const std::optional<FloatArray>& bias,
-          bool packed, bool relu) {
-  if (packed) return Packed(b, trans_b).gemm(a, c, trans_a, beta, bias, relu);
+void gemm(const py::array& a, const py::array& b, const py::array& c, bool trans_a, bool trans_b,
+          float beta, const std::optional<FloatArray>& bias, bool packed, bool relu) {
+  if (packed) {
+    const bool bf16 = matrix_of(a, "a").data.dtype == DType::kBFloat16;
+    return Packed(b, trans_b, bf16).gemm(a, c, trans_a, beta, bias, relu);
+  }
   const Matrix left = matrix_of(a, "a"), right = matrix_of(b, "b"), out = output(c, "c");
   GemmShape s = shape_of(left, out, trans_a, beta);
   set_b(&s, right, trans_b);
@@ -91,14 +103,14 @@ void gemm(const py::array_t<float>& a, const py::array_t<float>& b, const py::ar
   kernels::gemm_kernels().gemm(s, left.data, right.data, {add, relu}, out.data);
 }
 
-void gemv(const py::array_t<float>& a, const FloatArray& x,
-          py::array_t<float, py::array::c_style> y, bool trans_a, float beta) {
+void gemv(const py::array& a, const py::array& x, py::array y, bool trans_a, float beta) {
   const Matrix left = matrix_of(a, "a");
-  const Matrix out{y.mutable_data(), y.size(), 1, 0};
-  const GemmShape s = shape_of(left, out, trans_a, beta);
+  const GemmShape s = shape_of(left, {{}, y.size(), 1, 0}, trans_a, beta);
   if (x.size() != s.k) throw Error("gemv: the sizes of a and x do not fit");
+  const ConstArray in = typed_memory<ConstArray>(x, s.k, "gemv: x");
+  const Array out = typed_memory<Array>(y, s.m, "gemv: y");
   py::gil_scoped_release release;
-  kernels::gemm_kernels().gemv(s, left.data, x.data(), out.data);
+  kernels::gemm_kernels().gemv(s, left.data, in, out);
 }
 
 }  // namespace
@@ -109,11 +121,11 @@ void bind_gemm_kernels(py::module_& m) {
         arg("trans_a") = false, arg("trans_b") = false, arg("beta") = 0.f, arg("bias") = py::none(),
         arg("packed") = false, arg("relu") = false,
         "c = op(a) op(b) + beta c + bias, at least 0 with relu; `packed`: b is rearranged first.");
-  m.def("gemv", &gemv, arg("a").noconvert(), arg("x"), arg("y").noconvert(), arg("trans_a") = false,
-        arg("beta") = 0.f, "y = op(a) x + beta y");
+  m.def("gemv", &gemv, arg("a").noconvert(), arg("x").noconvert(), arg("y").noconvert(),
+        arg("trans_a") = false, arg("beta") = 0.f, "y = op(a) x + beta y");
   py::class_<Packed>(m, "Packed", "A right operand rearranged for gemm, to be used many times.")
-      .def(py::init<const py::array_t<float>&, bool>(), arg("b").noconvert(),
-           arg("trans_b") = false)
+      .def(py::init<const py::array&, bool, bool>(), arg("b").noconvert(), arg("trans_b") = false,
+           arg("bf16") = false)
       .def("pack", &Packed::pack, arg("b").noconvert(), arg("trans_b") = false,
            "Takes another matrix, in the same memory where it fits.")
       .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),

@@ -10,17 +10,26 @@ Keep keep_from(const std::string& keep) {
   throw Error("keep must be \"all\" or \"outputs\", got \"" + keep + "\"");
 }
 
-std::shared_ptr<Net> make_net(const py::dict& spec, const std::string& keep, uint64_t seed) {
+NetOptions options_from(const std::string& keep, uint64_t seed, const py::dict& rest) {
+  NetOptions options = read_params<NetOptions>(value_from(rest));
+  options.keep = keep_from(keep);
+  options.seed = seed;
+  return options;
+}
+
+std::shared_ptr<Net> make_net(const py::dict& spec, const std::string& keep, uint64_t seed,
+                              const py::kwargs& rest) {
   NetSpec net = NetSpec::from_value(value_from(spec));
-  const NetOptions options{keep_from(keep), seed};
+  const NetOptions options = options_from(keep, seed, rest);
   // Layers may call back into Python (to open data sources), so the GIL is released, not given up.
   py::gil_scoped_release release;
   return std::make_shared<Net>(std::move(net), options);
 }
 
 std::shared_ptr<Net> open_bundle(const std::string& path, bool train, const std::string& keep,
-                                 uint64_t seed) {
-  return Net::OpenBundle(path, train ? Phase::kTrain : Phase::kTest, {keep_from(keep), seed});
+                                 uint64_t seed, const py::kwargs& rest) {
+  return Net::OpenBundle(path, train ? Phase::kTrain : Phase::kTest,
+                         options_from(keep, seed, rest));
 }
 
 void add_hook(std::vector<Net::Hook>* hooks, py::function function) {
@@ -46,11 +55,12 @@ py::list layer_rows(const Net& net) {
     row["flops"] = node.layer->flops(node.bottom, node.top);
     row["implementation"] = node.layer->implementation();
     row["layout"] = node.layer->layout() == Layout::kChannelsLast ? "channels-last" : "plain";
+    row["dtype"] = node.layer->format().dtype == DType::kBFloat16 ? "bfloat16" : "float32";
     row["needs_backward"] = node.needs_backward;
     py::list propagates;  // per bottom
     for (Propagate p : node.down) propagates.append(p != Propagate::kNo);
     row["propagates"] = propagates;
-    row["fused"] = node.fused;
+    row["fused"] = node.chain_head >= 0;
     row["view"] = node.view;
     row["forward_ms"] = node.forward_ms;
     row["backward_ms"] = node.backward_ms;

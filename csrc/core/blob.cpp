@@ -34,18 +34,6 @@ Layout same_order(Layout layout, const Shape& shape) {
   return v.c == 1 || v.s == 1 ? Layout::kPlain : layout;
 }
 
-void to_bf16(int64_t n, const float* x, uint16_t* y) {
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t u = std::bit_cast<uint32_t>(x[i]);
-    const bool nan = (u & 0x7FFFFFFFu) > 0x7F800000u;
-    y[i] = static_cast<uint16_t>(nan ? (u >> 16) | 0x40 : (u + 0x7FFF + ((u >> 16) & 1)) >> 16);
-  }
-}
-
-void from_bf16(int64_t n, const uint16_t* x, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = std::bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
-}
-
 }  // namespace
 
 int64_t shape_count(const Shape& shape) {
@@ -113,23 +101,16 @@ void Tensor::convert(const Copy& from, Copy* to) {
   const auto& kernels = kernels::eltwise_kernels();
   if (from.format.dtype != to->format.dtype) {
     check(from.format.layout == to->format.layout, "no direct conversion between these formats");
-    if (from.format.dtype == DType::kFloat32) {
-      to_bf16(count_, reinterpret_cast<const float*>(source), reinterpret_cast<uint16_t*>(target));
-    } else {
-      from_bf16(count_, reinterpret_cast<const uint16_t*>(source),
-                reinterpret_cast<float*>(target));
-    }
-    return;
+    return kernels.convert(count_, {source, from.format.dtype}, {target, to->format.dtype});
   }
-  const auto* x = reinterpret_cast<const float*>(source);
-  auto* y = reinterpret_cast<float*>(target);
   const bool forth = to->format.layout == Layout::kChannelsLast;
   const ChannelView v = channel_view(forth ? to->shape : from.shape);
-  (forth ? kernels.to_channels_last : kernels.to_plain)(v.n, v.c, v.s, x, y);
+  (forth ? kernels.to_channels_last : kernels.to_plain)(
+      v.n, v.c, v.s, ConstArray(source, from.format.dtype), Array(target, to->format.dtype));
 }
 
-// Conversions are direct between plain and channels-last in float32, and between dtypes of one
-// layout; all others go by way of these.
+// Conversions are direct between plain and channels-last of one dtype, and between dtypes of one
+// layout; all others go by way of these, changing the layout in the smaller dtype.
 void Tensor::make_valid(Copy* copy) {
   if (exposed_ >= 0 && copies_[exposed_].valid && copy != &copies_[exposed_]) copy->valid = false;
   if (copy->valid) return;
@@ -157,14 +138,13 @@ void Tensor::make_valid(Copy* copy) {
       source->format.layout == copy->format.layout && source->shape == copy->shape;
   const bool one_is_plain =
       source->format.layout == Layout::kPlain || copy->format.layout == Layout::kPlain;
-  const bool in_floats = source->format.dtype == DType::kFloat32;
-  const bool is_direct = same_layout || (same_dtype && in_floats && one_is_plain);
+  const bool is_direct = same_layout || (same_dtype && one_is_plain);
   if (!is_direct) {
     Format between = source->format;
     Shape shape = source->shape;
-    if (!in_floats) {
-      between.dtype = DType::kFloat32;
-    } else if (!same_layout) {
+    if (copy->format.dtype == DType::kBFloat16 && !same_dtype) {
+      between.dtype = DType::kBFloat16;
+    } else {
       between.layout = one_is_plain ? copy->format.layout : Layout::kPlain;
       shape = copy->shape;
     }
@@ -195,6 +175,16 @@ void* Tensor::write(Format format, const Shape& shape) {
 void* Tensor::update(Format format, const Shape& shape) {
   read(format, shape);
   return write(format, shape);
+}
+
+void Tensor::clear() {
+  for (Copy& copy : copies_) copy.valid = false;
+  if (exposed_ >= 0) make_valid(&copies_[exposed_]);
+  ++version_;
+}
+
+bool Tensor::is_clear() const {
+  return std::none_of(copies_.begin(), copies_.end(), [](const Copy& c) { return c.valid; });
 }
 
 ArrayView Tensor::expose(Layout home, const Shape& shape) {
@@ -305,6 +295,18 @@ float* Blob::mutable_diff(Layout layout) {
 }
 float* Blob::update_diff(Layout layout) {
   return static_cast<float*>(diff_->update(in_layout(layout), shape_));
+}
+
+ConstArray Blob::data(Format format) const { return {data_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_data(Format format) { return {data_->write(format, shape_), format.dtype}; }
+Array Blob::update_data(Format format) { return {data_->update(format, shape_), format.dtype}; }
+ConstArray Blob::diff(Format format) const { return {diff_->read(format, shape_), format.dtype}; }
+Array Blob::mutable_diff(Format format) { return {diff_->write(format, shape_), format.dtype}; }
+Array Blob::update_diff(Format format) { return {diff_->update(format, shape_), format.dtype}; }
+
+Blob::Sum Blob::accumulate_diff() {
+  if (diff_->is_clear()) return {mutable_diff(), false};
+  return {update_diff(), true};
 }
 
 void Blob::ShareData(const Blob& other) {

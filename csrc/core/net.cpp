@@ -34,6 +34,10 @@ class Timer {
 }  // namespace
 
 Net::Net(NetSpec spec, NetOptions options) : spec_(std::move(spec)), options_(options) {
+  spec_.precision = options_.precision.value_or(spec_.precision);
+  spec_.arithmetic = options_.arithmetic.value_or(spec_.arithmetic);
+  spec_.autotune = options_.autotune.value_or(spec_.autotune);
+  spec_.deterministic = options_.deterministic.value_or(spec_.deterministic);
   NetBuilder(this).Build();
 }
 
@@ -62,6 +66,15 @@ void Net::ReshapeLayer(int index) {
   planned_ = false;
 }
 
+void Net::ReshapeIfNeeded(int index) {
+  const LayerNode& node = nodes_[index];
+  bool same = node.seen.size() == node.bottom.size();
+  for (size_t b = 0; same && b < node.bottom.size(); ++b) {
+    same = node.seen[b] == node.bottom[b]->shape();
+  }
+  if (!same) ReshapeLayer(index);
+}
+
 void Net::Reshape() {
   for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
     try {
@@ -80,14 +93,12 @@ double Net::Forward(int begin, int end) {
   if (options_.keep == Keep::kOutputs && phase() == Phase::kTest && !planned_) PlanMemory();
   double loss = 0;
   const bool may_fuse = before_forward.empty() && after_forward.empty();
-  std::vector<bool> done(nodes_.size(), false);
   for (int i = begin; i <= end; ++i) {
     for (const Hook& hook : before_forward) hook(i);
     try {
-      const int other = nodes_[i].fuses;
-      const bool fuse = may_fuse && other >= 0 && other <= end;
-      if (!done[i]) loss += ForwardLayer(i, fuse);
-      if (fuse) done[other] = true;
+      const std::vector<int>& chain = nodes_[i].chain;
+      nodes_[i].chained = may_fuse && !chain.empty() && chain.back() <= end;
+      if (!chain_does(i, false)) loss += ForwardLayer(i);
     } catch (...) {
       Rethrow(i);
     }
@@ -96,20 +107,40 @@ double Net::Forward(int begin, int end) {
   return loss;
 }
 
-double Net::ForwardLayer(int index, bool fuse) {
+// A layer with its chain, as it sees them: its own bottoms and the others of a sum, the last top.
+struct Net::ChainEnds {
+  Blobs bottom, top;
+  LayerChain layers;
+};
+
+Net::ChainEnds Net::chain_ends(const LayerNode& node) const {
+  if (!node.chained) return {node.bottom, node.top, {}};
+  ChainEnds ends{node.bottom, nodes_[node.chain.back()].top, {}};
+  ends.bottom.insert(ends.bottom.end(), node.chain_bottoms.begin(), node.chain_bottoms.end());
+  for (int i : node.chain) ends.layers.push_back(nodes_[i].layer.get());
+  return ends;
+}
+
+// Whether the layer's pass is done by the head of the chain that it is in.
+bool Net::chain_does(int index, bool backward) const {
+  const int head = nodes_[index].chain_head;
+  if (head < 0 || !nodes_[head].chained) return false;
+  return !backward || nodes_[head].layer->fuses_backward();
+}
+
+double Net::ForwardLayer(int index) {
   LayerNode& node = nodes_[index];
   Timer timer(timing_, &node.forward_ms);
-  bool reshaped = node.seen.size() != node.bottom.size();
-  for (size_t b = 0; b < node.bottom.size() && !reshaped; ++b) {
-    reshaped = node.seen[b] != node.bottom[b]->shape();
-  }
-  if (reshaped) ReshapeLayer(index);
-  node.layer->set_fused(fuse ? nodes_[node.fuses].layer.get() : nullptr);
-  if (!node.layer->is_view()) node.layer->Forward(node.bottom, node.top);
+  ReshapeIfNeeded(index);
+  if (node.chained)
+    std::for_each(node.chain.begin(), node.chain.end(), [&](int i) { ReshapeIfNeeded(i); });
+  const ChainEnds ends = chain_ends(node);
+  node.layer->set_fused(ends.layers);
+  if (!node.layer->is_view()) node.layer->Forward(ends.bottom, ends.top);
+  for (Blob* top : ends.top) top->data_tensor().refresh_exposed();
   double loss = 0;
   for (size_t t = 0; t < node.top.size(); ++t) {
     Blob* top = node.top[t];
-    top->data_tensor().refresh_exposed();
     const float weight = node.loss_weight[t];
     if (weight == 0) continue;
     const auto& kernels = kernels::eltwise_kernels();
@@ -122,15 +153,29 @@ double Net::ForwardLayer(int index, bool fuse) {
 
 void Net::Backward() { Backward(static_cast<int>(nodes_.size()) - 1, 0); }
 
+// A chain that ran forward as one runs backward as one.
+void Net::CheckChains(int begin, int end) const {
+  for (const LayerNode& node : nodes_) {
+    if (!node.chained || !node.layer->fuses_backward()) continue;
+    const int head = nodes_[node.chain[0]].chain_head, tail = node.chain.back();
+    const bool inside = end <= head && tail <= begin, outside = tail < end || begin < head;
+    check(inside || outside, "a backward pass from layer \"", nodes_[begin].layer->name(),
+          "\" to \"", nodes_[end].layer->name(), "\" cuts through layers that run as one: \"",
+          node.layer->name(), "\" to \"", nodes_[tail].layer->name(),
+          "\"; start and end outside of them");
+  }
+}
+
 void Net::Backward(int begin, int end) {
   const int last = static_cast<int>(nodes_.size()) - 1;
   check(end >= 0 && begin <= last, "layers ", begin, " to ", end, " are not all in 0 to ", last);
   check(options_.keep == Keep::kAll || phase() == Phase::kTrain, "net \"", name(),
         "\" keeps only its outputs; build it with keep=\"all\" for a backward pass");
+  CheckChains(begin, end);
   for (int i = begin; i >= end; --i) {
     for (const Hook& hook : before_backward) hook(i);
     try {
-      if (nodes_[i].needs_backward) BackwardLayer(i);
+      if (nodes_[i].needs_backward && !chain_does(i, true)) BackwardLayer(i);
     } catch (...) {
       Rethrow(i);
     }
@@ -142,29 +187,37 @@ void Net::BackwardLayer(int index) {
   LayerNode& node = nodes_[index];
   Timer timer(timing_, &node.backward_ms);
   if (!node.view) {
-    Blobs bottom = node.bottom;
+    const bool with_chain = node.chained && node.layer->fuses_backward();
+    const ChainEnds ends = with_chain ? chain_ends(node) : ChainEnds{node.bottom, node.top, {}};
+    Blobs bottom = ends.bottom;
     Propagates down = node.down;
-    for (size_t b = 0; b < bottom.size(); ++b) {
+    if (with_chain) down.insert(down.end(), node.chain_down.begin(), node.chain_down.end());
+    for (size_t b = 0; b < node.bottom.size(); ++b) {
       if (!node.addends[b]) continue;
       node.addends[b]->ShareData(*bottom[b]);
-      node.addends[b]->set_layout(bottom[b]->layout());
+      node.addends[b]->set_format(bottom[b]->format());
       bottom[b] = node.addends[b].get();
       down[b] = Propagate::kWrite;
     }
-    node.layer->Backward(node.top, down, bottom);
-    for (size_t b = 0; b < bottom.size(); ++b) {
+    node.layer->Backward(ends.top, down, bottom);
+    for (size_t b = 0; b < node.bottom.size(); ++b) {
       if (!node.addends[b]) continue;
-      const Layout layout = node.bottom[b]->layout();
-      float* sum = node.bottom[b]->update_diff(layout);
-      kernels::eltwise_kernels().add(bottom[b]->count(), sum, bottom[b]->diff(layout), sum);
+      const Format format = node.bottom[b]->format();
+      const Array sum = node.bottom[b]->update_diff(format);
+      kernels::eltwise_kernels().add(bottom[b]->count(), sum, bottom[b]->diff(format), sum);
     }
   }
   for (Blob* bottom : node.bottom) bottom->diff_tensor().refresh_exposed();
+  for (Blob* bottom : node.chain_bottoms) bottom->diff_tensor().refresh_exposed();
 }
 
 void Net::ClearParamDiffs() {
-  kernels::eltwise_kernels().fill(arena_size_, 0, gradients());
-  for (const NetParam& param : params_) param.blob->diff_tensor().touch();
+  for (const NetParam& param : params_) param.blob->diff_tensor().clear();
+}
+
+float* Net::gradients() {
+  for (const NetParam& param : params_) param.blob->diff();  // writes the zeros of cleared ones
+  return reinterpret_cast<float*>(gradients_.get());
 }
 
 void Net::weights_changed() {

@@ -53,16 +53,21 @@ void NetBuilder::Build() {
   for (int blob : net_.input_blobs_) pinned[blob] = true;
   for (const std::string& name : net_.outputs_) pinned[net_.blob_of_name_.at(name)] = true;
   graph::share_views(*net_.graph_, &net_.nodes_);
-  graph::choose_formats(*net_.graph_, pinned, net_.blobs_);
-  graph::fuse(*net_.graph_, &net_.nodes_);
+  graph::choose_formats(*net_.graph_, pinned, net_.spec_.precision == Precision::kBf16,
+                        net_.blobs_);
+  const bool outputs_only = net_.options_.keep == Keep::kOutputs && net_.phase() == Phase::kTest;
+  graph::fuse(*net_.graph_, net_.kept_, outputs_only, &net_.nodes_);
 }
 
 void NetBuilder::MakeLayers() {
   std::set<std::string> names;
+  const NetSpec& net = net_.spec_;
+  const LayerContext context{net.phase, net_.options_.seed, net.arithmetic,
+                             net.autotune && !net.deterministic};
   for (LayerSpec& spec : specs_) {
     try {
       check(names.insert(spec.name).second, "another layer before this one has the same name");
-      layers_.push_back(MakeLayer(spec, {net_.phase(), net_.options_.seed}));
+      layers_.push_back(MakeLayer(spec, context));
       // A loss layer without a top gets one, as in Caffe.
       if (layers_.back()->is_loss() && spec.top.empty()) {
         spec.top.push_back("(automatic: " + spec.name + ")");
@@ -190,6 +195,8 @@ void NetBuilder::FindGradients() {
   for (size_t i = 0; i < net_.nodes_.size(); ++i) {
     LayerNode& node = net_.nodes_[i];
     node.needs_backward = gradients.layer[i];
+    node.layer->set_needs_backward(
+        gradients.layer[i] && (net_.options_.keep == Keep::kAll || net_.phase() == Phase::kTrain));
     node.down = gradients.bottom[i];
     node.addends.resize(node.bottom.size());
     for (size_t b = 0; b < node.bottom.size(); ++b) {

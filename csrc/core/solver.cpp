@@ -64,11 +64,12 @@ float Solver::ClipFactor() const {
 void Solver::ApplyUpdate() {
   const float rate = lr();
   const float scale = ClipFactor() / static_cast<float>(spec_.iter_size);
+  float* gradients = net_->gradients();
   for (const NetParam& param : net_->params()) {
     if (param.lr_mult == 0) continue;
     rule_->Update({param.offset, param.blob->count(), scale, rate * param.lr_mult,
                    spec_.weight_decay * param.decay_mult, iter_},
-                  net_->weights(), net_->gradients(), history_->arrays);
+                  net_->weights(), gradients, history_->arrays);
   }
   net_->weights_changed();
 }

@@ -56,17 +56,19 @@ struct Gradients {
 Gradients find_gradients(const Graph& graph, const std::vector<LayerNode>& nodes,
                          const std::vector<NetParam>& params, bool force_backward);
 
-// formats.cpp: the layout of every layer and blob. Blobs tied together by layers that take any
-// layout get the same one: channels-last if a layer that wants it touches them.
-// Inputs and outputs of the net stay plain.
-void choose_formats(const Graph& graph, const std::vector<bool>& pinned,
+// formats.cpp: the layout and element type of every layer and blob. Inputs and outputs of the net
+// (pinned) stay plain and float32.
+void choose_formats(const Graph& graph, const std::vector<bool>& pinned, bool low_precision,
                     const std::vector<std::shared_ptr<Blob>>& blobs);
 
 // views.cpp: lets the tops of views share their bottom's memory.
 void share_views(const Graph& graph, std::vector<LayerNode>* nodes);
 
-// fusion.cpp: layers whose work the layer before can do in the same pass.
-void fuse(const Graph& graph, std::vector<LayerNode>* nodes);
+// fusion.cpp: the chain of layers whose work each layer can do in the same pass, so that what is
+// between them is never written. `outputs_only`: a TEST net that keeps nothing else, and has no
+// backward pass.
+void fuse(const Graph& graph, const std::vector<bool>& kept, bool outputs_only,
+          std::vector<LayerNode>* nodes);
 
 // memory_plan.cpp: one arena for the activations of a net of which only outputs are kept. Offsets
 // (in bytes) are reused once the last reader of a blob has run.

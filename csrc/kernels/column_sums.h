@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "pydl/array.h"
+
 namespace pydl::kernels {
 
 struct ColumnSums {
   // sums[j] += sum over rows of x (rows, columns), in blocks that do not depend on the number of
   // threads.
-  void (*add)(int64_t rows, int64_t columns, const float* x, float* sums);
+  void (*add)(int64_t rows, int64_t columns, ConstArray x, float* sums);
 };
 
 const ColumnSums& column_sums_kernels();

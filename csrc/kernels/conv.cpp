@@ -55,13 +55,13 @@ class ConvByPass final : public Conv {
   void weights_changed() override {
     for (Conv* conv : {forward_.get(), data_.get(), weights_.get()}) conv->weights_changed();
   }
-  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     forward_->forward(x, w, epilogue, y);
   }
-  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     data_->backward_data(dy, w, dx, add);
   }
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     weights_->backward_weights(x, dy, dw, dbias);
   }
 

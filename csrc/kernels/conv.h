@@ -4,6 +4,10 @@
 //   w: (OC, IC / group, kernel...)   bias: (OC)   plain, as Caffe stores them
 //   out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down
 //   y[n, o, c] = bias[c] + sum over k, i of x[n, o stride - pad + k dilation, i] w[c, i, k]
+//
+// x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
+// float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
+// of dy) where that is bfloat16.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +16,7 @@
 #include <vector>
 
 #include "kernels/epilogue.h"
+#include "pydl/array.h"
 
 namespace pydl::kernels {
 
@@ -24,6 +29,7 @@ struct ConvShape {
   // One entry per spatial axis (0 or more axes), outermost first.
   std::vector<int64_t> in, kernel, stride, pad, dilation;
   Arithmetic arithmetic = Arithmetic::kFast;
+  DType dtype = DType::kFloat32;  // of x and dy
 
   std::vector<int64_t> out() const;
   int64_t in_count() const;      // product of `in`
@@ -45,11 +51,11 @@ class Conv {
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
   // y is overwritten.
-  virtual void forward(const float* x, const float* w, const Epilogue&, float* y) = 0;
+  virtual void forward(ConstArray x, const float* w, const Epilogue&, Array y) = 0;
   // dx = (or +=, if add) the gradient with respect to x.
-  virtual void backward_data(const float* dy, const float* w, float* dx, bool add) = 0;
+  virtual void backward_data(ConstArray dy, const float* w, Array dx, bool add) = 0;
   // dw += and, unless null, dbias +=.
-  virtual void backward_weights(const float* x, const float* dy, float* dw, float* dbias) = 0;
+  virtual void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) = 0;
 };
 
 enum class ConvPass { kForward, kBackwardData, kBackwardWeights };

@@ -15,21 +15,22 @@ class PackedWeights {
 
   // Where each pass's weights start.
   const std::vector<const float*>& get(const CorrelationKernels& kernels, const Pass* passes,
-                                       size_t count, const float* w) {
-    if (fresh_) return starts_;
+                                       size_t count, const float* w, DType src) {
+    if (fresh_ && src_ == src) return starts_;
     std::vector<int64_t> offset(count + 1);
     for (size_t i = 0; i < count; ++i) {
-      offset[i + 1] = offset[i] + kernels.packed_size(passes[i].shape);
+      offset[i + 1] = offset[i] + kernels.packed_size(passes[i].shape, src);
     }
     memory_.resize(static_cast<size_t>(offset[count]) + 15);
     const auto misaligned = reinterpret_cast<uintptr_t>(memory_.data()) / sizeof(float) % 16;
     float* base = memory_.data() + (16 - misaligned) % 16;
     starts_.clear();
     for (size_t i = 0; i < count; ++i) {
-      kernels.pack(passes[i].shape, passes[i].weights, w, base + offset[i]);
+      kernels.pack(passes[i].shape, passes[i].weights, w, src, base + offset[i]);
       starts_.push_back(base + offset[i]);
     }
     fresh_ = true;
+    src_ = src;
     return starts_;
   }
 
@@ -37,6 +38,7 @@ class PackedWeights {
   std::vector<float> memory_;
   std::vector<const float*> starts_;
   bool fresh_ = false;
+  DType src_ = DType::kFloat32;
 };
 
 class CorrelationConv final : public Conv {
@@ -57,19 +59,20 @@ class CorrelationConv final : public Conv {
     backward_weights_.weights_changed();
   }
 
-  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
-    const auto& packed = forward_weights_.get(kernels_, &forward_, 1, w);
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
+    const auto& packed = forward_weights_.get(kernels_, &forward_, 1, w, x.dtype);
     kernels_.run(forward_.shape, x, packed[0], epilogue, 0.0f, y);
   }
 
-  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
-    const auto& packed = backward_weights_.get(kernels_, backward_.data(), backward_.size(), w);
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+    const auto& packed =
+        backward_weights_.get(kernels_, backward_.data(), backward_.size(), w, dy.dtype);
     for (size_t i = 0; i < backward_.size(); ++i) {
       kernels_.run(backward_[i].shape, dy, packed[i], {}, add ? 1.0f : 0.0f, dx);
     }
   }
 
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw);
     if (dbias) column_sums_.add(positions_, oc_, dy, dbias);
   }

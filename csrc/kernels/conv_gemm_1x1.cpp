@@ -14,15 +14,17 @@ namespace {
 class PackedWeights {
  public:
   void weights_changed() { fresh_ = false; }
-  const PackedMatrix& get(const GemmKernels& k, const GemmShape& s, const float* w) {
-    if (!fresh_) packed_ = k.pack_b(s, w, std::move(packed_));
+  const PackedMatrix& get(const GemmKernels& k, const GemmShape& s, const float* w, DType a) {
+    if (!fresh_ || a_ != a) packed_ = k.pack_b(s, w, std::move(packed_), a);
     fresh_ = true;
+    a_ = a;
     return *packed_;
   }
 
  private:
   PackedMatrixPtr packed_;
   bool fresh_ = false;
+  DType a_ = DType::kFloat32;
 };
 
 class Gemm1x1 final : public Conv {
@@ -36,19 +38,19 @@ class Gemm1x1 final : public Conv {
     backward_.weights_changed();
   }
 
-  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     GemmShape s{rows_, oc_, ic_};
     s.trans_b = true;
-    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w), epilogue, y);
+    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w, x.dtype), epilogue, y);
   }
 
-  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     GemmShape s{rows_, ic_, oc_};
     s.beta = add ? 1.0f : 0.0f;
-    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w), {}, dx);
+    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w, dy.dtype), {}, dx);
   }
 
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     GemmShape s{oc_, ic_, rows_};
     s.trans_a = true;
     s.beta = 1.0f;

@@ -76,21 +76,27 @@ class WinogradConv final : public Conv {
     if (direct_) direct_->weights_changed();
   }
 
-  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
+  void forward(ConstArray from, const float* w, const Epilogue& epilogue, Array to) override {
+    const auto* x = static_cast<const float*>(from.data);
+    auto* y = static_cast<float*>(to.data);
     forward_weights_.use(kernels_, forward_, w, [&](const float* packed) {
       if (!packed) return direct().forward(x, w, epilogue, y);
       run(forward_, x, w, packed, epilogue, 0.0f, y);
     });
   }
 
-  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
+  void backward_data(ConstArray from, const float* w, Array to, bool add) override {
+    const auto* dy = static_cast<const float*>(from.data);
+    auto* dx = static_cast<float*>(to.data);
     backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
       if (!packed) return direct().backward_data(dy, w, dx, add);
       run(backward_, dy, w, packed, {}, add ? 1.0f : 0.0f, dx);
     });
   }
 
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+  void backward_weights(ConstArray from, ConstArray gradient, float* dw, float* dbias) override {
+    const auto* x = static_cast<const float*>(from.data);
+    const auto* dy = static_cast<const float*>(gradient.data);
     if (!kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw)) {
       return direct().backward_weights(x, dy, dw, dbias);
     }
@@ -110,8 +116,8 @@ class WinogradConv final : public Conv {
                    float beta, float* dst) const {
     const CorrelationKernels& kernels = correlation_kernels();
     const Correlation& c = pass.shape;
-    const Scratch packed(kernels.packed_size(c));
-    kernels.pack(c, pass.weights, w, packed.data());
+    const Scratch packed(kernels.packed_size(c, DType::kFloat32));
+    kernels.pack(c, pass.weights, w, DType::kFloat32, packed.data());
     const WinogradTiles tiles = winograd_tiles(c, kernels_.tile_size);
     const int64_t src_size = c.axis[1].src * c.axis[2].src * c.group * c.ic;
     const int64_t dst_size = c.axis[1].dst * c.axis[2].dst * c.group * c.oc;
@@ -147,7 +153,7 @@ bool is_3x3(const ConvShape& s) {
   const auto all = [](const std::vector<int64_t>& v, int64_t value) {
     return std::all_of(v.begin(), v.end(), [value](int64_t i) { return i == value; });
   };
-  return s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
+  return s.dtype == DType::kFloat32 && s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
 }
 
 bool accepts_4x4(const ConvShape& s) { return s.arithmetic == Arithmetic::kFast && is_3x3(s); }

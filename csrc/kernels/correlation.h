@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/epilogue.h"
+#include "pydl/array.h"
 
 namespace pydl::kernels {
 
@@ -34,17 +35,19 @@ struct WeightMap {
 };
 
 struct CorrelationKernels {
-  int64_t (*packed_size)(const Correlation&);  // floats in the packed weights
-  void (*pack)(const Correlation&, const WeightMap&, const float* w, float* packed);
-  void (*run)(const Correlation&, const float* src, const float* packed, const Epilogue&,
-              float beta, float* dst);
+  // Weights packed for a source of a type: how many floats of memory, and how.
+  int64_t (*packed_size)(const Correlation&, DType src);
+  void (*pack)(const Correlation&, const WeightMap&, const float* w, DType src, float* packed);
+  void (*run)(const Correlation&, ConstArray src, const float* packed, const Epilogue&, float beta,
+              Array dst);
   // dw[g, c, k, t] += sum over n, i of src[...] ddst[n, at(i), g oc + c]. The split of the sum
   // depends on the problem only, so the result does not depend on the number of threads.
-  void (*backward_weights)(const Correlation&, const WeightMap&, const float* src,
-                           const float* ddst, float* dw);
+  void (*backward_weights)(const Correlation&, const WeightMap&, ConstArray src, ConstArray ddst,
+                           float* dw);
 };
 
-// There is no reference: ref/conv.cpp defines what the passes must give.
+// Products are taken in the type of the source, sums in float32. There is no reference:
+// ref/conv.cpp defines what the passes must give.
 const CorrelationKernels& correlation_kernels();  // any problem
 const CorrelationKernels& depthwise_kernels();    // ic = oc = 1
 

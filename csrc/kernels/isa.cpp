@@ -8,7 +8,8 @@
 namespace pydl::kernels {
 namespace {
 
-constexpr const char* kNames[] = {"ref", "baseline", "avx2", "avx512"};
+constexpr const char* kNames[] = {"ref", "baseline", "avx2", "avx512", "avx512_bf16"};
+constexpr Isa kLast = Isa::kAvx512Bf16;
 
 std::vector<std::string> names_up_to(Isa last) {
   return {kNames, kNames + static_cast<int>(last) + 1};
@@ -28,6 +29,8 @@ Isa detect() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512cd");
+  const bool avx512_bf16 = __builtin_cpu_supports("avx512bf16");
+  if (avx2 && avx512 && avx512_bf16) return Isa::kAvx512Bf16;
   if (avx2 && avx512) return Isa::kAvx512;
   if (avx2) return Isa::kAvx2;
 #endif
@@ -74,10 +77,10 @@ void set_isa(Isa isa) {
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
 Isa isa_from_name(const std::string& name) {
-  for (Isa isa : {Isa::kRef, Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (name == isa_name(isa)) return isa;
+  for (int i = 0; i <= static_cast<int>(kLast); ++i) {
+    if (name == kNames[i]) return static_cast<Isa>(i);
   }
-  const auto all = names_up_to(Isa::kAvx512);
+  const auto all = names_up_to(kLast);
   fail("unknown instruction set \"", name, "\"", did_you_mean(name, all),
        "; the names are: ", joined(all));
 }

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "pydl/array.h"
+
 namespace pydl::kernels {
 
 struct LrnShape {
@@ -17,13 +19,12 @@ struct LrnShape {
   float alpha, beta, k;
 };
 
+// The backward passes compute `scale` again: that is cheaper than reading it.
 struct LrnKernels {
-  void (*across_forward)(const LrnShape&, const float* x, float* scale, float* y);
-  void (*across_backward)(const LrnShape&, const float* x, const float* y, const float* scale,
-                          const float* dy, float* dx);
-  void (*within_forward)(const LrnShape&, const float* x, float* scale, float* y);
-  void (*within_backward)(const LrnShape&, const float* x, const float* y, const float* scale,
-                          const float* dy, float* dx);
+  void (*across_forward)(const LrnShape&, ConstArray x, Array y);
+  void (*across_backward)(const LrnShape&, ConstArray x, ConstArray dy, Array dx);
+  void (*within_forward)(const LrnShape&, ConstArray x, Array y);
+  void (*within_backward)(const LrnShape&, ConstArray x, ConstArray dy, Array dx);
 };
 
 const LrnKernels& lrn_kernels();

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "pydl/array.h"
+
 namespace pydl::kernels {
 
 struct PoolShape {
@@ -22,11 +24,11 @@ struct PoolShape {
 
 struct PoolKernels {
   // mask has y's layout and holds h * W + w of the maximum within its plane. It may be null.
-  void (*max_forward)(const PoolShape&, const float* x, float* y, int32_t* mask);
+  void (*max_forward)(const PoolShape&, ConstArray x, Array y, int32_t* mask);
   // dx is overwritten, here and in ave_backward.
-  void (*max_backward)(const PoolShape&, const float* dy, const int32_t* mask, float* dx);
-  void (*ave_forward)(const PoolShape&, const float* x, float* y);
-  void (*ave_backward)(const PoolShape&, const float* dy, float* dx);
+  void (*max_backward)(const PoolShape&, ConstArray dy, const int32_t* mask, Array dx);
+  void (*ave_forward)(const PoolShape&, ConstArray x, Array y);
+  void (*ave_backward)(const PoolShape&, ConstArray dy, Array dx);
 };
 
 const PoolKernels& pool_kernels();

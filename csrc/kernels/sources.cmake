@@ -1,7 +1,8 @@
 # The kernels' sources, and pydl_add_cpu_kernels(), which builds the vectorised ones.
 #
 # cpu/*.cpp are built once per instruction set (kernels/isa.h picks at run time), in a namespace
-# named after it; everything else is built once, for the lowest. NaN and infinity must come out as
+# named after it, those of PYDL_BF16_SOURCES for the instructions for bfloat16 as well; everything
+# else is built once, for the lowest. NaN and infinity must come out as
 # IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap bookkeeping. Vectors of
 # integers wrap around on purpose (-fwrapv), as the instructions do.
 
@@ -9,13 +10,17 @@ file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
      ${CMAKE_CURRENT_LIST_DIR}/*.cpp ${CMAKE_CURRENT_LIST_DIR}/ref/*.cpp)
 file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp)
 
+set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp)
+
 set(PYDL_ISAS baseline)
 set(PYDL_FLAGS_baseline "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  list(APPEND PYDL_ISAS avx2 avx512)
+  list(APPEND PYDL_ISAS avx2 avx512 avx512_bf16)
   set(PYDL_FLAGS_avx2 -mavx2 -mfma -mbmi2)
   set(PYDL_FLAGS_avx512 ${PYDL_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd
                         -mprefer-vector-width=512)
+  set(PYDL_FLAGS_avx512_bf16 ${PYDL_FLAGS_avx512} -mavx512bf16)
 endif()
 
 # Makes the object libraries pydl_kernels_<isa>, and sets `out` to the generator expressions of
@@ -25,7 +30,11 @@ function(pydl_add_cpu_kernels out includes)
   set(objects)
   foreach(isa ${PYDL_ISAS})
     set(target pydl_kernels_${isa})
-    add_library(${target} OBJECT ${PYDL_CPU_SOURCES})
+    if(isa MATCHES "bf16")
+      add_library(${target} OBJECT ${PYDL_BF16_SOURCES})
+    else()
+      add_library(${target} OBJECT ${PYDL_CPU_SOURCES})
+    endif()
     target_include_directories(${target} PRIVATE ${includes})
     target_compile_definitions(${target} PRIVATE PYDL_ISA=${isa})
     target_compile_features(${target} PRIVATE cxx_std_20)

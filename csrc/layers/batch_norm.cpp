@@ -7,6 +7,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/norm.h"
 #include "layers/axis_view.h"
+#include "layers/channel_scale.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -27,12 +28,24 @@ struct BatchNormParams {
 };
 
 // bottom, top: (N, C, ...)   params: sums of means (C) and of variances (C), and their weight (1)
-class BatchNorm final : public LayerOf<BatchNormParams> {
+class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
  public:
   Layouts layouts() const override { return Layouts::kAny; }
   bool in_place() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kAny; }
   TopUse backward_reads_top() const override {
     return use_global_stats() ? TopUse::kNone : TopUse::kData;
+  }
+
+  bool is_affine() const override { return use_global_stats(); }
+  void compose(float* a, float* b) const override {
+    const float factor = statistics_factor();
+    const float *means = params()[0]->data(), *variances = params()[1]->data();
+    for (int64_t c = 0; c < channels_; ++c) {
+      const float inv_std = 1 / std::sqrt(factor * variances[c] + params_of().eps);
+      a[c] *= inv_std;
+      b[c] = (b[c] - factor * means[c]) * inv_std;
+    }
   }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
@@ -52,7 +65,7 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const kernels::NormShape shape = view(*bottom[0]);
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     if (use_global_stats()) {
       LoadStatistics();
     } else {
@@ -63,19 +76,19 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
       inv_std_[c] = 1 / std::sqrt(variance_[c] + params_of().eps);
     }
     kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(),
-                                      top[0]->mutable_data(layout()));
+                                      top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const kernels::NormShape shape = view(*bottom[0]);
-    const float* dy = top[0]->diff(layout());
-    float* dx = bottom[0]->mutable_diff(layout());
+    const ConstArray dy = top[0]->diff(format());
+    const Array dx = bottom[0]->mutable_diff(format());
     if (use_global_stats()) {
       kernels::eltwise_kernels().affine_forward(shape.outer, shape.channels, shape.inner, dy,
                                                 inv_std_.data(), nullptr, dx);
     } else {
-      kernels::norm_kernels().backward(shape, top[0]->data(layout()), inv_std_.data(), dy, dx);
+      kernels::norm_kernels().backward(shape, top[0]->data(format()), inv_std_.data(), dy, dx);
     }
   }
 
@@ -90,9 +103,13 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
     return {v.outer, v.channels, v.inner};
   }
 
-  void LoadStatistics() {
+  float statistics_factor() const {
     const float weight = params()[2]->data()[0];
-    const float factor = weight == 0 ? 0 : 1 / weight;
+    return weight == 0 ? 0 : 1 / weight;
+  }
+
+  void LoadStatistics() {
+    const float factor = statistics_factor();
     const float *means = params()[0]->data(), *variances = params()[1]->data();
     for (int64_t c = 0; c < channels_; ++c) {
       mean_[c] = factor * means[c];

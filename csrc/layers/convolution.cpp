@@ -16,7 +16,9 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {1, -1}; }
   bool adds_to_diff() const override { return true; }
-  bool CanFuse(const Layer& next) const override { return next.is_rectifier(); }
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
+    return chain.empty() && next.is_rectifier();
+  }
   Layouts layouts() const override {
     return channel_axis_ == 1 ? Layouts::kChannelsLast : Layouts::kPlain;
   }
@@ -63,7 +65,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   void Forward(const Blobs& bottom, const Blobs& top) override {
     refresh_weights();
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
-    const kernels::Epilogue epilogue{bias, fused_ != nullptr};
+    const kernels::Epilogue epilogue{bias, !fused_.empty()};
     for (size_t i = 0; i < bottom.size(); ++i) {
       const float* x = input(*bottom[i]);
       conv_->forward(x, params()[0]->data(), epilogue, output(top[i]));

@@ -33,7 +33,9 @@ struct InnerProductParams {
 class InnerProduct final : public LayerOf<InnerProductParams> {
  public:
   bool adds_to_diff() const override { return true; }
-  bool CanFuse(const Layer& next) const override { return next.is_rectifier(); }
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
+    return chain.empty() && next.is_rectifier();
+  }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
     const auto& p = params_of();
@@ -62,7 +64,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     shape.trans_b = !params_of().transpose;
     const Blob& w = *params()[0];
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
-    const kernels::Epilogue epilogue{bias, fused_ != nullptr};
+    const kernels::Epilogue epilogue{bias, !fused_.empty()};
     const float* x = bottom[0]->data();
     if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_));
     gemm.gemm_packed(shape, x, *packed_, epilogue, top[0]->mutable_data());
@@ -76,8 +78,9 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
       const float* x = bottom[0]->data();
       kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
       shape.trans_a = true;
-      shape.beta = 1;
-      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, params()[0]->update_diff());
+      const Blob::Sum dw = params()[0]->accumulate_diff();
+      shape.beta = dw.add ? 1 : 0;
+      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, dw.data);
     }
     if (params_of().bias_term && param_propagate(1)) {
       kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,

@@ -2,9 +2,6 @@
 
 namespace pydl {
 
-namespace {
-
-// "[1, 0, 2]"
 std::string position_text(const Shape& shape, int64_t index) {
   std::string out;
   for (size_t i = shape.size(); i-- > 0;) {
@@ -13,8 +10,6 @@ std::string position_text(const Shape& shape, int64_t index) {
   }
   return "[" + out + "]";
 }
-
-}  // namespace
 
 void check_label_count(const Blob& prediction, int axis, const Blob& labels) {
   const int64_t positions = prediction.count(0, axis) * prediction.count(axis + 1);

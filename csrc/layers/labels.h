@@ -13,6 +13,9 @@ inline bool is_ignored(float label, std::optional<int32_t> ignore_label) {
   return ignore_label && std::trunc(label) == static_cast<float>(*ignore_label);
 }
 
+// Where the index-th element of an array of that shape is: "[1, 0, 2]".
+std::string position_text(const Shape& shape, int64_t index);
+
 // Throws pydl::Error unless there is one label for each position of the prediction, whose classes
 // lie along `axis`.
 void check_label_count(const Blob& prediction, int axis, const Blob& labels);

@@ -4,6 +4,7 @@ Layers bring their own ``*_param`` messages; see `pydl.prototxt.schema`.
 """
 
 PHASES = {"TRAIN": 0, "TEST": 1}
+PRECISIONS = {"FLOAT32": 0, "BF16": 1}
 
 
 def _one(name, type, help, default=None):
@@ -94,6 +95,15 @@ _NET = [
     _one("debug_info", "bool", "log means of data and gradients", False),
     _message("input_shape", "BlobShape", "legacy: shape of each input", repeated=True),
     _message("layer", "LayerParameter", "layers in the order they run", repeated=True),
+    _enum("precision", PRECISIONS, "of activations; weights and sums are FLOAT32", "FLOAT32"),
+    _enum(
+        "arithmetic",
+        {"FAST": 0, "STRICT": 1, "DIRECT": 2},
+        "of convolutions: how freely sums may be rearranged",
+        "FAST",
+    ),
+    _one("autotune", "bool", "time the kernels for each layer once and keep the fastest", False),
+    _one("deterministic", "bool", "no autotune", False),
 ]
 
 _SOLVER = [
@@ -124,6 +134,8 @@ _SOLVER = [
     _message("net_param", "NetParameter", "the training and test net itself"),
     _message("train_state", "NetState", "state of the training net"),
     _message("test_state", "NetState", "state of each test net", repeated=True),
+    _enum("precision", PRECISIONS, "of the nets' activations; replaces the nets' own"),
+    _one("deterministic", "bool", "as in the net", False),
     _one("snapshot_after_train", "bool", "snapshot when training ends", True),
     _one("regularization_type", "string", "L2 or L1", "L2"),
     _enum(

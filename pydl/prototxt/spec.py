@@ -20,6 +20,10 @@ _SOLVER_TYPES = {
 }
 
 
+# How a net computes; left to the core where a file does not say.
+_KERNEL_FIELDS = ("precision", "arithmetic", "autotune", "deterministic")
+
+
 def net_spec(
     message: Message,
     phase: str | int | None = None,
@@ -54,6 +58,7 @@ def net_spec(
         "stages": list(dict.fromkeys(state.stage)),
         "force_backward": message.force_backward,
         "debug_info": message.debug_info,
+        **{name: getattr(message, name) for name in _KERNEL_FIELDS if message.HasField(name)},
         "layers": _input_layer(message) + [_layer_spec(layer) for layer in message.layer],
     }
 

@@ -15,9 +15,9 @@ import numpy as np
 
 TYPES = (
     *("Accuracy", "BatchNorm", "Bias", "Concat", "Convolution", "Data", "Dropout", "DummyData"),
-    *("ELU", "Eltwise", "Flatten", "InnerProduct", "Input", "LRN", "MemoryData", "PReLU"),
-    *("Pooling", "ReLU", "Reshape", "Scale", "Sigmoid", "Silence", "Softmax", "SoftmaxWithLoss"),
-    *("Split", "TanH"),
+    *("ELU", "Eltwise", "Embed", "Flatten", "InnerProduct", "Input", "LRN", "LSTM"),
+    *("MemoryData", "PReLU", "Pooling", "ReLU", "Reshape", "Scale", "Sigmoid", "Silence"),
+    *("Softmax", "SoftmaxWithLoss", "Split", "TanH"),
 )
 # Solver cases that need other layers, and Data cases that need LevelDB.
 LEFT_OUT = {"sgd_euclid", "leveldb_mnist"}

@@ -1,6 +1,7 @@
 // Memory together with the type of its elements: what blobs hand to kernels.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -14,6 +15,16 @@ constexpr int64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 
 // The upper half of a float32: 8 bits of exponent, 7 of mantissa.
 struct bfloat16 {
   uint16_t bits;
+
+  [[gnu::always_inline]] operator float() const {  // NOLINT: exact
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
+  // The nearest, ties to even; NaN stays NaN.
+  [[gnu::always_inline]] bfloat16& operator=(float x) {
+    const uint32_t u = std::bit_cast<uint32_t>(x);
+    bits = static_cast<uint16_t>(x != x ? u >> 16 | 0x40 : (u + 0x7fff + (u >> 16 & 1)) >> 16);
+    return *this;
+  }
 };
 
 struct ConstArray {
@@ -26,6 +37,10 @@ struct ConstArray {
   ConstArray(const bfloat16* p) : data(p), dtype(DType::kBFloat16) {}  // NOLINT
   ConstArray(const void* p, DType type) : data(p), dtype(type) {}
   explicit operator bool() const { return data != nullptr; }
+  // From element i on.
+  ConstArray from(int64_t i) const {
+    return {static_cast<const std::byte*>(data) + i * bytes_of(dtype), dtype};
+  }
 };
 
 struct Array {
@@ -39,6 +54,9 @@ struct Array {
   Array(void* p, DType type) : data(p), dtype(type) {}
   operator ConstArray() const { return {data, dtype}; }  // NOLINT
   explicit operator bool() const { return data != nullptr; }
+  Array from(int64_t i) const {
+    return {static_cast<std::byte*>(data) + i * bytes_of(dtype), dtype};
+  }
 };
 
 // f(const float*) or f(const bfloat16*); f(float*) or f(bfloat16*).

@@ -52,6 +52,9 @@ class Tensor {
   const void* read(Format format, const Shape& shape);
   void* write(Format format, const Shape& shape);   // everything will be overwritten
   void* update(Format format, const Shape& shape);  // read, then changed in part
+  // All zeros from now on; memory is not touched before somebody reads it.
+  void clear();
+  bool is_clear() const;
 
   // Hands the memory out, as a view in the (N, C, ...) order, in float32 on the CPU: as it is if
   // its layout is `home` or plain, else converted to `home`. From then on this copy is made current
@@ -115,6 +118,20 @@ class Blob {
   const float* diff(Layout layout = Layout::kPlain) const;
   float* mutable_diff(Layout layout = Layout::kPlain);
   float* update_diff(Layout layout = Layout::kPlain);
+  // For a gradient that is added to: `add` is false where nothing was added since it was cleared,
+  // and the memory is then to be overwritten.
+  struct Sum {
+    float* data;
+    bool add;
+  };
+  Sum accumulate_diff();
+  // The same in any format.
+  ConstArray data(Format format) const;
+  Array mutable_data(Format format);
+  Array update_data(Format format);
+  ConstArray diff(Format format) const;
+  Array mutable_diff(Format format);
+  Array update_diff(Format format);
 
   Tensor& data_tensor() const { return *data_; }
   Tensor& diff_tensor() const { return *diff_; }
@@ -122,14 +139,15 @@ class Blob {
   void ShareData(const Blob& other);
   void ShareDiff(const Blob& other);
 
-  // The layout that the net's format pass chose, and in which Python gets a view.
-  Layout layout() const { return layout_; }
-  void set_layout(Layout layout) { layout_ = layout; }
+  // The format that the net's format pass chose. Python gets a view in its layout.
+  Format format() const { return format_; }
+  Layout layout() const { return format_.layout; }
+  void set_format(Format format) { format_ = format; }
 
  private:
   Shape shape_;
   int64_t count_ = -1;  // until the first Reshape: the empty shape is a scalar's
-  Layout layout_ = Layout::kPlain;
+  Format format_;
   std::shared_ptr<Tensor> data_, diff_;
   bool shares_data_ = false, shares_diff_ = false;
 };

@@ -35,6 +35,13 @@ enum class Layouts : uint8_t {
   kChannelsLast,  // channels-last
 };
 
+// The element types of a layer's bottoms and tops, in a net with precision: BF16.
+enum class DTypes : uint8_t {
+  kFloat32,   // float32 only
+  kAny,       // one for all of its blobs, whichever: format() tells
+  kBFloat16,  // bfloat16 where it reads, and writes its tops in whichever they have
+};
+
 // What Backward reads of the tops' data, which a later in-place layer may have overwritten.
 enum class TopUse : uint8_t { kNone, kSign, kData };
 
@@ -42,7 +49,12 @@ enum class TopUse : uint8_t { kNone, kSign, kData };
 struct LayerContext {
   Phase phase = Phase::kTrain;
   uint64_t seed = 0;
+  Arithmetic arithmetic = Arithmetic::kFast;
+  bool autotune = false;
 };
+
+class Layer;
+using LayerChain = std::vector<Layer*>;
 
 class Layer {
  public:
@@ -61,6 +73,7 @@ class Layer {
   virtual Arity bottoms() const { return {1, 1}; }
   virtual Arity tops() const { return {1, 1}; }
   virtual Layouts layouts() const { return Layouts::kPlain; }
+  virtual DTypes dtypes() const { return DTypes::kFloat32; }
   // A top may be the same blob as its bottom.
   virtual bool in_place() const { return false; }
   // In place, the sign of every value is kept, or the value becomes 0 and its gradient too.
@@ -75,9 +88,20 @@ class Layer {
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
-  // Forward can do the in-place layer `next` in the same pass; set_fused(&next) then says when.
-  virtual bool CanFuse(const Layer& /*next*/) const { return false; }
-  void set_fused(const Layer* next) { fused_ = next; }
+  // The sum of its bottoms, as they are.
+  virtual bool is_sum() const { return false; }
+  // Forward can do `next` in the same pass, after the layers of `chain` that follow one another
+  // from this one on. It then gets the last one's top, and behind its own bottoms the others of a
+  // sum. `with_backward`: a backward pass may follow.
+  virtual bool CanFuse(const LayerChain& /*chain*/, const Layer& /*next*/,
+                       bool /*with_backward*/) const {
+    return false;
+  }
+  // Backward does the chain's as well, from the last one's top to this layer's bottoms and those
+  // of a sum; without it, each does its own.
+  virtual bool fuses_backward() const { return false; }
+  // Before each Forward: the layers it is to do as well; Backward is called for the same ones.
+  void set_fused(LayerChain chain) { fused_ = std::move(chain); }
   virtual double flops(const Blobs& /*bottom*/, const Blobs& /*top*/) const { return 0; }
   // Which kernel was chosen, for the verbose line.
   virtual std::string implementation() const { return ""; }
@@ -89,8 +113,13 @@ class Layer {
   const std::string& name() const { return spec_.name; }
   const LayerContext& context() const { return context_; }
   Phase phase() const { return spec_.phase.value_or(context_.phase); }
-  Layout layout() const { return layout_; }
-  void set_layout(Layout layout) { layout_ = layout; }
+  // In which Forward and Backward ask for the arrays of their blobs.
+  Format format() const { return format_; }
+  Layout layout() const { return format_.layout; }
+  void set_format(Format format) { format_ = format; }
+  // A backward pass may follow, so what it reads has to be kept.
+  bool needs_backward() const { return needs_backward_; }
+  void set_needs_backward(bool yes) { needs_backward_ = yes; }
   const std::vector<std::shared_ptr<Blob>>& params() const { return params_; }
   // Per param: is its gradient wanted?
   bool param_propagate(size_t i) const {
@@ -109,13 +138,14 @@ class Layer {
   Blob* AddParam(const Shape& shape, const struct FillerParams* filler = nullptr);
 
   LayerSpec spec_;
-  const Layer* fused_ = nullptr;  // the layer whose work this Forward does as well
+  LayerChain fused_;  // the layers whose work Forward does as well
 
  private:
   LayerContext context_;
-  Layout layout_ = Layout::kPlain;
+  Format format_;
   std::vector<std::shared_ptr<Blob>> params_;
   std::vector<bool> param_propagate_;
+  bool needs_backward_ = true;
 };
 
 // A layer with declared parameters: LayerOf<ConvolutionParams>, LayerOf<DataParams, Transform>.
@@ -153,6 +183,7 @@ class NeuronLayer : public LayerOf<P...> {
     if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
   }
   Layouts layouts() const override { return Layouts::kAny; }
+  DTypes dtypes() const override { return DTypes::kAny; }
   bool in_place() const override { return true; }
 };
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,19 @@ enum class Keep {
 struct NetOptions {
   Keep keep = Keep::kAll;
   uint64_t seed = 1;  // of fillers, Dropout and the order of data
+  // In the place of the spec's, where they are set.
+  std::optional<Precision> precision = std::nullopt;
+  std::optional<Arithmetic> arithmetic = std::nullopt;
+  std::optional<bool> autotune = std::nullopt, deterministic = std::nullopt;
+
+  // Those four, by their names in a prototxt.
+  static auto fields() {
+    using O = NetOptions;
+    return Fields("net options", Field("precision", &O::precision, "FLOAT32 or BF16"),
+                  Field("arithmetic", &O::arithmetic, "FAST, STRICT or DIRECT"),
+                  Field("autotune", &O::autotune, "time kernels once, keep the fastest"),
+                  Field("deterministic", &O::deterministic, "no autotune"));
+  }
 };
 
 // A learnable blob, and who uses it.
@@ -45,8 +59,12 @@ struct LayerNode {
   Propagates down;                 // per bottom
   std::vector<float> loss_weight;  // per top; 0: none
   bool needs_backward = false;
-  bool fused = false;       // the layer that writes its bottom can do its work ...
-  int fuses = -1;           // ... and is this one: the layer it can take over
+  // Layers that this one can do as well (graph/fusion.cpp), and the other bottoms of a sum in it.
+  std::vector<int> chain;
+  Blobs chain_bottoms;
+  Propagates chain_down;    // of chain_bottoms, where Backward does the chain too
+  int chain_head = -1;      // the layer in whose chain this one is
+  bool chained = false;     // the last Forward did the chain
   bool view = false;        // top 0 shares bottom 0's memory: nothing to do
   std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
   // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
@@ -95,7 +113,7 @@ class Net {
   // ---- parameters: one arena of weights, one of gradients ----
   const std::vector<NetParam>& params() const { return params_; }
   float* weights() { return reinterpret_cast<float*>(weights_.get()); }
-  float* gradients() { return reinterpret_cast<float*>(gradients_.get()); }
+  float* gradients();
   int64_t arena_size() const { return arena_size_; }  // floats, padding included
   void weights_changed();        // after writing to the arena: packed copies are made again
   void ShareParams(Net* other);  // of equally named layers: uses other's memory from now on
@@ -123,9 +141,14 @@ class Net {
 
  private:
   friend class NetBuilder;
+  struct ChainEnds;
+  ChainEnds chain_ends(const LayerNode& node) const;
+  bool chain_does(int index, bool backward) const;
   void ReshapeLayer(int index);
-  double ForwardLayer(int index, bool fuse);
+  void ReshapeIfNeeded(int index);
+  double ForwardLayer(int index);
   void BackwardLayer(int index);
+  void CheckChains(int begin, int end) const;
   void PlanMemory();
   [[noreturn]] void Rethrow(int index) const;  // what is being thrown, with file:line and layer
 

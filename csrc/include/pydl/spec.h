@@ -19,6 +19,16 @@ constexpr std::array<EnumName, 2> enum_names(ShareMode) {
   return {{{"STRICT", 0}, {"PERMISSIVE", 1}}};
 }
 
+// Of activations and their gradients. Weights, sums and losses are float32 in any case.
+enum class Precision { kFloat32 = 0, kBf16 = 1 };
+constexpr std::array<EnumName, 2> enum_names(Precision) { return {{{"FLOAT32", 0}, {"BF16", 1}}}; }
+
+// How freely float32 sums may be rearranged: docs/performance.md has the errors of each.
+enum class Arithmetic { kFast = 0, kStrict = 1, kDirect = 2 };
+constexpr std::array<EnumName, 3> enum_names(Arithmetic) {
+  return {{{"FAST", 0}, {"STRICT", 1}, {"DIRECT", 2}}};
+}
+
 // One learnable blob of a layer. Blobs with the same name are one.
 struct ParamSpec {
   std::string name;
@@ -83,6 +93,10 @@ struct NetSpec {
   std::vector<std::string> stages;
   bool force_backward = false;  // gradients for all bottoms that can have one, inputs included
   bool debug_info = false;
+  Precision precision = Precision::kFloat32;
+  Arithmetic arithmetic = Arithmetic::kFast;
+  bool autotune = false;       // time the kernels that can do a layer once, and keep the fastest
+  bool deterministic = false;  // no autotune: results depend on nothing but the instruction set
   std::vector<LayerSpec> layers;
 
   static auto fields() {
@@ -92,6 +106,10 @@ struct NetSpec {
                   Field("stages", &NetSpec::stages, "for rules with stage or not_stage"),
                   Field("force_backward", &NetSpec::force_backward, "gradients for inputs too"),
                   Field("debug_info", &NetSpec::debug_info, "report mean values of all blobs"),
+                  Field("precision", &NetSpec::precision, "of activations: FLOAT32 or BF16"),
+                  Field("arithmetic", &NetSpec::arithmetic, "FAST, STRICT or DIRECT convolution"),
+                  Field("autotune", &NetSpec::autotune, "time kernels once, keep the fastest"),
+                  Field("deterministic", &NetSpec::deterministic, "no autotune"),
                   Field("layers", &NetSpec::layers, "in order of execution"));
   }
 

@@ -5,6 +5,7 @@
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/philox.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -12,7 +13,8 @@ extern const ActivationKernels activation;
 
 namespace {
 
-void relu_forward(int64_t n, const float* x, float negative_slope, float* y) {
+template <class T>
+void relu_forward(int64_t n, const T* x, float negative_slope, T* y) {
   if (negative_slope == 0) {
     // -infinity gives 0, not 0 * infinity.
     map(n, kGrain, y, [](Vec v) { return select(v < 0.0f, Vec{}, v); }, x);
@@ -21,48 +23,56 @@ void relu_forward(int64_t n, const float* x, float negative_slope, float* y) {
   }
 }
 
-void relu_backward(int64_t n, const float* y, const float* dy, float negative_slope, float* dx) {
+template <class T>
+void relu_backward(int64_t n, const T* y, const T* dy, float negative_slope, T* dx) {
   map(
       n, kGrain, dx, [=](Vec out, Vec d) { return select(out > 0.0f, d, negative_slope * d); }, y,
       dy);
 }
 
-void sigmoid_forward(int64_t n, const float* x, float* y) {
+template <class T>
+void sigmoid_forward(int64_t n, const T* x, T* y) {
   map(n, kMathGrain, y, [](Vec v) { return sigmoid(v); }, x);
 }
 
-void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx) {
+template <class T>
+void sigmoid_backward(int64_t n, const T* y, const T* dy, T* dx) {
   map(n, kGrain, dx, [](Vec out, Vec d) { return d * (out * (1.0f - out)); }, y, dy);
 }
 
-void tanh_forward(int64_t n, const float* x, float* y) {
+template <class T>
+void tanh_forward(int64_t n, const T* x, T* y) {
   map(n, kMathGrain, y, [](Vec v) { return tanh(v); }, x);
 }
 
-void tanh_backward(int64_t n, const float* y, const float* dy, float* dx) {
+template <class T>
+void tanh_backward(int64_t n, const T* y, const T* dy, T* dx) {
   // (1 - y)(1 + y): 1 - y^2 would cancel near 1.
   map(n, kGrain, dx, [](Vec out, Vec d) { return d * ((1.0f - out) * (1.0f + out)); }, y, dy);
 }
 
-void elu_forward(int64_t n, const float* x, float alpha, float* y) {
+template <class T>
+void elu_forward(int64_t n, const T* x, float alpha, T* y) {
   map(n, kMathGrain, y, [=](Vec v) { return select(v > 0.0f, v, alpha * expm1(v)); }, x);
 }
 
-void elu_backward(int64_t n, const float* x, const float* y, const float* dy, float alpha,
-                  float* dx) {
+template <class T>
+void elu_backward(int64_t n, const T* x, const T* y, const T* dy, float alpha, T* dx) {
   map(
       n, kGrain, dx,
       [=](Vec in, Vec out, Vec d) { return select(in > 0.0f, d, d * (out + alpha)); }, x, y, dy);
 }
 
-void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const float* x,
-                   const float* slope, float* y) {
+template <class T>
+void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
+                   T* y) {
   map_channels({outer, channels, inner}, pointers(x), pointers(slope), y,
                [](const Vec* v, const Vec* p) { return select(v[0] > 0.0f, v[0], p[0] * v[0]); });
 }
 
-void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float* x,
-                    const float* slope, const float* dy, float* dx, float* dslope) {
+template <class T>
+void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
+                    const T* dy, T* dx, float* dslope) {
   const Channels s{outer, channels, inner};
   if (dslope) {
     const DoubleScratch sums(channels);
@@ -78,7 +88,8 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float*
   }
 }
 
-void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t stream, float* y) {
+template <class T>
+void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream, T* y) {
   constexpr int64_t kStep = 2 * kLanes;  // what one call of philox() gives
   const float scale = 1 / (1 - ratio);
   const auto keep = [=](VecI bits, int64_t i, int64_t lanes) {
@@ -104,7 +115,9 @@ void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t str
 }  // namespace
 
 const ActivationKernels activation = {
-    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward, tanh_backward,
-    elu_forward,  elu_backward,  prelu_forward,   prelu_backward,   dropout};
+    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward), PYDL_TYPED(sigmoid_forward),
+    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),  PYDL_TYPED(tanh_backward),
+    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),  PYDL_TYPED(prelu_forward),
+    PYDL_TYPED(prelu_backward),   PYDL_TYPED(dropout)};
 
 }  // namespace pydl::kernels::PYDL_ISA

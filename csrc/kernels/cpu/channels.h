@@ -3,6 +3,8 @@
 // With inner = 1 (channels-last) the lanes of a vector are channels, else positions of one channel.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/map.h"
 #include "kernels/scratch.h"
 
@@ -17,13 +19,13 @@ constexpr Channels simplified(Channels s) {
   return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
 }
 
-template <int N>
+template <int N, class T = float>
 struct Pointers {
-  const float* p[N > 0 ? N : 1];
+  const T* p[N > 0 ? N : 1];
 };
-template <class... P>
-PYDL_INLINE Pointers<sizeof...(P)> pointers(P*... p) {
-  return {{p...}};
+template <class T, class... P>
+PYDL_INLINE Pointers<1 + sizeof...(P), std::remove_const_t<T>> pointers(T* first, P*... more) {
+  return {{first, more...}};
 }
 
 template <int N>
@@ -40,8 +42,8 @@ PYDL_INLINE Vectors<P> load_parameters(const Pointers<P>& p, int64_t c, int64_t 
   return q;
 }
 
-template <int X>
-PYDL_INLINE Vectors<X> load_inputs(const Pointers<X>& x, int64_t i, int64_t n) {
+template <int X, class T>
+PYDL_INLINE Vectors<X> load_inputs(const Pointers<X, T>& x, int64_t i, int64_t n) {
   Vectors<X> v{};
 #pragma GCC unroll 4
   for (int k = 0; k < X; ++k) v.v[k] = load_some(x.p[k] + i, n);
@@ -49,9 +51,9 @@ PYDL_INLINE Vectors<X> load_inputs(const Pointers<X>& x, int64_t i, int64_t n) {
 }
 
 // A row holds all channels (kLast) or one; its pieces are shared out to the threads.
-template <bool kLast, int X, int P, class F>
-PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X>& x,
-                          const Pointers<P>& p, float* y, const F& f) {
+template <bool kLast, int X, int P, class T, class F>
+PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X, T>& x,
+                          const Pointers<P>& p, T* y, const F& f) {
   const int64_t pieces = ceil_div(row, kGrain);
   const int64_t grain = items_worth(kGrain, smaller(row, kGrain));
   parallel_for(rows * pieces, grain, [&](int64_t begin, int64_t end) {
@@ -73,8 +75,8 @@ PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<
 }
 
 // y[i] = f(x[0..X)[i], p[0..P)[channel of i]), f taking arrays of vectors. y may be an input.
-template <int X, int P, class F>
-PYDL_INLINE void map_channels(Channels shape, const Pointers<X>& x, const Pointers<P>& p, float* y,
+template <int X, int P, class T, class F>
+PYDL_INLINE void map_channels(Channels shape, const Pointers<X, T>& x, const Pointers<P>& p, T* y,
                               const F& f) {
   const Channels s = simplified(shape);
   if (s.inner == 1) {
@@ -93,8 +95,8 @@ PYDL_INLINE void map_channels(Channels shape, const Pointers<X>& x, const Pointe
 constexpr int64_t kStretch = 32;
 
 // total[k] += the K sums over n positions of one channel. f(x, p, sums) adds to its K sums.
-template <int K, int X, int P, class F>
-PYDL_INLINE void sum_run(int64_t n, const Pointers<X>& x, int64_t first, const Vectors<P>& p,
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, const Vectors<P>& p,
                          const F& f, double (&total)[K]) {
   constexpr int kChains = 4;  // to hide the latency of additions
   constexpr int64_t kStep = kChains * kLanes;
@@ -149,8 +151,8 @@ PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
 }
 
 // total[k * channels + c] += the K sums over up to kRows rows, for channels c0 <= c < c1.
-template <int K, int X, int P, class F>
-PYDL_INLINE void sum_rows(int64_t channels, int64_t c0, int64_t c1, const Pointers<X>& x,
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_rows(int64_t channels, int64_t c0, int64_t c1, const Pointers<X, T>& x,
                           int64_t first, int64_t rows, const Pointers<P>& p, const F& f,
                           double* total) {
   for_each_vector(c0, c1, [&](int64_t c, int64_t n) {
@@ -195,8 +197,8 @@ class DoubleScratch {
   Scratch memory_;
 };
 
-template <int K, int X, int P, class F>
-PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x, const Pointers<P>& p,
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X, T>& x, const Pointers<P>& p,
                                    const F& f, double* out) {
   const int64_t width = K * s.channels;
   const int64_t chunk_rows = 4 * kRows * items_worth(kGrain, 4 * kRows * s.channels);
@@ -223,8 +225,8 @@ PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X>& x, const Point
   add_parts(chunks, width, parts.data(), out);
 }
 
-template <int K, int X, int P, class F>
-PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& p, const F& f,
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_plain(Channels s, const Pointers<X, T>& x, const Pointers<P>& p, const F& f,
                            double* out) {
   const int64_t width = K * s.channels;
   const int64_t pieces = ceil_div(s.inner, kGrain);
@@ -248,8 +250,8 @@ PYDL_INLINE void sum_plain(Channels s, const Pointers<X>& x, const Pointers<P>& 
 // out (K, channels) = K sums per channel of what f(x, p, sums) adds to `sums`: x and p are arrays
 // of vectors as for map_channels, `sums` an array of K vectors. The result does not depend on the
 // number of threads.
-template <int K, int X, int P, class F>
-PYDL_INLINE void sum_channels(Channels shape, const Pointers<X>& x, const Pointers<P>& p,
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_channels(Channels shape, const Pointers<X, T>& x, const Pointers<P>& p,
                               const F& f, double* out) {
   const Channels s = simplified(shape);
   if (s.inner == 1 && s.channels > 1) {

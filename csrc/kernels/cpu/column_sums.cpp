@@ -1,7 +1,7 @@
 #include "kernels/column_sums.h"
 
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/integers.h"
-#include "kernels/cpu/simd.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
 
@@ -13,7 +13,8 @@ namespace {
 
 constexpr int64_t kBlock = 256;  // rows that have a partial sum of their own
 
-void sum_block(const float* x, int64_t rows, int64_t columns, float* out) {
+template <class T>
+void sum_block(const T* x, int64_t rows, int64_t columns, float* out) {
   for (int64_t j = 0; j < columns; j += kLanes) {
     const int64_t n = smaller(kLanes, columns - j);
     Vec total[4] = {};
@@ -27,14 +28,15 @@ void sum_block(const float* x, int64_t rows, int64_t columns, float* out) {
   }
 }
 
-void add(int64_t rows, int64_t columns, const float* x, float* sums) {
+void add(int64_t rows, int64_t columns, ConstArray x, float* sums) {
   const int64_t blocks = ceil_div(rows, kBlock), stride = aligned_size(columns);
   Scratch scratch(blocks * stride);
   float* partial = scratch.data();
   parallel_for(blocks, ceil_div(100000, kBlock * columns), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      sum_block(x + b * kBlock * columns, smaller(kBlock, rows - b * kBlock), columns,
-                partial + b * stride);
+      with_type(at(x, b * kBlock * columns), [&](const auto* from) {
+        sum_block(from, smaller(kBlock, rows - b * kBlock), columns, partial + b * stride);
+      });
     }
   });
   for (int64_t j = 0; j < columns; ++j) {

@@ -14,18 +14,44 @@ extern const CorrelationKernels correlation;
 
 namespace {
 
-// ---- packed weights: per group and panel of output channels, (taps, ic, width) ----
+// Taps whose channels follow one another in the window are one run: all of axis 2, if they are
+// neighbours there.
+struct Runs {
+  int64_t per_row, size;  // runs of one (t0, t1), and their elements
+};
+
+Runs runs_of(const Correlation& c) {
+  const CorrelationAxis& a = c.axis[2];
+  return a.tap_step == 1 ? Runs{smaller(a.taps, 1), a.taps * c.ic} : Runs{a.taps, c.ic};
+}
+
+int64_t run_count(const Correlation& c, const Runs& runs) {
+  return c.axis[0].taps * c.axis[1].taps * runs.per_row;
+}
+
+// ---- packed weights: per group and panel of output channels, (runs, steps(run), width) ----
+//
+// Their gradient is packed alike, in rows of one element: (runs, run, width) = (taps, ic, width).
 
 int64_t depth(const Correlation& c) { return c.taps() * c.ic; }
 
-int64_t packed_group_size(const Correlation& c) {
-  const int64_t rest = c.oc % kNR;
-  return aligned_size(depth(c) * (c.oc - rest + (rest ? panel_width(rest) : 0)));
+template <class T>
+int64_t depth_in_steps(const Correlation& c) {
+  const Runs runs = runs_of(c);
+  return run_count(c, runs) * steps<T>(runs.size);
 }
 
-int64_t packed_size(const Correlation& c) { return c.group * packed_group_size(c); }
+// With panels of so many rows.
+int64_t group_size(const Correlation& c, int64_t rows) {
+  const int64_t rest = c.oc % kNR;
+  return aligned_size(rows * (c.oc - rest + (rest ? panel_width(rest) : 0)));
+}
 
-// f(row, offset) for each row (tap, channel) of a packed panel and its offset in the plain weights.
+int64_t packed_size(const Correlation& c, DType src) {
+  return c.group * with_step(src, [&]<class T>() { return group_size(c, depth_in_steps<T>(c)); });
+}
+
+// f(row, offset) for each row (tap, channel) of a panel and its offset in the plain weights.
 template <class F>
 PYDL_INLINE void for_rows(const Correlation& c, const WeightMap& m, const F& f) {
   int64_t row = 0;
@@ -39,36 +65,46 @@ PYDL_INLINE void for_rows(const Correlation& c, const WeightMap& m, const F& f) 
   }
 }
 
-// f(panel's first channel, its channels, its packed weights, the plain weights' offset), threaded.
+// f(the panel's channels, its offset among panels of so many rows, that of the plain weights),
+// threaded.
 template <class F>
-void for_panels(const Correlation& c, const WeightMap& m, const F& f) {
+void for_panels(const Correlation& c, const WeightMap& m, int64_t rows, const F& f) {
   const int64_t panels = ceil_div(c.oc, kNR);
   const int64_t grain = ceil_div(20000, larger(depth(c) * kNR, 1));
   parallel_for(c.group * panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t g = p / panels, j = p % panels * kNR;
-      f(smaller(kNR, c.oc - j), g * packed_group_size(c) + j * depth(c),
+      f(smaller(kNR, c.oc - j), g * group_size(c, rows) + j * rows,
         m.first + g * m.group + j * m.oc);
     }
   });
 }
 
-void pack(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
-  for_panels(c, m, [&](int64_t columns, int64_t at, int64_t offset) {
+template <class T>
+void pack_typed(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
+  constexpr int64_t kSize = StepOf<T>::kSize;
+  const int64_t run = runs_of(c).size, rows = depth_in_steps<T>(c);
+  for_panels(c, m, rows, [&](int64_t columns, int64_t at, int64_t offset) {
     const int64_t width = panel_width(columns);
+    T* panel = reinterpret_cast<T*>(packed + at);
+    if (columns < width || run % kSize != 0) zero(rows * width * kSize, panel);
     for_rows(c, m, [&](int64_t row, int64_t of_row) {
-      float* out = packed + at + row * width;
+      const int64_t step = row / run * steps<T>(run) + row % run / kSize;
+      T* out = panel + step * width * kSize + row % run % kSize;
       const float* from = w + offset + of_row;
-      for (int64_t v = 0; v < columns; ++v) out[v] = from[v * m.oc];
-      for (int64_t v = columns; v < width; ++v) out[v] = 0;
+      for (int64_t v = 0; v < columns; ++v) out[v * kSize] = from[v * m.oc];
     });
   });
 }
 
+void pack(const Correlation& c, const WeightMap& m, const float* w, DType src, float* packed) {
+  with_step(src, [&]<class T>() { pack_typed<T>(c, m, w, packed); });
+}
+
 // dw += the sum of `parts` packed gradients.
 void unpack_sum(const Correlation& c, const WeightMap& m, float* packed, int64_t parts, float* dw) {
-  const int64_t size = packed_size(c);
-  for_panels(c, m, [&](int64_t columns, int64_t at, int64_t offset) {
+  const int64_t size = c.group * group_size(c, depth(c));
+  for_panels(c, m, depth(c), [&](int64_t columns, int64_t at, int64_t offset) {
     const int64_t width = panel_width(columns);
     float* total = packed + at;
     for (int64_t part = 1; part < parts; ++part) {
@@ -85,26 +121,11 @@ void unpack_sum(const Correlation& c, const WeightMap& m, float* packed, int64_t
   });
 }
 
-// Taps whose channels follow one another in the window are one run: all of axis 2, if they are
-// neighbours there.
-struct Runs {
-  int64_t per_row, size;  // runs of one (t0, t1), and their floats
-};
-
-Runs runs_of(const Correlation& c) {
-  const CorrelationAxis& a = c.axis[2];
-  return a.tap_step == 1 ? Runs{smaller(a.taps, 1), a.taps * c.ic} : Runs{a.taps, c.ic};
-}
-
 // Offset in the window of run `i`.
 int64_t run_offset(const Correlation& c, const Units& u, const Runs& runs, int64_t i) {
   const int64_t t2 = i % runs.per_row, t1 = i / runs.per_row % c.axis[1].taps;
   const int64_t t0 = i / runs.per_row / c.axis[1].taps;
   return t0 * u.plane_size + t1 * c.axis[1].tap_step * u.row_size + t2 * c.axis[2].tap_step * c.ic;
-}
-
-int64_t run_count(const Correlation& c, const Runs& runs) {
-  return c.axis[0].taps * c.axis[1].taps * runs.per_row;
 }
 
 // The runs that meet the source on the way to a unit's row r; the others meet padding only. They
@@ -118,20 +139,26 @@ Range runs_inside(const Correlation& c, const Unit& unit, int64_t r, const Runs&
   return {taps.begin * each, taps.end * each};
 }
 
-// Scratch that holds `n` offsets.
+// Scratch, in floats, that holds `n` offsets, or elements of a window.
 constexpr int64_t offsets_size(int64_t n) { return aligned_size(2 * n); }
+template <class T>
+constexpr int64_t elements_size(int64_t n) {
+  return aligned_size(ceil_div(n * sizeof(T), sizeof(float)));
+}
 
 // ---- forward ----
 
 constexpr int64_t kForwardPixels = 392;
 
 // Every output of a unit is a row of C, made in one go over all runs.
+template <class T>
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
-              const int64_t* offsets, const float* window, const float* packed,
-              const Epilogue& epilogue, float beta, float* dst) {
+              const int64_t* offsets, const T* window, const float* packed,
+              const Epilogue& epilogue, float beta, Array dst) {
   const CorrelationAxis& a2 = c.axis[2];
   const int tiles = static_cast<int>(ceil_div(unit.columns, kMR));
-  TileArgs t;
+  const int64_t rows = depth_in_steps<T>(c), run_steps = steps<T>(runs.size);
+  TileArgsOf<T> t;
   t.k = runs.size;
   t.a_stride = u.column_step * c.ic;
   t.ldc = a2.dst_step * c.group * c.oc;
@@ -140,18 +167,18 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
     for (int64_t j = 0; j < c.oc; j += kNR) {
       t.columns = smaller(kNR, c.oc - j);
       t.epilogue = epilogue.from(g * c.oc + j);
-      const float* panel = packed + g * packed_group_size(c) + j * depth(c);
+      const float* panel = packed + g * group_size(c, rows) + j * rows;
       for (int64_t r = 0; r < unit.rows; ++r) {
         const Range inside = runs_inside(c, unit, r, runs);
         t.taps = inside.end - inside.begin;
         t.tap = offsets + inside.begin;
-        t.b = panel + inside.begin * runs.size * panel_width(t.columns);
-        const float* row = window + g * u.group_size + r * u.row_step * u.row_size;
-        float* out = dst + dst_offset(c, unit, r, g) + j;
+        t.b = panel + inside.begin * run_steps * panel_width(t.columns);
+        const T* row = window + g * u.group_size + r * u.row_step * u.row_size;
+        const Array out = at(dst, dst_offset(c, unit, r, g) + j);
         for (int i = 0; i < tiles; ++i) {
           const Range pixels = part_of(unit.columns, i, tiles);
           t.a = row + pixels.begin * t.a_stride;
-          t.c = out + pixels.begin * t.ldc;
+          t.c = at(out, pixels.begin * t.ldc);
           run_tile<TileA::kRows>(pixels.end - pixels.begin, t);
         }
       }
@@ -159,18 +186,19 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
   }
 }
 
-void run(const Correlation& c, const float* src, const float* packed, const Epilogue& epilogue,
-         float beta, float* dst) {
-  if (outputs(c) == 0) return;
+template <class T>
+void run_typed(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
+               float beta, Array dst) {
   const int threads = threads_for(c);
-  const Units u = make_units(c, kForwardPixels, threads);
+  const Units u = make_units(c, kForwardPixels, threads, sizeof(T));
   const Runs runs = runs_of(c);
-  const int64_t window_size = c.group * u.group_size, offsets_at = threads * window_size;
+  const int64_t window_size = elements_size<T>(c.group * u.group_size);
+  const int64_t offsets_at = threads * window_size;
   Scratch scratch(offsets_at + offsets_size(run_count(c, runs)));
   int64_t* offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
   for (int64_t i = 0; i < run_count(c, runs); ++i) offsets[i] = run_offset(c, u, runs, i);
   parallel(threads, [&](int thread, int parts) {
-    float* window = scratch.data() + thread * window_size;
+    T* window = reinterpret_cast<T*>(scratch.data() + thread * window_size);
     const Range range = part_of(u.count, thread, parts);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
@@ -178,6 +206,12 @@ void run(const Correlation& c, const float* src, const float* packed, const Epil
       run_unit(c, u, unit, runs, offsets, window, packed, epilogue, beta, dst);
     }
   });
+}
+
+void run(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
+         float beta, Array dst) {
+  if (outputs(c) == 0) return;
+  with_step(src.dtype, [&]<class T>() { run_typed<T>(c, src, packed, epilogue, beta, dst); });
 }
 
 // ---- gradient with respect to the weights ----
@@ -205,39 +239,76 @@ Range rows_inside(const Correlation& c, const Unit& unit, const Runs& runs, int6
                         unit.rows, a1.src);
 }
 
+// What a thread works with on a unit.
+template <class T>
+struct Workplace {
+  T* window;
+  T* paired;     // the window in steps: pixels that neighbouring outputs meet, side by side
+  float* panel;  // of ddst
+
+  static int64_t window_size(const Correlation& c, const Units& u) {
+    return elements_size<T>(c.group * u.group_size + u.column_step * c.ic);
+  }
+  static int64_t paired_size(const Correlation& c, const Units& u) {
+    return StepOf<T>::kSize > 1 ? elements_size<T>(StepOf<T>::kSize * c.group * u.group_size) : 0;
+  }
+  static int64_t panel_size(const Units& u) {
+    return aligned_size(u.rows * steps<T>(u.columns) * kNR);
+  }
+  static int64_t size(const Correlation& c, const Units& u) {
+    return window_size(c, u) + paired_size(c, u) + panel_size(u);
+  }
+  Workplace(const Correlation& c, const Units& u, float* memory)
+      : window(reinterpret_cast<T*>(memory)),
+        paired(StepOf<T>::kSize > 1 ? reinterpret_cast<T*>(memory + window_size(c, u)) : window),
+        panel(memory + window_size(c, u) + paired_size(c, u)) {}
+};
+
+// Pairs of elements `distance` apart. Where the second is beyond a row it is not looked at.
+inline void pair_window(int64_t n, int64_t distance, const bfloat16* window, bfloat16* pairs) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const VecU v = pairs_of<bfloat16>(load(window + i), load(window + i + distance));
+    __builtin_memcpy(pairs + 2 * i, &v, sizeof v);
+  }
+}
+inline void pair_window(int64_t, int64_t, const float*, float*) {}
+
 // The gradient's rows are channels (taps of a run), the sum runs over a unit's pixels: both
 // operands have them as rows, A in the window, B in panels packed from ddst.
+template <class T>
 void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
-                  Range jobs, const float* window, const int64_t* row_offsets, const float* ddst,
-                  float beta, float* panel, float* gradient) {
+                  Range jobs, const Workplace<T>& work, const int64_t* row_offsets, ConstArray ddst,
+                  float beta, float* gradient) {
+  constexpr int64_t kSize = StepOf<T>::kSize;
   const int tiles = static_cast<int>(ceil_div(runs.size, kMR));
-  TileArgs t;
+  const int64_t row_steps = steps<T>(unit.columns);
+  TileArgsOf<T> t;
   t.k = unit.columns;
-  t.a_stride = u.column_step * c.ic;
+  t.a_stride = kSize * kSize * u.column_step * c.ic;
   t.beta = beta;
   for (int64_t i = jobs.begin; i < jobs.end; ++i) {
     const Job job = job_at(c, runs, i);
     const int64_t columns = smaller(kNR, c.oc - job.column), width = panel_width(columns);
     if (i == jobs.begin || job.run == 0) {
       for (int64_t r = 0; r < unit.rows; ++r) {
-        const float* row = ddst + dst_offset(c, unit, r, job.group) + job.column;
-        pack_panel({row, c.axis[2].dst_step * c.group * c.oc, false}, 0, unit.columns, 0, columns,
-                   panel + r * unit.columns * width);
+        const ConstArray row = at(ddst, dst_offset(c, unit, r, job.group) + job.column);
+        pack_panel<T>({row, c.axis[2].dst_step * c.group * c.oc, false}, 0, unit.columns, 0,
+                      columns, work.panel + r * row_steps * width);
       }
     }
     const Range inside = rows_inside(c, unit, runs, job.run);
     if (inside.begin == inside.end && beta != 0) continue;
     t.taps = inside.end - inside.begin;
     t.tap = row_offsets + inside.begin;
-    t.b = panel + inside.begin * unit.columns * width;
+    t.b = work.panel + inside.begin * row_steps * width;
     t.columns = width;
     t.ldc = width;
-    const float* a = window + job.group * u.group_size + run_offset(c, u, runs, job.run);
-    float* out = gradient + job.group * packed_group_size(c) + job.column * depth(c) +
+    const T* a = work.paired + kSize * (job.group * u.group_size + run_offset(c, u, runs, job.run));
+    float* out = gradient + job.group * group_size(c, depth(c)) + job.column * depth(c) +
                  job.run * runs.size * width;
     for (int m = 0; m < tiles; ++m) {
       const Range rows = part_of(runs.size, m, tiles);
-      t.a = a + rows.begin;
+      t.a = a + kSize * rows.begin;
       t.c = out + rows.begin * width;
       run_tile<TileA::kColumns>(rows.end - rows.begin, t);
     }
@@ -246,40 +317,45 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
 
 // Small gradients: the units are cut into a fixed number of parts, each with a gradient of its own.
 // Large ones: every thread goes through all units for its share of the jobs.
-void backward_weights(const Correlation& c, const WeightMap& map, const float* src,
-                      const float* ddst, float* dw) {
-  if (outputs(c) == 0) return;
+template <class T>
+void weights_typed(const Correlation& c, const WeightMap& map, ConstArray src, ConstArray ddst,
+                   float* dw) {
+  constexpr int64_t kSize = StepOf<T>::kSize;
   const int threads = threads_for(c);
-  const Units u = make_units(c, kWeightsPixels, 1);
+  const Units u = make_units(c, kWeightsPixels, 1, sizeof(float));
   const Runs runs = runs_of(c);
   const int64_t jobs = c.group * ceil_div(c.oc, kNR) * run_count(c, runs);
-  const int64_t size = packed_size(c);
+  const int64_t size = c.group * group_size(c, depth(c));
   const int units_parts =
       size <= kSmallWeights ? static_cast<int>(smaller(u.count, kMostParts)) : 1;
   const int jobs_parts = units_parts > 1 ? 1 : static_cast<int>(smaller(jobs, threads));
-  const int64_t window_size = c.group * u.group_size;
-  const int64_t panel_size = aligned_size(u.rows * u.columns * kNR);
-  const int64_t gradients_at = threads * (window_size + panel_size);
+  const int64_t work_size = Workplace<T>::size(c, u), gradients_at = threads * work_size;
   const int64_t offsets_at = gradients_at + units_parts * size;
   Scratch scratch(offsets_at + offsets_size(u.rows));
   float* gradients = scratch.data() + gradients_at;
   int64_t* row_offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
-  for (int64_t r = 0; r < u.rows; ++r) row_offsets[r] = r * u.row_step * u.row_size;
+  for (int64_t r = 0; r < u.rows; ++r) row_offsets[r] = kSize * r * u.row_step * u.row_size;
   parallel(threads, [&](int thread, int got) {
-    float* window = scratch.data() + thread * (window_size + panel_size);
+    const Workplace<T> work(c, u, scratch.data() + thread * work_size);
     for (int part = thread; part < units_parts * jobs_parts; part += got) {
       const int p = part % units_parts;
       const Range range = part_of(u.count, p, units_parts);
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Unit unit = unit_at(c, u, i);
-        copy_window(c, u, unit, src, window);
-        weights_unit(c, u, unit, runs, part_of(jobs, part / units_parts, jobs_parts), window,
-                     row_offsets, ddst, i == range.begin ? 0.0f : 1.0f, window + window_size,
-                     gradients + p * size);
+        copy_window(c, u, unit, src, work.window);
+        pair_window(c.group * u.group_size, u.column_step * c.ic, work.window, work.paired);
+        weights_unit(c, u, unit, runs, part_of(jobs, part / units_parts, jobs_parts), work,
+                     row_offsets, ddst, i == range.begin ? 0.0f : 1.0f, gradients + p * size);
       }
     }
   });
   unpack_sum(c, map, gradients, units_parts, dw);
+}
+
+void backward_weights(const Correlation& c, const WeightMap& map, ConstArray src, ConstArray ddst,
+                      float* dw) {
+  if (outputs(c) == 0) return;
+  with_step(src.dtype, [&]<class T>() { weights_typed<T>(c, map, src, ddst, dw); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Correlations in which each channel is a group of its own: vectors of channels, no products of
-// matrices.
+// matrices. Windows are of floats, whatever the source.
 #include "kernels/correlation.h"
 #include "kernels/cpu/window.h"
 
@@ -20,7 +20,9 @@ Correlation merged(Correlation c) {
 
 int64_t width_of(const Correlation& c) { return round_up(c.group, kLanes); }
 
-int64_t packed_size(const Correlation& c) { return aligned_size(c.taps() * width_of(c)); }
+int64_t size_of_weights(const Correlation& c) { return aligned_size(c.taps() * width_of(c)); }
+
+int64_t packed_size(const Correlation& c, DType) { return size_of_weights(c); }
 
 // Where tap `t` is: in the plain weights of a channel, and in a window of channels-last pixels.
 struct Tap {
@@ -38,7 +40,7 @@ int64_t window_offset(const Correlation& merged, const Units& u, const Tap& t) {
          t.t2 * merged.axis[2].tap_step * merged.ic;
 }
 
-void pack(const Correlation& c, const WeightMap& m, const float* w, float* packed) {
+void pack(const Correlation& c, const WeightMap& m, const float* w, DType, float* packed) {
   for (int64_t t = 0; t < c.taps(); ++t, packed += width_of(c)) {
     const float* from = w + weight_offset(m, tap_at(c, t));
     for (int64_t g = 0; g < c.group; ++g) packed[g] = from[g * m.group];
@@ -73,9 +75,10 @@ constexpr int64_t kPixels = 512;
 // Loads may run over into the next pixel, and behind the last one of a window: kLanes floats more.
 int64_t window_size(const Units& u) { return u.group_size + aligned_size(kLanes); }
 
+template <class E>
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
               const float* window, const float* packed, const Epilogue& epilogue, float beta,
-              float* dst) {
+              E* dst) {
   const int64_t taps = c.taps(), width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
   const int64_t dst_step = c.axis[2].dst_step * c.oc;
   for (int64_t j = 0; j < c.ic; j += kLanes) {
@@ -83,7 +86,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
     const Vec first = epilogue.bias ? load_n(epilogue.bias + j, n) : Vec{};
     for (int64_t r = 0; r < unit.rows; ++r) {
       const float* row = window + r * u.row_step * u.row_size + j;
-      float* out = dst + dst_offset(c, unit, r, 0) + j;
+      E* out = dst + dst_offset(c, unit, r, 0) + j;
       in_groups(unit.columns, [&]<int P>(int64_t i) {
         Vec acc[P];
 #pragma GCC unroll 8
@@ -96,7 +99,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
         }
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) {
-          float* y = out + (i + p) * dst_step;
+          E* y = out + (i + p) * dst_step;
           if (beta != 0) acc[p] += beta * load_n(y, n);
           if (epilogue.relu) acc[p] = relu(acc[p]);
           store_n(y, acc[p], n);
@@ -106,12 +109,12 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
   }
 }
 
-void run(const Correlation& shape, const float* src, const float* packed, const Epilogue& epilogue,
-         float beta, float* dst) {
+void run(const Correlation& shape, ConstArray src, const float* packed, const Epilogue& epilogue,
+         float beta, Array dst) {
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
   const int threads = threads_for(shape);
-  const Units u = make_units(c, kPixels, threads);
+  const Units u = make_units(c, kPixels, threads, sizeof(float));
   Scratch scratch(offsets_size(c) + threads * window_size(u));
   const int64_t* offsets = make_offsets(c, u, scratch.data());
   parallel(threads, [&](int thread, int parts) {
@@ -120,15 +123,18 @@ void run(const Correlation& shape, const float* src, const float* packed, const 
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
       copy_window(c, u, unit, src, window);
-      run_unit(c, u, unit, offsets, window, packed, epilogue, beta, dst);
+      with_type(dst, [&](auto* to) {
+        run_unit(c, u, unit, offsets, window, packed, epilogue, beta, to);
+      });
     }
   });
 }
 
 // ---- gradient with respect to the weights ----
 
+template <class E>
 void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
-                  const float* window, const float* ddst, float* gradient) {
+                  const float* window, const E* ddst, float* gradient) {
   const int64_t width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
   const int64_t ddst_step = c.axis[2].dst_step * c.oc;
   for (int64_t j = 0; j < c.ic; j += kLanes) {
@@ -140,7 +146,7 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
       for (int t = 0; t < T; ++t) acc[t] = load(out + t * width);
       for (int64_t r = 0; r < unit.rows; ++r) {
         const float* x = window + r * u.row_step * u.row_size + j;
-        const float* dy = ddst + dst_offset(c, unit, r, 0) + j;
+        const E* dy = ddst + dst_offset(c, unit, r, 0) + j;
         for (int64_t i = 0; i < unit.columns; ++i, x += step, dy += ddst_step) {
           const Vec g = load_n(dy, n);
 #pragma GCC unroll 8
@@ -154,13 +160,13 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
 }
 
 // The units are cut into a fixed number of parts, each with a gradient of its own.
-void backward_weights(const Correlation& shape, const WeightMap& map, const float* src,
-                      const float* ddst, float* dw) {
+void backward_weights(const Correlation& shape, const WeightMap& map, ConstArray src,
+                      ConstArray ddst, float* dw) {
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
   const int threads = threads_for(shape);
-  const Units u = make_units(c, kPixels, 1);
-  const int64_t size = packed_size(shape);
+  const Units u = make_units(c, kPixels, 1, sizeof(float));
+  const int64_t size = size_of_weights(shape);
   const int parts = static_cast<int>(smaller(u.count, kMostParts));
   Scratch scratch(offsets_size(c) + parts * size + threads * window_size(u));
   const int64_t* offsets = make_offsets(c, u, scratch.data());
@@ -174,7 +180,9 @@ void backward_weights(const Correlation& shape, const WeightMap& map, const floa
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Unit unit = unit_at(c, u, i);
         copy_window(c, u, unit, src, window);
-        weights_unit(c, u, unit, offsets, window, ddst, gradient);
+        with_type(ddst, [&](const auto* from) {
+          weights_unit(c, u, unit, offsets, window, from, gradient);
+        });
       }
     }
   });

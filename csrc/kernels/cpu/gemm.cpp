@@ -23,15 +23,15 @@ namespace {
 struct Product {
   int64_t m, n, k;
   Operand a, b;
-  const float* packed_b;  // whole panels (k, kNR), or null
+  const float* packed_b;  // whole panels (steps(k), kNR), or null
   Epilogue epilogue;
   float beta;
-  float* c;
+  Array c;
   int64_t ldc;
 };
 
-Product make_product(const GemmShape& s, const float* a, const float* b, const float* packed_b,
-                     const Epilogue& epilogue, float* c) {
+Product make_product(const GemmShape& s, ConstArray a, ConstArray b, const float* packed_b,
+                     const Epilogue& epilogue, Array c) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
   const int64_t ldb = s.ldb ? s.ldb : (s.trans_b ? s.k : s.n);
   return {s.m,      s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b,
@@ -40,16 +40,18 @@ Product make_product(const GemmShape& s, const float* a, const float* b, const f
 
 int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
 
-// ---- one block: C (rows, columns) = beta C + A B, then the epilogue ----
+// ---- one block: C (rows, columns) = beta addend + A B, then the epilogue ----
 
 struct Block {
   int64_t rows, columns, k;
   Operand a;
-  const float* panels;  // of B: (panel_k, width), of which k rows from `panel_first` on
-  int64_t panel_k, panel_first;
-  float* c;
+  const float* panels;  // of B: (panel_steps, width), from row `panel_first` on
+  int64_t panel_steps, panel_first;
+  Array c;
   int64_t ldc;
   float beta;
+  ConstArray addend;
+  int64_t ld_addend;
   Epilogue epilogue;
 };
 
@@ -57,21 +59,29 @@ struct Block {
 constexpr int64_t kPackedA = aligned_size(kMC / kMR * kTileRows * kKC);
 constexpr int64_t kPackedB = kNC * kKC;
 
-template <TileA kA>
+// kKC steps.
+template <class T>
+constexpr int64_t kDepth = kKC * StepOf<T>::kSize;
+
+template <class T, TileA kA>
 void run_tiles(const Block& b, const float* packed_a) {
+  constexpr int64_t kSize = StepOf<T>::kSize;
   const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
-  TileArgs t;
+  TileArgsOf<T> t;
   t.k = b.k;
   t.ldc = b.ldc;
   t.beta = b.beta;
-  t.a_stride = kA == TileA::kRows ? b.a.stride : kTileRows;
+  t.ld_addend = b.ld_addend;
+  t.a_stride = kA == TileA::kRows ? b.a.stride : kTileRows * kSize;
   const auto run = [&](int i, int64_t j) {
     const Range r = part_of(b.rows, i, tiles);
     t.columns = smaller(kNR, b.columns - j);
-    t.b = b.panels + j * b.panel_k + b.panel_first * panel_width(t.columns);
+    t.b = b.panels + j * b.panel_steps + b.panel_first * panel_width(t.columns);
     t.epilogue = b.epilogue.from(j);
-    t.c = b.c + r.begin * b.ldc + j;
-    t.a = kA == TileA::kRows ? b.a.at(r.begin, 0) : packed_a + i * kTileRows * b.k;
+    t.c = at(b.c, r.begin * b.ldc + j);
+    t.addend = at(b.addend, r.begin * b.ld_addend + j);
+    t.a = kA == TileA::kRows ? static_cast<const T*>(b.a.from(r.begin, 0).data)
+                             : reinterpret_cast<const T*>(packed_a + i * kTileRows * steps<T>(b.k));
     run_tile<kA>(r.end - r.begin, t);
   };
   // With a short k it is C that costs: whole rows of it at a time.
@@ -86,61 +96,97 @@ void run_tiles(const Block& b, const float* packed_a) {
   }
 }
 
+template <class T>
 void multiply_block(const Block& b, float* packed_a) {
-  if (!b.a.transposed) return run_tiles<TileA::kRows>(b, nullptr);
+  if (!b.a.transposed) return run_tiles<T, TileA::kRows>(b, nullptr);
+  constexpr int64_t kStride = kPackStep * StepOf<T>::kSize;
   const int tiles = static_cast<int>(ceil_div(b.rows, kMR));
-  for (int64_t k = 0; k < b.k; k += kPackStep) {
+  for (int64_t k = 0; k < b.k; k += kStride) {
     for (int i = 0; i < tiles; ++i) {
       const Range r = part_of(b.rows, i, tiles);
-      pack_rows(b.a, r.begin, r.end - r.begin, k, smaller(kPackStep, b.k - k),
-                packed_a + (i * b.k + k) * kTileRows);
+      pack_rows<T>(b.a, r.begin, r.end - r.begin, k, smaller(kStride, b.k - k),
+                   packed_a + (i * steps<T>(b.k) + steps<T>(k)) * kTileRows);
     }
   }
-  run_tiles<TileA::kColumns>(b, packed_a);
+  run_tiles<T, TileA::kColumns>(b, packed_a);
 }
 
 // ---- the general product: each thread a rectangle of C ----
 
 // op(B)'s rows `k` and columns `n` as panels.
+template <class T>
 void pack_block(const Operand& b, Range k, Range n, float* panels) {
   const int64_t height = k.end - k.begin;
-  const int64_t step = b.transposed ? height : kPackStep;
-  for (int64_t i = 0; i < height; i += step) {
+  const int64_t stride = b.transposed ? height : kPackStep * StepOf<T>::kSize;
+  for (int64_t i = 0; i < height; i += stride) {
     for (int64_t j = n.begin; j < n.end; j += kNR) {
       const int64_t columns = smaller(kNR, n.end - j);
-      pack_panel(b, k.begin + i, smaller(step, height - i), j, columns,
-                 panels + (j - n.begin) * height + i * panel_width(columns));
+      pack_panel<T>(b, k.begin + i, smaller(stride, height - i), j, columns,
+                    panels + (j - n.begin) * steps<T>(height) + steps<T>(i) * panel_width(columns));
     }
   }
 }
 
-// scratch: kPackedB + kPackedA floats.
-void multiply_part(const Product& p, Range rows, Range columns, float* scratch) {
-  const int64_t nc = larger(kPackedB / larger(smaller(p.k, kKC), 1) / kNR, 1) * kNR;
-  for (int64_t j = columns.begin; j < columns.end; j += nc) {
-    // k = 0 is one empty block, for beta and the epilogue.
-    for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kKC) {
-      Block b;
-      b.columns = smaller(nc, columns.end - j);
-      b.k = smaller(kKC, p.k - k0);
-      if (p.packed_b) {
-        b.panels = p.packed_b + j * p.k;
-        b.panel_k = p.k;
-        b.panel_first = k0;
-      } else {
-        pack_block(p.b, {k0, k0 + b.k}, {j, j + b.columns}, scratch);
-        b.panels = scratch;
-        b.panel_k = b.k;
-        b.panel_first = 0;
-      }
-      b.ldc = p.ldc;
-      b.beta = k0 == 0 ? p.beta : 1.0f;
-      b.epilogue = k0 + b.k == p.k ? p.epilogue.from(j) : Epilogue{};
+// How a product is cut: `columns` of B at a time, in which `depth` of k at a time, packed into
+// scratch unless all of B is packed; in that, blocks of kMC rows, each over kDepth of k at a time.
+struct Blocking {
+  int64_t columns, depth;
+  // Sums over several kDepth are kept in float, whatever C is.
+  bool partial_sums;
+  int64_t packed_b, partial;  // floats
+
+  int64_t scratch_size() const { return packed_b + kPackedA + partial; }
+};
+
+template <class T>
+Blocking blocking_of(const Product& p) {
+  Blocking b{};
+  b.partial_sums = p.c.dtype == DType::kBFloat16 && p.k > kDepth<T>;
+  b.depth = p.packed_b || b.partial_sums ? larger(p.k, 1) : kDepth<T>;
+  const int64_t packed_k = p.packed_b ? kKC : larger(steps<T>(smaller(p.k, b.depth)), 1);
+  b.columns = larger(kPackedB / packed_k / kNR, 1) * kNR;
+  b.packed_b = p.packed_b ? 0 : larger(kPackedB, packed_k * kNR);
+  b.partial = b.partial_sums ? kMC * b.columns : 0;
+  return b;
+}
+
+// One block's rows over all of the k that its panels hold: b.panels and b.panel_steps are set.
+template <class T>
+void multiply_rows(const Product& p, Range k, int64_t i, int64_t j, Block b, float* packed_a,
+                   float* partial) {
+  const Array c = at(p.c, i * p.ldc + j);
+  // k = 0 is one empty block, for beta and the epilogue.
+  for (int64_t k0 = k.begin; k0 == 0 || k0 < k.end; k0 += kDepth<T>) {
+    b.k = smaller(kDepth<T>, k.end - k0);
+    b.a = {p.a.from(i, k0), p.a.stride, p.a.transposed};
+    b.panel_first = steps<T>(p.packed_b ? k0 : k0 - k.begin);
+    const bool first = k0 == 0, last = k0 + b.k == p.k;
+    b.beta = first ? p.beta : 1.0f;
+    b.addend = first || !partial ? c : Array(partial);
+    b.ld_addend = first || !partial ? p.ldc : b.columns;
+    b.c = last || !partial ? c : Array(partial);
+    b.ldc = last || !partial ? p.ldc : b.columns;
+    b.epilogue = last ? p.epilogue.from(j) : Epilogue{};
+    multiply_block<T>(b, packed_a);
+  }
+}
+
+template <class T>
+void multiply_part(const Product& p, const Blocking& blocking, Range rows, Range columns,
+                   float* scratch) {
+  float* packed_a = scratch + blocking.packed_b;
+  float* partial = blocking.partial_sums ? packed_a + kPackedA : nullptr;
+  Block b{};
+  for (int64_t j = columns.begin; j < columns.end; j += blocking.columns) {
+    b.columns = smaller(blocking.columns, columns.end - j);
+    for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += blocking.depth) {
+      const Range k{k0, smaller(k0 + blocking.depth, p.k)};
+      b.panels = p.packed_b ? p.packed_b + j * steps<T>(p.k) : scratch;
+      b.panel_steps = steps<T>(p.packed_b ? p.k : k.end - k.begin);
+      if (!p.packed_b) pack_block<T>(p.b, k, {j, j + b.columns}, scratch);
       for (int64_t i = rows.begin; i < rows.end; i += kMC) {
         b.rows = smaller(kMC, rows.end - i);
-        b.a = {p.a.at(i, k0), p.a.stride, p.a.transposed};
-        b.c = p.c + i * p.ldc + j;
-        multiply_block(b, scratch + kPackedB);
+        multiply_rows<T>(p, k, i, j, b, packed_a, partial);
       }
     }
   }
@@ -164,17 +210,20 @@ int row_parts(const Product& p, int threads) {
   return best;
 }
 
+template <class T>
 void multiply(const Product& p) {
   const int threads = threads_for(static_cast<double>(p.m) * p.n * p.k);
   const int parts = row_parts(p, threads);
-  Scratch scratch(threads * (kPackedB + kPackedA));
+  const Blocking blocking = blocking_of<T>(p);
+  const int64_t size = aligned_size(blocking.scratch_size());
+  Scratch scratch(threads * size);
   parallel(threads, [&](int thread, int got) {
     // Fewer threads than asked for take the parts in turn.
     for (int i = thread; i < threads; i += got) {
       const Range rows = part_of(p.m, i % parts, parts, kMR);
       const Range columns = part_of(p.n, i / parts, threads / parts, kNR);
       if (rows.begin < rows.end) {
-        multiply_part(p, rows, columns, scratch.data() + thread * (kPackedB + kPackedA));
+        multiply_part<T>(p, blocking, rows, columns, scratch.data() + thread * size);
       }
     }
   });
@@ -182,19 +231,21 @@ void multiply(const Product& p) {
 
 // ---- packing a whole operand ----
 
+template <class T>
 constexpr int64_t packed_size(int64_t k, int64_t n) {
-  return larger(k, 1) * (n / kNR * kNR + (n % kNR ? panel_width(n % kNR) : 0));
+  return larger(steps<T>(k), 1) * (n / kNR * kNR + (n % kNR ? panel_width(n % kNR) : 0));
 }
 
+template <class T>
 void pack_all(const Operand& b, int64_t k, int64_t n, float* out) {
   const int threads = threads_for(static_cast<double>(k) * n * 8);
   parallel(threads, [&](int thread, int parts) {
-    const Range r = part_of(k, thread, parts, kLanes);
+    const Range r = part_of(k, thread, parts, kLanes * StepOf<T>::kSize);
     if (r.begin == r.end) return;
     for (int64_t j = 0; j < n; j += kNR) {
       const int64_t columns = smaller(kNR, n - j);
-      pack_panel(b, r.begin, r.end - r.begin, j, columns,
-                 out + j * k + r.begin * panel_width(columns));
+      pack_panel<T>(b, r.begin, r.end - r.begin, j, columns,
+                    out + j * steps<T>(k) + steps<T>(r.begin) * panel_width(columns));
     }
   });
 }
@@ -206,8 +257,9 @@ void pack_all(const Operand& b, int64_t k, int64_t n, float* out) {
 
 // C (columns, rows)^T = beta C + block (rows, columns), `stride` floats between its rows; then the
 // epilogue.
+template <class E>
 void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t stride, float beta,
-                      const Epilogue& epilogue, float* c, int64_t ldc) {
+                      const Epilogue& epilogue, E* c, int64_t ldc) {
   for (int64_t i = 0; i < rows; i += kLanes) {
     const int64_t height = smaller(kLanes, rows - i);
     const Vec bias = epilogue.bias ? load_n(epilogue.bias + i, height) : Vec{};
@@ -217,7 +269,7 @@ void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t
       for (int r = 0; r < kLanes; ++r)
         x[r] = r < height ? load(block + (i + r) * stride + j) : Vec{};
       transpose(x);
-      float* out = c + j * ldc + i;
+      E* out = c + j * ldc + i;
 #pragma GCC unroll 16
       for (int r = 0; r < kLanes; ++r, out += ldc) {
         if (j + r >= columns) break;
@@ -234,31 +286,35 @@ bool suits_transposed(const Product& p) {
   return p.b.transposed && !p.packed_b && p.m <= 4 * kNR && p.m * 4 <= p.n && p.k > kShortK;
 }
 
+template <class T>
 void multiply_transposed(const Product& p) {
   const int threads = threads_for(static_cast<double>(p.m) * p.n * p.k);
   const int64_t stride = round_up(p.m, kLanes);
-  const int64_t panels = aligned_size(packed_size(p.k, p.m));
+  const int64_t panels = aligned_size(packed_size<T>(p.k, p.m));
   Scratch scratch(panels + threads * kMC * stride);
-  pack_all({p.a.x, p.a.stride, !p.a.transposed}, p.k, p.m, scratch.data());
+  pack_all<T>({p.a.x, p.a.stride, !p.a.transposed}, p.k, p.m, scratch.data());
   parallel(threads, [&](int thread, int parts) {
     const Range r = part_of(p.n, thread, parts, kMR);
     float* c = scratch.data() + panels + thread * kMC * stride;
     for (int64_t i = r.begin; i < r.end; i += kMC) {
-      Block b;
+      Block b{};
       b.rows = smaller(kMC, r.end - i);
       b.columns = p.m;
       b.panels = scratch.data();
-      b.panel_k = p.k;
+      b.panel_steps = steps<T>(p.k);
+      b.addend = c;
       b.c = c;
-      b.ldc = stride;
-      for (int64_t k0 = 0; k0 < p.k; k0 += kKC) {
-        b.k = smaller(kKC, p.k - k0);
-        b.a = {p.b.x + i * p.b.stride + k0, p.b.stride, false};
-        b.panel_first = k0;
+      b.ldc = b.ld_addend = stride;
+      for (int64_t k0 = 0; k0 < p.k; k0 += kDepth<T>) {
+        b.k = smaller(kDepth<T>, p.k - k0);
+        b.a = {at(p.b.x, i * p.b.stride + k0), p.b.stride, false};
+        b.panel_first = steps<T>(k0);
         b.beta = k0 == 0 ? 0.0f : 1.0f;
-        multiply_block(b, nullptr);
+        multiply_block<T>(b, nullptr);
       }
-      store_transposed(c, b.rows, p.m, stride, p.beta, p.epilogue.from(i), p.c + i, p.ldc);
+      with_type(at(p.c, i), [&](auto* to) {
+        store_transposed(c, b.rows, p.m, stride, p.beta, p.epilogue.from(i), to, p.ldc);
+      });
     }
   });
 }
@@ -266,12 +322,13 @@ void multiply_transposed(const Product& p) {
 // ---- matrix times vector, at the speed of memory ----
 
 // y[i] = a[i, :] . x + beta y[i], then the epilogue
-void dot_rows(const float* a, int64_t lda, Range rows, int64_t k, const float* x, float beta,
+template <class T>
+void dot_rows(const T* a, int64_t lda, Range rows, int64_t k, const float* x, float beta,
               const Epilogue& epilogue, float* y) {
   constexpr int kRows = 4;
   for (int64_t i = rows.begin; i < rows.end; i += kRows) {
     const int64_t left = smaller(kRows, rows.end - i);
-    const float* row[kRows];
+    const T* row[kRows];
     for (int r = 0; r < kRows; ++r) row[r] = a + (i + smaller(r, left - 1)) * lda;
     Vec acc[kRows][2] = {};
     int64_t p = 0;
@@ -298,7 +355,8 @@ void dot_rows(const float* a, int64_t lda, Range rows, int64_t k, const float* x
 }
 
 // y[j] = sum over p of x[p] a[p, j] + beta y[j], then the epilogue
-void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float* x, float beta,
+template <class T>
+void add_rows(const T* a, int64_t lda, Range columns, int64_t k, const float* x, float beta,
               const Epilogue& epilogue, float* y) {
   constexpr int kRows = 8;
   const auto each = [&](auto&& f) {
@@ -315,7 +373,7 @@ void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float
   for (; p + kRows <= k; p += kRows) {
     each([&](int64_t j, int64_t n) {
       Vec v = load_n(y + j, n);
-      const float* from = a + p * lda + j;
+      const T* from = a + p * lda + j;
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r, from += lda) v += x[p + r] * load_n(from, n);
       store_n(y + j, v, n);
@@ -330,22 +388,42 @@ void add_rows(const float* a, int64_t lda, Range columns, int64_t k, const float
   each([&](int64_t j, int64_t n) { store_n(y + j, relu(load_n(y + j, n)), n); });
 }
 
-// y = op(A) x + beta y, op(A) (m, k); then the epilogue.
-void multiply_vector(const Operand& a, int64_t m, int64_t k, const float* x, float beta,
-                     const Epilogue& epilogue, float* y) {
-  parallel(threads_for(static_cast<double>(m) * k), [&](int thread, int parts) {
-    if (a.transposed) {
-      add_rows(a.x, a.stride, part_of(m, thread, parts, kLanes), k, x, beta, epilogue, y);
-    } else {
-      dot_rows(a.x, a.stride, part_of(m, thread, parts, 4), k, x, beta, epilogue, y);
-    }
+void copy_vector(int64_t n, ConstArray from, Array to) {
+  with_type(from, [&](const auto* x) {
+    with_type(to, [&](auto* y) {
+      for (int64_t i = 0; i < n; i += kLanes) {
+        store_n(y + i, load_n(x + i, smaller(n - i, kLanes)), smaller(n - i, kLanes));
+      }
+    });
   });
+}
+
+// y = op(A) x + beta y, op(A) (m, k); then the epilogue. Vectors of bfloat16 are small beside A:
+// they are taken as copies in float.
+void multiply_vector(const Operand& a, int64_t m, int64_t k, ConstArray x, float beta,
+                     const Epilogue& epilogue, Array y) {
+  const bool copy_x = x.dtype != DType::kFloat32, copy_y = y.dtype != DType::kFloat32;
+  const int64_t size = copy_x ? aligned_size(k) : 0;
+  Scratch scratch(size + (copy_y ? m : 0));
+  if (copy_x) copy_vector(k, x, scratch.data());
+  if (copy_y && beta != 0) copy_vector(m, y, scratch.data() + size);
+  const float* from = copy_x ? scratch.data() : static_cast<const float*>(x.data);
+  float* to = copy_y ? scratch.data() + size : static_cast<float*>(y.data);
+  with_type(a.x, [&](const auto* data) {
+    parallel(threads_for(static_cast<double>(m) * k), [&](int thread, int parts) {
+      if (a.transposed) {
+        add_rows(data, a.stride, part_of(m, thread, parts, kLanes), k, from, beta, epilogue, to);
+      } else {
+        dot_rows(data, a.stride, part_of(m, thread, parts, 4), k, from, beta, epilogue, to);
+      }
+    });
+  });
+  if (copy_y) copy_vector(m, to, y);
 }
 
 // ---- the family's functions ----
 
-void gemm_plain(const GemmShape& s, const float* a, const float* b, const Epilogue& epilogue,
-                float* c) {
+void gemm_plain(const GemmShape& s, ConstArray a, ConstArray b, const Epilogue& epilogue, Array c) {
   if (s.m <= 0 || s.n <= 0) return;
   const Product p = make_product(s, a, b, nullptr, epilogue, c);
   const bool row_of_a = !s.trans_a || p.a.stride == 1;
@@ -356,28 +434,37 @@ void gemm_plain(const GemmShape& s, const float* a, const float* b, const Epilog
   if (p.n == 1 && column_of_b && p.ldc == 1 && !epilogue.bias) {
     return multiply_vector(p.a, p.m, p.k, b, p.beta, epilogue, c);
   }
-  suits_transposed(p) ? multiply_transposed(p) : multiply(p);
+  if (suits_transposed(p)) {
+    with_step(b.dtype, [&]<class T>() { multiply_transposed<T>(p); });
+  } else {
+    with_step(a.dtype, [&]<class T>() { multiply<T>(p); });
+  }
 }
 
-PackedMatrixPtr pack_b(const GemmShape& s, const float* b, PackedMatrixPtr reuse) {
-  PackedMatrixPtr packed = make_packed(s.k, s.n, kNR, packed_size(s.k, s.n), std::move(reuse));
-  pack_all(make_product(s, nullptr, b, nullptr, {}, nullptr).b, s.k, s.n, packed->data);
+PackedMatrixPtr pack(const GemmShape& s, ConstArray b, DType dtype, PackedMatrixPtr reuse) {
+  PackedMatrixPtr packed;
+  with_step(dtype, [&]<class T>() {
+    packed = make_packed(s.k, s.n, kNR, dtype, packed_size<T>(s.k, s.n), std::move(reuse));
+    pack_all<T>(make_product(s, nullptr, b, nullptr, {}, nullptr).b, s.k, s.n, packed->data);
+  });
   return packed;
 }
 
-void gemm_packed(const GemmShape& s, const float* a, const PackedMatrix& b,
-                 const Epilogue& epilogue, float* c) {
-  check_packed(b, s.k, s.n, kNR);
-  if (s.m > 0 && s.n > 0) multiply(make_product(s, a, nullptr, b.data, epilogue, c));
+void gemm_packed(const GemmShape& s, ConstArray a, const PackedMatrix& b, const Epilogue& epilogue,
+                 Array c) {
+  check_packed(b, s.k, s.n, kNR, a.dtype);
+  if (s.m <= 0 || s.n <= 0) return;
+  const Product p = make_product(s, a, nullptr, b.data, epilogue, c);
+  with_step(a.dtype, [&]<class T>() { multiply<T>(p); });
 }
 
-void gemv(const GemmShape& s, const float* a, const float* x, float* y) {
+void gemv(const GemmShape& s, ConstArray a, ConstArray x, Array y) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
   multiply_vector({a, lda, s.trans_a}, s.m, s.k, x, s.beta, {}, y);
 }
 
 }  // namespace
 
-const GemmKernels gemm = {gemm_plain, pack_b, gemm_packed, gemv};
+const GemmKernels gemm = {gemm_plain, pack, gemm_packed, gemv};
 
 }  // namespace pydl::kernels::PYDL_ISA

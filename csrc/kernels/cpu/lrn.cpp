@@ -1,11 +1,13 @@
 // Local response normalisation (lrn.h).
 //
 // A window sum is taken in cache: the summands go into a scratch buffer, padded with zeros on both
-// sides, and the sum is `size` shifted loads; nothing is added and subtracted again.
+// sides, and the sum is `size` shifted loads; nothing is added and subtracted again. A tile of the
+// data (rows, strips or bands) goes through all passes while it is in cache.
 #include "kernels/lrn.h"
 
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/tasks.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -17,49 +19,65 @@ namespace {
 template <class Body>
 PYDL_INLINE void with_power(float beta, const Body& body) {
   if (beta == 0.75f) {
-    body([](Vec v) {
-      const Vec r = rsqrt(v);  // v^-1/2
-      const Vec finite = v * r, root = select((r == 0.0f) | (r == kInfinity), v, finite);
-      return r * rsqrt(root);
-    });
+    body([](Vec v) { return inverse_three_quarters(v); });
   } else {
     body([power = Power(-beta)](Vec v) { return power(v); });
   }
 }
 
-// What is summed, and what is made of the sum.
-struct Forward {
-  const float* x;
-  float *scale, *y;
-  float k, a;  // a: alpha over the size of the window
+// What is summed, and what is made of the sum: i in the data, j in the tile, n lanes.
 
-  PYDL_INLINE Vec summand(int64_t i, int64_t n) const {
+// y = x scale^-beta, scale = k + a sum
+template <class T>
+struct Forward {
+  const T* x;
+  T* y;
+  float k, a;
+
+  PYDL_INLINE Vec summand(int64_t i, int64_t, int64_t n) const {
     const Vec v = load_some(x + i, n);
     return v * v;
   }
   template <class P>
-  PYDL_INLINE void finish(int64_t i, int64_t n, Vec sum, const P& power) const {
-    const Vec s = sum * a + k;
-    store_some(scale + i, s, n);
-    store_some(y + i, load_some(x + i, n) * power(s), n);
+  PYDL_INLINE void finish(int64_t i, int64_t, int64_t n, Vec sum, const P& power) const {
+    store_some(y + i, load_some(x + i, n) * power(sum * a + k), n);
   }
 };
 
-// dx = dy scale^-beta - b x (sum over the window of dy y / scale), b = 2 a beta
-struct Backward {
-  const float *x, *y, *scale, *dy;
-  float* dx;
-  float b;
+// dx = dy scale^-beta - b x (sum over the window of dy x scale^(-beta - 1)), b = 2 a beta:
+// first the terms of the difference, ...
+template <class T>
+struct Terms {
+  const T *x, *dy;
+  float k, a;
+  float *direct, *summands;
 
-  PYDL_INLINE Vec summand(int64_t i, int64_t n) const {
-    const Vec ratio = load_some(dy + i, n) * load_some(y + i, n) / load_some(scale + i, n);
-    // The lanes beyond n are 0 / 0, but must be zero.
-    return n == kLanes ? ratio : select(iota() < static_cast<int32_t>(n), ratio, Vec{});
+  PYDL_INLINE Vec summand(int64_t i, int64_t, int64_t n) const {
+    const Vec v = load_some(x + i, n);
+    return v * v;
   }
   template <class P>
-  PYDL_INLINE void finish(int64_t i, int64_t n, Vec sum, const P& power) const {
-    const Vec direct = load_some(dy + i, n) * power(load_some(scale + i, n));
-    store_some(dx + i, direct - b * load_some(x + i, n) * sum, n);
+  PYDL_INLINE void finish(int64_t i, int64_t j, int64_t n, Vec sum, const P& power) const {
+    const Vec scale = sum * a + k, d = load_some(dy + i, n) * power(scale);
+    store_some(direct + j, d, n);
+    store_some(summands + j, d * load_some(x + i, n) / scale, n);
+  }
+};
+
+// ... then the difference.
+template <class T>
+struct Difference {
+  const T* x;
+  const float *direct, *summands;
+  T* dx;
+  float b;
+
+  PYDL_INLINE Vec summand(int64_t, int64_t j, int64_t n) const {
+    return load_some(summands + j, n);
+  }
+  template <class P>
+  PYDL_INLINE void finish(int64_t i, int64_t j, int64_t n, Vec sum, const P&) const {
+    store_some(dx + i, load_some(direct + j, n) - b * load_some(x + i, n) * sum, n);
   }
 };
 
@@ -73,69 +91,118 @@ void clear(float* p, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = 0;
 }
 
-// ---- across channels ----
+// ---- tiles across channels ----
+//
+// tiles, of tile_size values each, and the scratch that one needs, zero at first.
 
 // Channels side by side: a few rows at a time, so that the stores of the summands have left the
 // store buffer when the shifted loads come.
-template <class Op, class P>
-PYDL_INLINE void across_last(const LrnShape& s, const Op& op, const P& power) {
-  const int64_t half = s.size / 2, width = round_up(s.channels + 2 * half, kLanes) + kLanes;
-  const int64_t batch = larger(1, 2048 / width);
-  parallel_for_scratch(s.outer, items_worth(kMathGrain, s.channels), batch * width,
-                       [=](int64_t begin, int64_t end, float* scratch) {
-                         clear(scratch, batch * width);
-                         for (int64_t row = begin; row < end; row += batch) {
-                           const int64_t rows = smaller(batch, end - row);
-                           for (int64_t r = 0; r < rows; ++r) {
-                             float* summands = scratch + r * width + half;
-                             const int64_t first = (row + r) * s.channels;
-                             for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
-                               store(summands + c, op.summand(first + c, n));
-                             });
-                           }
-                           for (int64_t r = 0; r < rows; ++r) {
-                             const float* window = scratch + r * width;
-                             const int64_t first = (row + r) * s.channels;
-                             for_each_vector(0, s.channels, [&](int64_t c, int64_t n) {
-                               op.finish(first + c, n, window_sum(window + c, s.size, 1), power);
-                             });
-                           }
-                         }
+struct ChannelsLast {
+  explicit ChannelsLast(const LrnShape& s)
+      : rows(s.outer),
+        channels(s.channels),
+        size(s.size),
+        width(round_up(s.channels + s.size - 1, kLanes) + kLanes),
+        batch(larger(1, 2048 / width)),
+        tiles(ceil_div(rows, batch)),
+        tile_size(batch * channels),
+        scratch_size(batch * width) {}
+
+  template <class Op, class P>
+  PYDL_INLINE void run(int64_t tile, const Op& op, const P& power, float* scratch) const {
+    const int64_t first = tile * batch * channels, count = smaller(batch, rows - tile * batch);
+    for (int64_t r = 0; r < count; ++r) {
+      float* summands = scratch + r * width + size / 2;
+      for_each_vector(0, channels, [&](int64_t c, int64_t n) {
+        const int64_t j = r * channels + c;
+        store(summands + c, op.summand(first + j, j, n));
+      });
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      const float* window = scratch + r * width;
+      for_each_vector(0, channels, [&](int64_t c, int64_t n) {
+        const int64_t j = r * channels + c;
+        op.finish(first + j, j, n, window_sum(window + c, size, 1), power);
+      });
+    }
+  }
+
+  int64_t rows, channels, size, width, batch, tiles, tile_size, scratch_size;
+};
+
+// Positions side by side: strips of them, all channels.
+struct ChannelsApart {
+  static constexpr int64_t kStrip = 4 * kLanes;
+
+  explicit ChannelsApart(const LrnShape& s)
+      : channels(s.channels),
+        inner(s.inner),
+        size(s.size),
+        strips(ceil_div(s.inner, kStrip)),
+        tiles(s.outer * strips),
+        tile_size(channels * kStrip),
+        scratch_size((channels + size - 1) * kStrip) {}
+
+  template <class Op, class P>
+  PYDL_INLINE void run(int64_t tile, const Op& op, const P& power, float* scratch) const {
+    const int64_t i0 = tile % strips * kStrip, width = smaller(kStrip, inner - i0);
+    const int64_t first = tile / strips * channels * inner + i0;
+    float* summands = scratch + size / 2 * kStrip;
+    for (int64_t c = 0; c < channels; ++c) {
+      for_each_vector(0, width, [&](int64_t i, int64_t n) {
+        const int64_t j = c * kStrip + i;
+        store(summands + j, op.summand(first + c * inner + i, j, n));
+      });
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      for_each_vector(0, width, [&](int64_t i, int64_t n) {
+        const int64_t j = c * kStrip + i;
+        op.finish(first + c * inner + i, j, n, window_sum(scratch + j, size, kStrip), power);
+      });
+    }
+  }
+
+  int64_t channels, inner, size, strips, tiles, tile_size, scratch_size;
+};
+
+// body(tile, scratch) in parallel.
+template <class Tiles, class Body>
+PYDL_INLINE void for_each_tile(const Tiles& t, int64_t floats, const Body& body) {
+  parallel_for_scratch(t.tiles, items_worth(kMathGrain, t.tile_size), floats,
+                       [&](int64_t begin, int64_t end, float* scratch) {
+                         clear(scratch, t.scratch_size);
+                         for (int64_t tile = begin; tile < end; ++tile) body(tile, scratch);
                        });
 }
 
-// Positions side by side: strips of them, all channels.
-template <class Op, class P>
-PYDL_INLINE void across_plain(const LrnShape& s, const Op& op, const P& power) {
-  constexpr int64_t kStrip = 4 * kLanes;
-  const int64_t half = s.size / 2, strips = ceil_div(s.inner, kStrip);
-  const int64_t floats = (s.channels + 2 * half) * kStrip;
-  const int64_t grain = items_worth(kMathGrain, s.channels * smaller(kStrip, s.inner));
-  parallel_for_scratch(
-      s.outer * strips, grain, floats, [=](int64_t begin, int64_t end, float* scratch) {
-        clear(scratch, floats);
-        for (int64_t item = begin; item < end; ++item) {
-          const int64_t i0 = item % strips * kStrip, width = smaller(kStrip, s.inner - i0);
-          const int64_t first = item / strips * s.channels * s.inner + i0;
-          for (int64_t c = 0; c < s.channels; ++c) {
-            for_each_vector(0, width, [&](int64_t i, int64_t n) {
-              store(scratch + (c + half) * kStrip + i, op.summand(first + c * s.inner + i, n));
-            });
-          }
-          for (int64_t c = 0; c < s.channels; ++c) {
-            for_each_vector(0, width, [&](int64_t i, int64_t n) {
-              const Vec sum = window_sum(scratch + c * kStrip + i, s.size, kStrip);
-              op.finish(first + c * s.inner + i, n, sum, power);
-            });
-          }
-        }
-      });
+// body(tiles, power)
+template <class Body>
+PYDL_INLINE void across(const LrnShape& s, const Body& body) {
+  with_power(s.beta, [&](const auto& power) {
+    s.inner == 1 ? body(ChannelsLast(s), power) : body(ChannelsApart(s), power);
+  });
 }
 
-template <class Op>
-void across(const LrnShape& s, const Op& op) {
-  with_power(s.beta, [&](const auto& power) {
-    s.inner == 1 ? across_last(s, op, power) : across_plain(s, op, power);
+float across_alpha(const LrnShape& s) { return s.alpha / static_cast<float>(s.size); }
+
+template <class T>
+void across_forward(const LrnShape& s, const T* x, T* y) {
+  const Forward<T> op{x, y, s.k, across_alpha(s)};
+  across(s, [&](const auto& t, const auto& power) {
+    for_each_tile(t, t.scratch_size,
+                  [&](int64_t tile, float* scratch) { t.run(tile, op, power, scratch); });
+  });
+}
+
+template <class T>
+void across_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
+  const float a = across_alpha(s);
+  across(s, [&](const auto& t, const auto& power) {
+    for_each_tile(t, t.scratch_size + 2 * t.tile_size, [&](int64_t tile, float* scratch) {
+      float *direct = scratch + t.scratch_size, *summands = direct + t.tile_size;
+      t.run(tile, Terms<T>{x, dy, s.k, a, direct, summands}, power, scratch);
+      t.run(tile, Difference<T>{x, direct, summands, dx, 2 * a * s.beta}, power, scratch);
+    });
   });
 }
 
@@ -166,7 +233,8 @@ PYDL_INLINE void within_bands(const LrnShape& s, int64_t planes, int64_t c, cons
               continue;
             }
             for_each_vector(0, row, [&](int64_t i, int64_t n) {
-              store(to + i, op.summand(plane + h * row + i, n));
+              const int64_t at = plane + h * row + i;
+              store(to + i, op.summand(at, at, n));
             });
           }
           for (int64_t h = h0; h < h1; ++h) {
@@ -175,7 +243,8 @@ PYDL_INLINE void within_bands(const LrnShape& s, int64_t planes, int64_t c, cons
               store_some(columns + half * c + i, window_sum(from + i, s.size, pitch), n);
             });
             for_each_vector(0, row, [&](int64_t i, int64_t n) {
-              op.finish(plane + h * row + i, n, window_sum(columns + i, s.size, c), power);
+              const int64_t at = plane + h * row + i;
+              op.finish(at, at, n, window_sum(columns + i, s.size, c), power);
             });
           }
         }
@@ -193,31 +262,25 @@ void within(const LrnShape& s, const Op& op) {
   });
 }
 
-// ---- the family's functions ----
-
-float across_alpha(const LrnShape& s) { return s.alpha / static_cast<float>(s.size); }
 float within_alpha(const LrnShape& s) { return s.alpha / static_cast<float>(s.size * s.size); }
 
-void across_forward(const LrnShape& s, const float* x, float* scale, float* y) {
-  across(s, Forward{x, scale, y, s.k, across_alpha(s)});
+template <class T>
+void within_forward(const LrnShape& s, const T* x, T* y) {
+  within(s, Forward<T>{x, y, 1, within_alpha(s)});
 }
 
-void across_backward(const LrnShape& s, const float* x, const float* y, const float* scale,
-                     const float* dy, float* dx) {
-  across(s, Backward{x, y, scale, dy, dx, 2 * across_alpha(s) * s.beta});
-}
-
-void within_forward(const LrnShape& s, const float* x, float* scale, float* y) {
-  within(s, Forward{x, scale, y, 1, within_alpha(s)});
-}
-
-void within_backward(const LrnShape& s, const float* x, const float* y, const float* scale,
-                     const float* dy, float* dx) {
-  within(s, Backward{x, y, scale, dy, dx, 2 * within_alpha(s) * s.beta});
+template <class T>
+void within_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
+  const int64_t count = s.outer * s.channels * s.h * s.w;
+  const Scratch direct(count), summands(count);
+  const float a = within_alpha(s);
+  within(s, Terms<T>{x, dy, 1, a, direct.data(), summands.data()});
+  within(s, Difference<T>{x, direct.data(), summands.data(), dx, 2 * a * s.beta});
 }
 
 }  // namespace
 
-const LrnKernels lrn = {across_forward, across_backward, within_forward, within_backward};
+const LrnKernels lrn = {PYDL_TYPED(across_forward), PYDL_TYPED(across_backward),
+                        PYDL_TYPED(within_forward), PYDL_TYPED(within_backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

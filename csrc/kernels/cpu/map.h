@@ -1,6 +1,7 @@
 // Elementwise kernels: y[i] = f(x[i], ...) in parallel, over vectors. y may be one of the inputs.
 #pragma once
 
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/integers.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/parallel.h"
@@ -44,8 +45,8 @@ PYDL_INLINE void parallel_for_vectors(int64_t n, int64_t grain, const Body& body
   });
 }
 
-template <class F, class... X>
-PYDL_INLINE void map(int64_t n, int64_t grain, float* y, const F& f, const X*... x) {
+template <class Y, class F, class... X>
+PYDL_INLINE void map(int64_t n, int64_t grain, Y* y, const F& f, const X*... x) {
   parallel_for_vectors(n, grain, [&](int64_t i, int64_t lanes) {
     store_some(y + i, f(load_some(x + i, lanes)...), lanes);
   });

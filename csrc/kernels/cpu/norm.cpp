@@ -2,6 +2,7 @@
 #include "kernels/norm.h"
 
 #include "kernels/cpu/channels.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -12,13 +13,14 @@ namespace {
 Channels channels_of(const NormShape& s) { return {s.outer, s.channels, s.inner}; }
 
 // shift[c]: the mean of a few values spread over the channel.
-void sample_means(const NormShape& s, const float* x, float* shift) {
+template <class T>
+void sample_means(const NormShape& s, const T* x, float* shift) {
   const int64_t count = s.outer * s.inner, samples = smaller(count, 16);
   parallel_for(s.channels, items_worth(kGrain, 16 * samples), [=](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) shift[c] = 0;
     for (int64_t k = 0; k < samples; ++k) {
       const int64_t at = k * (count / samples);
-      const float* from = x + at / s.inner * s.channels * s.inner + at % s.inner;
+      const T* from = x + at / s.inner * s.channels * s.inner + at % s.inner;
       for (int64_t c = begin; c < end; ++c) shift[c] += from[c * s.inner];
     }
     for (int64_t c = begin; c < end; ++c) shift[c] /= static_cast<float>(samples);
@@ -27,7 +29,8 @@ void sample_means(const NormShape& s, const float* x, float* shift) {
 
 // One pass over x: the sums of d and d^2, d = x - shift. Near the mean the shift leaves nothing to
 // cancel in E[d^2] - E[d]^2 (Chan, Golub & LeVeque 1983).
-void statistics(const NormShape& s, const float* x, float* mean, float* variance) {
+template <class T>
+void statistics(const NormShape& s, const T* x, float* mean, float* variance) {
   const Scratch shift(s.channels);
   const DoubleScratch sums(2 * s.channels);
   sample_means(s, x, shift.data());
@@ -48,14 +51,14 @@ void statistics(const NormShape& s, const float* x, float* mean, float* variance
   }
 }
 
-void normalize(const NormShape& s, const float* x, const float* mean, const float* inv_std,
-               float* y) {
+template <class T>
+void normalize(const NormShape& s, const T* x, const float* mean, const float* inv_std, T* y) {
   map_channels(channels_of(s), pointers(x), pointers(mean, inv_std), y,
                [](const Vec* v, const Vec* p) { return (v[0] - p[0]) * p[1]; });
 }
 
-void backward(const NormShape& s, const float* y, const float* inv_std, const float* dy,
-              float* dx) {
+template <class T>
+void backward(const NormShape& s, const T* y, const float* inv_std, const T* dy, T* dx) {
   const DoubleScratch sums(2 * s.channels);
   const Scratch means(2 * s.channels);
   sum_channels<2>(
@@ -76,6 +79,6 @@ void backward(const NormShape& s, const float* y, const float* inv_std, const fl
 
 }  // namespace
 
-const NormKernels norm = {statistics, normalize, backward};
+const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

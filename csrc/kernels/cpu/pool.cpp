@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/tasks.h"
 #include "kernels/cpu/turn.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -79,9 +80,9 @@ PYDL_INLINE void for_each_channel(const Strip& s, const Body& body) {
 // ---- one vector group of one position ----
 
 // x: the channels at (0, 0).
-template <int NV>
-PYDL_INLINE void max_window(const Strip& s, Range rows, Range columns, const float* x, int64_t n,
-                            float* y, int32_t* mask) {
+template <int NV, class T>
+PYDL_INLINE void max_window(const Strip& s, Range rows, Range columns, const T* x, int64_t n, T* y,
+                            int32_t* mask) {
   const int64_t width = s.columns.in, first = rows.begin * width + columns.begin;
   Vec best[NV];
   VecI index[NV];
@@ -110,9 +111,9 @@ PYDL_INLINE void max_window(const Strip& s, Range rows, Range columns, const flo
   }
 }
 
-template <int NV>
-PYDL_INLINE void mean_window(const Strip& s, Range rows, Range columns, float factor,
-                             const float* x, int64_t n, float* y) {
+template <int NV, class T>
+PYDL_INLINE void mean_window(const Strip& s, Range rows, Range columns, float factor, const T* x,
+                             int64_t n, T* y) {
   Vec total[NV] = {};
   for (int64_t h = rows.begin; h < rows.end; ++h) {
     Vec row[NV] = {};  // of its own: two short sums are more accurate than a long one
@@ -130,9 +131,9 @@ PYDL_INLINE void mean_window(const Strip& s, Range rows, Range columns, float fa
 }
 
 // The sum of dy over the windows [rows) x [columns) whose maximum is at `index`.
-template <int NV>
-PYDL_INLINE void gather_max(const Strip& s, Range rows, Range columns, int64_t index,
-                            const float* dy, const int32_t* mask, int64_t n, float* dx) {
+template <int NV, class T>
+PYDL_INLINE void gather_max(const Strip& s, Range rows, Range columns, int64_t index, const T* dy,
+                            const int32_t* mask, int64_t n, T* dx) {
   const VecI here = broadcast(static_cast<int32_t>(index));
   Vec sum[NV] = {};
   for (int64_t h = rows.begin; h < rows.end; ++h) {
@@ -149,9 +150,9 @@ PYDL_INLINE void gather_max(const Strip& s, Range rows, Range columns, int64_t i
   for (int v = 0; v < NV; ++v) store_some(dx + v * kLanes, sum[v], n);
 }
 
-template <int NV>
+template <int NV, class T>
 PYDL_INLINE void gather_mean(const Strip& s, Range rows, Range columns, Reciprocal& reciprocal,
-                             const float* dy, int64_t n, float* dx) {
+                             const T* dy, int64_t n, T* dx) {
   Vec sum[NV] = {};
   for (int64_t h = rows.begin; h < rows.end; ++h) {
     const int64_t extent = s.rows.extent(h);
@@ -170,20 +171,22 @@ PYDL_INLINE void gather_mean(const Strip& s, Range rows, Range columns, Reciproc
 
 // ---- one row of one image ----
 
-void clear_position(const Strip& s, float* y, int32_t* mask) {
+template <class T>
+void clear_position(const Strip& s, T* y, int32_t* mask) {
   for (int64_t c = s.c0; c < s.c1; ++c) {
-    y[c] = 0;
+    y[c] = 0.0f;
     if (mask) mask[c] = -1;
   }
 }
 
 bool is_empty(Range r) { return r.begin >= r.end; }
 
-void max_row(const Strip& s, int64_t oh, const float* x, float* y, int32_t* mask) {
+template <class T>
+void max_row(const Strip& s, int64_t oh, const T* x, T* y, int32_t* mask) {
   const Range rows = s.rows.window(oh);
   for (int64_t ow = 0; ow < s.columns.out; ++ow) {
     const Range columns = s.columns.window(ow);
-    float* to = y + (oh * s.columns.out + ow) * s.step;
+    T* to = y + (oh * s.columns.out + ow) * s.step;
     int32_t* to_mask = mask ? mask + (oh * s.columns.out + ow) * s.step : nullptr;
     if (is_empty(rows) || is_empty(columns)) {
       clear_position(s, to, to_mask);
@@ -195,7 +198,8 @@ void max_row(const Strip& s, int64_t oh, const float* x, float* y, int32_t* mask
   }
 }
 
-void mean_row(const Strip& s, int64_t oh, const float* x, float* y) {
+template <class T>
+void mean_row(const Strip& s, int64_t oh, const T* x, T* y) {
   const Range rows = s.rows.window(oh);
   Reciprocal reciprocal;
   for (int64_t ow = 0; ow < s.columns.out; ++ow) {
@@ -203,14 +207,15 @@ void mean_row(const Strip& s, int64_t oh, const float* x, float* y) {
     const int64_t size = s.rows.extent(oh) * s.columns.extent(ow);
     const bool empty = is_empty(rows) || is_empty(columns);
     const float factor = empty ? 0 : reciprocal.of(size);
-    float* to = y + (oh * s.columns.out + ow) * s.step;
+    T* to = y + (oh * s.columns.out + ow) * s.step;
     for_each_channel(s, [&]<int NV>(int64_t c, int64_t n) {
       mean_window<NV>(s, rows, columns, factor, x + c, n, to + c);
     });
   }
 }
 
-void max_row_backward(const Strip& s, int64_t h, const float* dy, const int32_t* mask, float* dx) {
+template <class T>
+void max_row_backward(const Strip& s, int64_t h, const T* dy, const int32_t* mask, T* dx) {
   const Range rows = Cover(s.rows).move_to(h);
   Cover cover(s.columns);
   for (int64_t w = 0; w < s.columns.in; ++w) {
@@ -222,13 +227,14 @@ void max_row_backward(const Strip& s, int64_t h, const float* dy, const int32_t*
   }
 }
 
-void mean_row_backward(const Strip& s, int64_t h, const float* dy, float* dx) {
+template <class T>
+void mean_row_backward(const Strip& s, int64_t h, const T* dy, T* dx) {
   const Range rows = Cover(s.rows).move_to(h);
   Cover cover(s.columns);
   Reciprocal reciprocal;
   for (int64_t w = 0; w < s.columns.in; ++w) {
     const Range columns = cover.move_to(w);
-    float* to = dx + (h * s.columns.in + w) * s.step;
+    T* to = dx + (h * s.columns.in + w) * s.step;
     for_each_channel(s, [&]<int NV>(int64_t c, int64_t n) {
       gather_mean<NV>(s, rows, columns, reciprocal, dy + c, n, to + c);
     });
@@ -274,10 +280,12 @@ PYDL_INLINE void for_each_group(const PoolShape& s, int64_t floats, const Body& 
 }
 
 // Planes (n, size) to and from (size, kLanes).
-void planes_in(const Strip& s, int64_t size, const float* planes, float* last) {
+template <class T>
+void planes_in(const Strip& s, int64_t size, const T* planes, float* last) {
   turn(s.c1, size, planes, size, last, kLanes);
 }
-void planes_out(const Strip& s, int64_t size, const float* last, float* planes) {
+template <class T>
+void planes_out(const Strip& s, int64_t size, const float* last, T* planes) {
   turn(size, s.c1, last, kLanes, planes, size);
 }
 
@@ -285,7 +293,8 @@ void planes_out(const Strip& s, int64_t size, const float* last, float* planes) 
 const float* bits(const int32_t* mask) { return reinterpret_cast<const float*>(mask); }
 float* bits(int32_t* mask) { return reinterpret_cast<float*>(mask); }
 
-void max_forward(const PoolShape& s, const float* x, float* y, int32_t* mask) {
+template <class T>
+void max_forward(const PoolShape& s, const T* x, T* y, int32_t* mask) {
   const int64_t in = s.h * s.w, out = s.oh * s.ow;
   if (s.channels_last) {
     const int64_t work = s.ow * s.kernel_h * s.kernel_w;
@@ -305,7 +314,8 @@ void max_forward(const PoolShape& s, const float* x, float* y, int32_t* mask) {
   });
 }
 
-void max_backward(const PoolShape& s, const float* dy, const int32_t* mask, float* dx) {
+template <class T>
+void max_backward(const PoolShape& s, const T* dy, const int32_t* mask, T* dx) {
   const int64_t in = s.h * s.w, out = s.oh * s.ow;
   if (s.channels_last) {
     for_each_row(s, s.h, 2 * s.w, [=](const Strip& strip, int64_t n, int64_t h) {
@@ -324,7 +334,8 @@ void max_backward(const PoolShape& s, const float* dy, const int32_t* mask, floa
   });
 }
 
-void ave_forward(const PoolShape& s, const float* x, float* y) {
+template <class T>
+void ave_forward(const PoolShape& s, const T* x, T* y) {
   const int64_t in = s.h * s.w, out = s.oh * s.ow;
   if (s.channels_last) {
     const int64_t work = s.ow * s.kernel_h * s.kernel_w;
@@ -341,7 +352,8 @@ void ave_forward(const PoolShape& s, const float* x, float* y) {
   });
 }
 
-void ave_backward(const PoolShape& s, const float* dy, float* dx) {
+template <class T>
+void ave_backward(const PoolShape& s, const T* dy, T* dx) {
   const int64_t in = s.h * s.w, out = s.oh * s.ow;
   if (s.channels_last) {
     for_each_row(s, s.h, 2 * s.w, [=](const Strip& strip, int64_t n, int64_t h) {
@@ -359,6 +371,7 @@ void ave_backward(const PoolShape& s, const float* dy, float* dx) {
 
 }  // namespace
 
-const PoolKernels pool = {max_forward, max_backward, ave_forward, ave_backward};
+const PoolKernels pool = {PYDL_TYPED(max_forward), PYDL_TYPED(max_backward),
+                          PYDL_TYPED(ave_forward), PYDL_TYPED(ave_backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -7,8 +7,9 @@
 namespace pydl::kernels::PYDL_ISA {
 
 // y (columns, rows) = x (rows, columns) transposed, up to kLanes each; strides between rows.
-PYDL_INLINE void turn_square(int64_t rows, int64_t columns, const float* x, int64_t x_stride,
-                             float* y, int64_t y_stride) {
+template <class X, class Y>
+PYDL_INLINE void turn_square(int64_t rows, int64_t columns, const X* x, int64_t x_stride, Y* y,
+                             int64_t y_stride) {
   Vec v[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) v[i] = i < rows ? load_some(x + i * x_stride, columns) : Vec{};
@@ -20,14 +21,14 @@ PYDL_INLINE void turn_square(int64_t rows, int64_t columns, const float* x, int6
 }
 
 // As turn_square, of any size; row by row of y.
-inline void turn(int64_t rows, int64_t columns, const float* x, int64_t x_stride, float* y,
-                 int64_t y_stride) {
+template <class X, class Y>
+void turn(int64_t rows, int64_t columns, const X* x, int64_t x_stride, Y* y, int64_t y_stride) {
   for (int64_t j = 0; j < columns; j += kLanes) {
     const int64_t width = smaller(kLanes, columns - j);
     for (int64_t i = 0; i < rows; i += kLanes) {
       const int64_t height = smaller(kLanes, rows - i);
-      const float* from = x + i * x_stride + j;
-      float* to = y + j * y_stride + i;
+      const X* from = x + i * x_stride + j;
+      Y* to = y + j * y_stride + i;
       if (width == kLanes && height == kLanes) {
         turn_square(kLanes, kLanes, from, x_stride, to, y_stride);
       } else {
@@ -55,8 +56,8 @@ PYDL_INLINE Vec gather_lanes(const Vec (&v)[C], const From& from) {
 }
 
 // y (n, C) from x (C, n): few rows, one beside the other.
-template <int C>
-void interleave_rows(int64_t n, const float* x, int64_t x_stride, float* y) {
+template <int C, class T>
+void interleave_rows(int64_t n, const T* x, int64_t x_stride, T* y) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     Vec v[C];
@@ -76,8 +77,8 @@ void interleave_rows(int64_t n, const float* x, int64_t x_stride, float* y) {
 }
 
 // y (C, n) from x (n, C).
-template <int C>
-void separate_columns(int64_t n, const float* x, float* y, int64_t y_stride) {
+template <int C, class T>
+void separate_columns(int64_t n, const T* x, T* y, int64_t y_stride) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     Vec v[C];

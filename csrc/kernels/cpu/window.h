@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/correlation.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/gemm_params.h"
 #include "kernels/cpu/integers.h"
 #include "kernels/parallel.h"
@@ -32,7 +33,7 @@ struct Units {
   int64_t rows, columns, bands, segments, count;
   int64_t row_step, column_step;  // in the window, between outputs
   int64_t window_rows, window_columns;
-  int64_t row_size, plane_size, group_size;  // in floats
+  int64_t row_size, plane_size, group_size;  // in elements
 };
 
 struct Unit {
@@ -59,9 +60,10 @@ inline void set_rows(const Correlation& c, int64_t rows, Units* u) {
   u->count = c.n * c.axis[0].count * u->bands * u->segments;
 }
 
-// Units of about `pixels` outputs whose windows fit L2, at least one for each of `threads`.
-inline Units make_units(const Correlation& c, int64_t pixels, int threads) {
-  constexpr int64_t kMostWindow = 96 * 1024;  // floats
+// Units of about `pixels` outputs whose windows, of elements of so many bytes, fit L2; at least one
+// for each of `threads`.
+inline Units make_units(const Correlation& c, int64_t pixels, int threads, int64_t element_bytes) {
+  constexpr int64_t kMostWindow = 384 * 1024;  // bytes
   Units u{};
   u.columns = even_part(c.axis[2].count, 2 * pixels);
   u.segments = ceil_div(c.axis[2].count, u.columns);
@@ -70,7 +72,7 @@ inline Units make_units(const Correlation& c, int64_t pixels, int threads) {
   u.window_columns = window_extent(c.axis[2], u.columns);
   u.row_size = u.window_columns * c.ic;
   set_rows(c, smaller(larger(pixels / u.columns, 1), c.axis[1].count), &u);
-  const auto too_large = [&] { return c.group * u.group_size > kMostWindow; };
+  const auto too_large = [&] { return c.group * u.group_size * element_bytes > kMostWindow; };
   const auto uneven = [&] { return u.count < 4 * threads && u.count % threads != 0; };
   while (u.rows > 1 && (too_large() || uneven())) set_rows(c, (u.rows + 1) / 2, &u);
   return u;
@@ -89,14 +91,16 @@ inline Unit unit_at(const Correlation& c, const Units& u, int64_t index) {
   return unit;
 }
 
-PYDL_INLINE void copy(const float* from, int64_t n, float* to) {
+template <class S, class T>
+PYDL_INLINE void copy(const S* from, int64_t n, T* to) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
   if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
 }
 
-PYDL_INLINE void zero(int64_t n, float* to) {
-  memset(to, 0, static_cast<size_t>(n) * sizeof(float));
+template <class T>
+PYDL_INLINE void zero(int64_t n, T* to) {
+  memset(static_cast<void*>(to), 0, static_cast<size_t>(n) * sizeof(T));
 }
 
 // The i in [0, count) for which first + i step lies in [0, size); begin = end if there are none.
@@ -107,8 +111,9 @@ inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t 
 }
 
 // `count` positions of a source row from `first` on, `step` apart, of one group's channels.
-inline void copy_row(const Correlation& c, const float* row, int64_t first, int64_t step,
-                     int64_t count, float* to) {
+template <class S, class T>
+void copy_row(const Correlation& c, const S* row, int64_t first, int64_t step, int64_t count,
+              T* to) {
   const int64_t pixel = c.group * c.ic;
   const Range inside = indices_inside(first, step, count, c.axis[2].src);
   zero(inside.begin * c.ic, to);
@@ -123,8 +128,8 @@ inline void copy_row(const Correlation& c, const float* row, int64_t first, int6
   zero((count - inside.end) * c.ic, to + inside.end * c.ic);
 }
 
-inline void copy_window(const Correlation& c, const Units& u, const Unit& unit, const float* src,
-                        float* window) {
+template <class S, class T>
+void copy_window(const Correlation& c, const Units& u, const Unit& unit, const S* src, T* window) {
   const auto& [a0, a1, a2] = c.axis;
   if (c.taps() == 0) return;
   const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
@@ -137,7 +142,7 @@ inline void copy_window(const Correlation& c, const Units& u, const Unit& unit, 
       const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
       const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
       const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.group * c.ic;
-      float* to = window + t0 * u.plane_size + r * u.row_size;
+      T* to = window + t0 * u.plane_size + r * u.row_size;
       for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
         if (inside) {
           copy_row(c, src + at + g * c.ic, first, column_jump, columns, to);
@@ -147,6 +152,12 @@ inline void copy_window(const Correlation& c, const Units& u, const Unit& unit, 
       }
     }
   }
+}
+
+template <class T>
+void copy_window(const Correlation& c, const Units& u, const Unit& unit, ConstArray src,
+                 T* window) {
+  with_type(src, [&](const auto* from) { copy_window(c, u, unit, from, window); });
 }
 
 // The first of a unit's outputs in row r, group g.

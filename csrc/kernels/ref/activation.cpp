@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/random.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::ref {
 
@@ -17,61 +18,70 @@ float leaky(float x, float slope) {
   return x > 0 ? x : slope * x;
 }
 
-void relu_forward(int64_t n, const float* x, float negative_slope, float* y) {
+template <class T>
+void relu_forward(int64_t n, const T* x, float negative_slope, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = leaky(x[i], negative_slope);
 }
 
-void relu_backward(int64_t n, const float* y, const float* dy, float negative_slope, float* dx) {
+template <class T>
+void relu_backward(int64_t n, const T* y, const T* dy, float negative_slope, T* dx) {
   for (int64_t i = 0; i < n; ++i) dx[i] = y[i] > 0 ? dy[i] : negative_slope * dy[i];
 }
 
-void sigmoid_forward(int64_t n, const float* x, float* y) {
+template <class T>
+void sigmoid_forward(int64_t n, const T* x, T* y) {
   for (int64_t i = 0; i < n; ++i) {
     y[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(x[i]))));
   }
 }
 
-void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx) {
+template <class T>
+void sigmoid_backward(int64_t n, const T* y, const T* dy, T* dx) {
   for (int64_t i = 0; i < n; ++i) {
     const double out = y[i];
     dx[i] = static_cast<float>(dy[i] * (out * (1 - out)));
   }
 }
 
-void tanh_forward(int64_t n, const float* x, float* y) {
+template <class T>
+void tanh_forward(int64_t n, const T* x, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(std::tanh(static_cast<double>(x[i])));
 }
 
-void tanh_backward(int64_t n, const float* y, const float* dy, float* dx) {
+template <class T>
+void tanh_backward(int64_t n, const T* y, const T* dy, T* dx) {
   for (int64_t i = 0; i < n; ++i) {
     const double out = y[i];
     dx[i] = static_cast<float>(dy[i] * (1 - out * out));
   }
 }
 
-void elu_forward(int64_t n, const float* x, float alpha, float* y) {
+template <class T>
+void elu_forward(int64_t n, const T* x, float alpha, T* y) {
   for (int64_t i = 0; i < n; ++i) {
     y[i] = x[i] > 0 ? x[i] : static_cast<float>(alpha * std::expm1(static_cast<double>(x[i])));
   }
 }
 
-void elu_backward(int64_t n, const float* x, const float* y, const float* dy, float alpha,
-                  float* dx) {
+template <class T>
+void elu_backward(int64_t n, const T* x, const T* y, const T* dy, float alpha, T* dx) {
   for (int64_t i = 0; i < n; ++i) {
     const double slope = static_cast<double>(y[i]) + alpha;
     dx[i] = x[i] > 0 ? dy[i] : static_cast<float>(dy[i] * slope);
   }
 }
 
-void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const float* x,
-                   const float* slope, float* y) {
+template <class T>
+void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
+                   T* y) {
   for (int64_t i = 0; i < outer * channels * inner; ++i) {
     y[i] = x[i] > 0 ? x[i] : slope[i / inner % channels] * x[i];
   }
 }
 
-void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float* x,
-                    const float* slope, const float* dy, float* dx, float* dslope) {
+template <class T>
+void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
+                    const T* dy, T* dx, float* dslope) {
   for (int64_t c = 0; dslope && c < channels; ++c) {
     double sum = dslope[c];
     for (int64_t o = 0; o < outer; ++o) {
@@ -86,7 +96,8 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const float*
   }
 }
 
-void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t stream, float* y) {
+template <class T>
+void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream, T* y) {
   const float scale = 1 / (1 - ratio);
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t bits = philox(seed, stream, static_cast<uint64_t>(i / 4))[i % 4];
@@ -98,7 +109,9 @@ void dropout(int64_t n, const float* x, float ratio, uint64_t seed, uint64_t str
 }  // namespace
 
 const ActivationKernels activation = {
-    relu_forward, relu_backward, sigmoid_forward, sigmoid_backward, tanh_forward, tanh_backward,
-    elu_forward,  elu_backward,  prelu_forward,   prelu_backward,   dropout};
+    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward), PYDL_TYPED(sigmoid_forward),
+    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),  PYDL_TYPED(tanh_backward),
+    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),  PYDL_TYPED(prelu_forward),
+    PYDL_TYPED(prelu_backward),   PYDL_TYPED(dropout)};
 
 }  // namespace pydl::kernels::ref

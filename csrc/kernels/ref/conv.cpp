@@ -2,9 +2,13 @@
 #include "kernels/conv.h"
 
 #include "kernels/conv_implementations.h"
+#include "kernels/ref/array.h"
 
 namespace pydl::kernels {
 namespace {
+
+using ref::get;
+using ref::set;
 
 // source[o * kernel_count + k]: the input position that output position o meets through kernel
 // position k, -1 in the padding.
@@ -46,40 +50,41 @@ class RefConv final : public Conv {
 
   const char* name() const override { return conv_ref.name; }
 
-  void forward(const float* x, const float* w, const Epilogue& epilogue, float* y) override {
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
         double sum = epilogue.bias ? epilogue.bias[c] : 0;
-        each_term(no, c, [&](int64_t ix, int64_t iw) { sum += double{x[ix]} * w[iw]; });
+        each_term(no, c, [&](int64_t ix, int64_t iw) { sum += double{get(x, ix)} * w[iw]; });
         if (epilogue.relu && sum < 0) sum = 0;
-        y[no * s_.oc + c] = static_cast<float>(sum);
+        set(y, no * s_.oc + c, sum);
       }
     }
   }
 
-  void backward_data(const float* dy, const float* w, float* dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     std::vector<double> sum(static_cast<size_t>(s_.n * ins_ * s_.ic));
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
-        const double g = dy[no * s_.oc + c];
+        const double g = get(dy, no * s_.oc + c);
         each_term(no, c,
                   [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(ix)] += g * w[iw]; });
       }
     }
-    for (size_t i = 0; i < sum.size(); ++i) {
-      dx[i] = static_cast<float>(add ? dx[i] + sum[i] : sum[i]);
+    for (int64_t i = 0; i < static_cast<int64_t>(sum.size()); ++i) {
+      const double value = sum[static_cast<size_t>(i)];
+      set(dx, i, add ? get(dx, i) + value : value);
     }
   }
 
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias) override {
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     std::vector<double> sum(static_cast<size_t>(s_.oc * icg_ * kernels_));
     std::vector<double> bias_sum(static_cast<size_t>(s_.oc));
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
-        const double g = dy[no * s_.oc + c];
+        const double g = get(dy, no * s_.oc + c);
         bias_sum[static_cast<size_t>(c)] += g;
         each_term(no, c,
-                  [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(iw)] += g * x[ix]; });
+                  [&](int64_t ix, int64_t iw) { sum[static_cast<size_t>(iw)] += g * get(x, ix); });
       }
     }
     for (size_t i = 0; i < sum.size(); ++i) dw[i] = static_cast<float>(dw[i] + sum[i]);

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/typed.h"
+
 namespace pydl::kernels::ref {
 
 extern const LrnKernels lrn;
@@ -54,26 +56,31 @@ std::vector<double> within_sums(const LrnShape& s, const Value& value) {
   return sums;
 }
 
-auto squares(const float* x) {
+template <class T>
+auto squares(const T* x) {
   return [x](int64_t i) { return static_cast<double>(x[i]) * x[i]; };
 }
-auto ratios(const float* y, const float* scale, const float* dy) {
-  return [=](int64_t i) { return static_cast<double>(dy[i]) * y[i] / scale[i]; };
-}
 
-void forward(const LrnShape& s, const std::vector<double>& sums, double k, double a, const float* x,
-             float* scale, float* y) {
+// y = x scale^-beta; scale = k + a sums
+template <class T>
+void forward(const LrnShape& s, const std::vector<double>& sums, double k, double a, const T* x,
+             T* y) {
   for (size_t i = 0; i < sums.size(); ++i) {
-    scale[i] = static_cast<float>(k + a * sums[i]);
-    y[i] = static_cast<float>(x[i] * std::pow(static_cast<double>(scale[i]), -s.beta));
+    y[i] = static_cast<float>(x[i] * std::pow(k + a * sums[i], -s.beta));
   }
 }
 
-// dx = dy scale^-beta - 2 a beta x * (sum over the window of dy y / scale)
-void backward(const LrnShape& s, const std::vector<double>& sums, double a, const float* x,
-              const float* scale, const float* dy, float* dx) {
+// dx = dy scale^-beta - 2 a beta x * (sum over the window of dy x scale^(-beta - 1))
+template <class T, class WindowSums>
+void backward(const LrnShape& s, const WindowSums& window_sums, double k, double a, const T* x,
+              const T* dy, T* dx) {
+  std::vector<double> scale = window_sums(s, squares(x));
+  for (double& value : scale) value = k + a * value;
+  const std::vector<double> sums = window_sums(s, [&](int64_t i) {
+    return static_cast<double>(dy[i]) * x[i] * std::pow(scale[static_cast<size_t>(i)], -s.beta - 1);
+  });
   for (size_t i = 0; i < sums.size(); ++i) {
-    const double direct = dy[i] * std::pow(static_cast<double>(scale[i]), -s.beta);
+    const double direct = dy[i] * std::pow(scale[i], -s.beta);
     dx[i] = static_cast<float>(direct - 2 * a * s.beta * x[i] * sums[i]);
   }
 }
@@ -81,26 +88,35 @@ void backward(const LrnShape& s, const std::vector<double>& sums, double a, cons
 double across_alpha(const LrnShape& s) { return s.alpha / static_cast<double>(s.size); }
 double within_alpha(const LrnShape& s) { return s.alpha / static_cast<double>(s.size * s.size); }
 
-void across_forward(const LrnShape& s, const float* x, float* scale, float* y) {
-  forward(s, across_sums(s, squares(x)), s.k, across_alpha(s), x, scale, y);
+template <class T>
+void across_forward(const LrnShape& s, const T* x, T* y) {
+  forward(s, across_sums(s, squares(x)), s.k, across_alpha(s), x, y);
 }
 
-void across_backward(const LrnShape& s, const float* x, const float* y, const float* scale,
-                     const float* dy, float* dx) {
-  backward(s, across_sums(s, ratios(y, scale, dy)), across_alpha(s), x, scale, dy, dx);
+template <class T>
+void across_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
+  const auto sums = [](const LrnShape& shape, const auto& value) {
+    return across_sums(shape, value);
+  };
+  backward(s, sums, s.k, across_alpha(s), x, dy, dx);
 }
 
-void within_forward(const LrnShape& s, const float* x, float* scale, float* y) {
-  forward(s, within_sums(s, squares(x)), 1, within_alpha(s), x, scale, y);
+template <class T>
+void within_forward(const LrnShape& s, const T* x, T* y) {
+  forward(s, within_sums(s, squares(x)), 1, within_alpha(s), x, y);
 }
 
-void within_backward(const LrnShape& s, const float* x, const float* y, const float* scale,
-                     const float* dy, float* dx) {
-  backward(s, within_sums(s, ratios(y, scale, dy)), within_alpha(s), x, scale, dy, dx);
+template <class T>
+void within_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
+  const auto sums = [](const LrnShape& shape, const auto& value) {
+    return within_sums(shape, value);
+  };
+  backward(s, sums, 1, within_alpha(s), x, dy, dx);
 }
 
 }  // namespace
 
-const LrnKernels lrn = {across_forward, across_backward, within_forward, within_backward};
+const LrnKernels lrn = {PYDL_TYPED(across_forward), PYDL_TYPED(across_backward),
+                        PYDL_TYPED(within_forward), PYDL_TYPED(within_backward)};
 
 }  // namespace pydl::kernels::ref

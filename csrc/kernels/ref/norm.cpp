@@ -1,6 +1,8 @@
 // The definition of batch normalisation (norm.h): plain loops, double accumulation.
 #include "kernels/norm.h"
 
+#include "kernels/typed.h"
+
 namespace pydl::kernels::ref {
 
 extern const NormKernels norm;
@@ -23,7 +25,8 @@ double channel_mean(const NormShape& s, int64_t c, const Value& value) {
   return sum / static_cast<double>(s.outer * s.inner);
 }
 
-void statistics(const NormShape& s, const float* x, float* mean, float* variance) {
+template <class T>
+void statistics(const NormShape& s, const T* x, float* mean, float* variance) {
   for (int64_t c = 0; c < s.channels; ++c) {
     const double m = channel_mean(s, c, [&](int64_t i) { return x[i]; });
     const double v = channel_mean(s, c, [&](int64_t i) { return (x[i] - m) * (x[i] - m); });
@@ -32,15 +35,15 @@ void statistics(const NormShape& s, const float* x, float* mean, float* variance
   }
 }
 
-void normalize(const NormShape& s, const float* x, const float* mean, const float* inv_std,
-               float* y) {
+template <class T>
+void normalize(const NormShape& s, const T* x, const float* mean, const float* inv_std, T* y) {
   for (int64_t c = 0; c < s.channels; ++c) {
     for_each_of_channel(s, c, [&](int64_t i) { y[i] = (x[i] - mean[c]) * inv_std[c]; });
   }
 }
 
-void backward(const NormShape& s, const float* y, const float* inv_std, const float* dy,
-              float* dx) {
+template <class T>
+void backward(const NormShape& s, const T* y, const float* inv_std, const T* dy, T* dx) {
   for (int64_t c = 0; c < s.channels; ++c) {
     const double a = channel_mean(s, c, [&](int64_t i) { return dy[i]; });
     const double b =
@@ -52,6 +55,6 @@ void backward(const NormShape& s, const float* y, const float* inv_std, const fl
 
 }  // namespace
 
-const NormKernels norm = {statistics, normalize, backward};
+const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward)};
 
 }  // namespace pydl::kernels::ref

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/typed.h"
+
 namespace pydl::kernels::ref {
 
 extern const PoolKernels pool;
@@ -40,7 +42,8 @@ void for_each_window(const PoolShape& s, const Body& body) {
   }
 }
 
-void max_forward(const PoolShape& s, const float* x, float* y, int32_t* mask) {
+template <class T>
+void max_forward(const PoolShape& s, const T* x, T* y, int32_t* mask) {
   for_each_window(s, [&](int64_t out, int64_t plane, int64_t step, Window rows, Window columns) {
     float best = 0;
     int64_t index = -1;
@@ -57,7 +60,8 @@ void max_forward(const PoolShape& s, const float* x, float* y, int32_t* mask) {
   });
 }
 
-void max_backward(const PoolShape& s, const float* dy, const int32_t* mask, float* dx) {
+template <class T>
+void max_backward(const PoolShape& s, const T* dy, const int32_t* mask, T* dx) {
   std::vector<double> sum(static_cast<size_t>(s.n * s.c * s.h * s.w));
   for_each_window(s, [&](int64_t out, int64_t plane, int64_t step, Window, Window) {
     if (mask[out] >= 0) sum[static_cast<size_t>(plane + mask[out] * step)] += dy[out];
@@ -65,7 +69,8 @@ void max_backward(const PoolShape& s, const float* dy, const int32_t* mask, floa
   for (size_t i = 0; i < sum.size(); ++i) dx[i] = static_cast<float>(sum[i]);
 }
 
-void ave_forward(const PoolShape& s, const float* x, float* y) {
+template <class T>
+void ave_forward(const PoolShape& s, const T* x, T* y) {
   for_each_window(s, [&](int64_t out, int64_t plane, int64_t step, Window rows, Window columns) {
     double sum = 0;
     for (int64_t h = rows.begin; h < rows.end; ++h) {
@@ -76,7 +81,8 @@ void ave_forward(const PoolShape& s, const float* x, float* y) {
   });
 }
 
-void ave_backward(const PoolShape& s, const float* dy, float* dx) {
+template <class T>
+void ave_backward(const PoolShape& s, const T* dy, T* dx) {
   std::vector<double> sum(static_cast<size_t>(s.n * s.c * s.h * s.w));
   for_each_window(s, [&](int64_t out, int64_t plane, int64_t step, Window rows, Window columns) {
     const double part = dy[out] / static_cast<double>(rows.size * columns.size);
@@ -91,6 +97,7 @@ void ave_backward(const PoolShape& s, const float* dy, float* dx) {
 
 }  // namespace
 
-const PoolKernels pool = {max_forward, max_backward, ave_forward, ave_backward};
+const PoolKernels pool = {PYDL_TYPED(max_forward), PYDL_TYPED(max_backward),
+                          PYDL_TYPED(ave_forward), PYDL_TYPED(ave_backward)};
 
 }  // namespace pydl::kernels::ref

@@ -1,0 +1,306 @@
+"""The same nets in PyTorch: modules made from pydl's own description of a net and its weights."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+try:
+    import torch
+    from torch import nn
+except ImportError:  # only the others are timed then
+    torch = None
+
+MISSING = "torch is not installed and not timed; pip install torch==2.13.0"
+OMITTED = ("Input", "SoftmaxWithLoss")
+
+Params = Mapping[str, Any]
+Blobs = Sequence[np.ndarray]
+
+
+def params_of(layer: Params) -> dict[str, Any]:
+    """All of a layer's own parameters, whatever message they are in."""
+    merged: dict[str, Any] = {}
+    for message in layer.get("params", {}).values():
+        merged.update(message)
+    return merged
+
+
+def pair(p: Params, name: str, default: int = 1) -> tuple[int, int]:
+    """A size for height and width, however Caffe's prototxt gave it.
+
+    >>> pair({"stride": [2]}, "stride"), pair({"kernel_h": 1, "kernel_w": 3}, "kernel_size")
+    ((2, 2), (1, 3))
+    """
+    value = p.get(name) or default
+    values = value if isinstance(value, list) else [value]
+    axis = name.removesuffix("_size")
+    return p.get(f"{axis}_h", values[0]), p.get(f"{axis}_w", values[-1])
+
+
+def scale_after(layers: Sequence[Params], index: int) -> Params | None:
+    """The Scale layer that completes Caffe's BatchNorm of the same blob, as in its ResNets."""
+    after = layers[index + 1] if index + 1 < len(layers) else {}
+    if layers[index]["type"] == "BatchNorm" and after.get("type") == "Scale":
+        return after if after["bottom"] == layers[index]["top"] else None
+    return None
+
+
+if torch:
+
+    class Model(nn.Module):
+        """A net's layers, run in order over its blobs; losses left out.
+
+        Args:
+            layers: of a NetSpec, as plain data, those of one phase only.
+            weights: each layer's blobs, in Caffe's order.
+        """
+
+        def __init__(self, layers: Sequence[Params], weights: Mapping[str, Blobs]) -> None:
+            super().__init__()
+            self.parts = nn.ModuleDict()
+            self.steps: list[tuple[str, list[str], str]] = []
+            self.rates: dict[str, list[tuple[float, float]]] = {}
+            self.readers = Counter(blob for layer in layers for blob in layer.get("bottom", ()))
+            skip = None
+            for i, layer in enumerate(layers):
+                if layer["type"] in OMITTED or layer is skip:
+                    continue
+                skip = scale_after(layers, i)
+                self._add(layer, skip, weights)
+            self.output = self.steps[-1][2]
+
+        def forward(self, **blobs: torch.Tensor) -> torch.Tensor:
+            for name, bottoms, top in self.steps:
+                blobs[top] = self.parts[name](*(blobs[b] for b in bottoms))
+            return blobs[self.output]
+
+        def blobs(self) -> dict[str, list[np.ndarray]]:
+            """Learnable blobs by layer, in Caffe's order and shapes."""
+            return {
+                name: [p.detach().float().numpy() for p in part.parameters() if p.requires_grad]
+                if not isinstance(part, Lstm)
+                else part.caffe_blobs()
+                for name, part in self.parts.items()
+                if any(p.requires_grad for p in part.parameters())
+            }
+
+        def groups(self, rate: float, decay: float) -> list[dict]:
+            """Parameters for an optimizer, by their lr_mult and decay_mult."""
+            groups = defaultdict(list)
+            for name, part in self.parts.items():
+                learned = [p for p in part.parameters() if p.requires_grad]
+                rates = self.rates[name] or [(1, 1)] * len(learned)
+                for pair, parameter in zip(rates, learned, strict=True):
+                    groups[pair].append(parameter)
+            return [
+                {"params": params, "lr": rate * lr, "weight_decay": decay * wd}
+                for (lr, wd), params in groups.items()
+            ]
+
+        def _add(self, layer: Params, scale: Params | None, weights: Mapping[str, Blobs]) -> None:
+            last = scale or layer
+            blobs = [*weights.get(layer["name"], ()), *(weights[scale["name"]] if scale else ())]
+            bottoms = [b for b in layer["bottom"] if b != "cont"]  # here one sequence per batch
+            in_place = layer["top"][0] in bottoms or self.readers[bottoms[-1]] == 1
+            part = MAKERS[layer["type"]](params_of(layer), blobs, in_place)
+            self.parts[last["name"]] = part
+            self.rates[last["name"]] = [
+                (p["lr_mult"], p["decay_mult"]) for p in last.get("param", ())
+            ]
+            self.steps.append((last["name"], bottoms, last["top"][0]))
+
+    class Call(nn.Module):
+        """A layer that is one function of its bottoms."""
+
+        def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
+            return self.function(*bottoms)
+
+    class InnerProduct(nn.Linear):
+        def __init__(self, p: Params, blobs: Blobs) -> None:
+            super().__init__(blobs[0].shape[1], blobs[0].shape[0], bias=len(blobs) > 1)
+            self.axis = p.get("axis", 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.flatten(self.axis))
+
+    class Lstm(nn.LSTM):
+        """Its gates are i, f, g, o; Caffe's are i, f, o, g, with one bias."""
+
+        def __init__(self, blobs: Blobs) -> None:
+            x_weights, bias, h_weights = (_swap_gates(torch.from_numpy(b)) for b in blobs)
+            super().__init__(x_weights.shape[1], h_weights.shape[1])
+            for target, value in zip(
+                self.parameters(), (x_weights, h_weights, bias, torch.zeros_like(bias)), strict=True
+            ):
+                target.data.copy_(value)
+            self.bias_hh_l0.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)[0]
+
+        def caffe_blobs(self) -> list[np.ndarray]:
+            ours = (self.weight_ih_l0, self.bias_ih_l0, self.weight_hh_l0)
+            return [_swap_gates(p.detach()).numpy() for p in ours]
+
+
+def _swap_gates(blob: torch.Tensor) -> torch.Tensor:
+    i, f, a, b = blob.chunk(4)
+    return torch.cat([i, f, b, a])
+
+
+def _loaded(module: Any, blobs: Blobs) -> Any:
+    for target, blob in zip(module.parameters(), blobs, strict=True):
+        target.data.copy_(torch.from_numpy(blob))
+    return module
+
+
+def _convolution(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    outputs, inputs, *kernel = blobs[0].shape
+    group = p.get("group", 1)
+    module = nn.Conv2d(
+        inputs * group,
+        outputs,
+        tuple(kernel),
+        stride=pair(p, "stride"),
+        padding=pair(p, "pad", 0),
+        dilation=pair(p, "dilation"),
+        groups=group,
+        bias=len(blobs) > 1,
+    )
+    return _loaded(module, blobs)
+
+
+def _pooling(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    if p.get("global_pooling"):
+        return nn.AdaptiveAvgPool2d(1)
+    kind = nn.AvgPool2d if p.get("pool") == "AVE" else nn.MaxPool2d
+    return kind(pair(p, "kernel_size"), pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
+
+
+def _lrn(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return nn.LocalResponseNorm(
+        p.get("local_size", 5), p.get("alpha", 1.0), p.get("beta", 0.75), p.get("k", 1.0)
+    )
+
+
+def _batch_norm(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    mean, variance, factor, *scale = (torch.from_numpy(b) for b in blobs)
+    module = nn.BatchNorm2d(len(mean), eps=p.get("eps", 1e-5), affine=bool(scale))
+    module.running_mean.copy_(mean / factor)
+    module.running_var.copy_(variance / factor)
+    return _loaded(module, [s.numpy() for s in scale])
+
+
+def _eltwise(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    if p.get("coeff"):
+        raise ValueError("weighted sums are not timed")
+    kind = p.get("operation", "SUM")
+    if kind == "SUM" and in_place:
+        return Call(_add_to_last)
+    return Call({"SUM": operator.add, "PROD": operator.mul, "MAX": torch.maximum}[kind])
+
+
+def _add_to_last(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return b.add_(a)
+
+
+def _concat(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return Call(lambda *bottoms: torch.cat(bottoms, dim=p.get("axis", 1)))
+
+
+def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
+
+
+MAKERS = {
+    "Convolution": _convolution,
+    "InnerProduct": lambda p, blobs, in_place: _loaded(InnerProduct(p, blobs), blobs),
+    "Pooling": _pooling,
+    "LRN": _lrn,
+    "BatchNorm": _batch_norm,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Embed": _embed,
+    "LSTM": lambda p, blobs, in_place: Lstm(blobs),
+    "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),
+    "Sigmoid": lambda p, blobs, in_place: nn.Sigmoid(),
+    "ELU": lambda p, blobs, in_place: nn.ELU(p.get("alpha", 1.0)),
+    "TanH": lambda p, blobs, in_place: nn.Tanh(),
+    "Dropout": lambda p, blobs, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
+    "Softmax": lambda p, blobs, in_place: nn.Softmax(dim=p.get("axis", 1)),
+}
+
+
+class Torch:
+    """A net in PyTorch, in one of its modes.
+
+    Args:
+        layers, weights: as of `Model`.
+        inputs: arrays by name, with the labels as "label" for training.
+        mode: "eager", "channels_last" or "compile" (of a channels-last model).
+        bf16: autocast to bfloat16.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Params],
+        weights: Mapping[str, Blobs],
+        inputs: Mapping[str, np.ndarray],
+        mode: str = "eager",
+        bf16: bool = False,
+        rate: float = 0.001,
+        momentum: float = 0.9,
+        decay: float = 0.0005,
+    ) -> None:
+        self.train = "label" in inputs
+        self.model = Model(layers, weights).train(self.train)
+        self._autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
+        self._inputs = {name: _tensor(array) for name, array in inputs.items() if name != "cont"}
+        self._labels = self._inputs.pop("label", None)
+        if self.train:
+            groups = self.model.groups(rate, decay)
+            self._optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
+        if mode != "eager" and self._inputs["data"].ndim == 4:
+            self.model = self.model.to(memory_format=torch.channels_last)
+            data = self._inputs["data"]
+            self._inputs["data"] = data.to(memory_format=torch.channels_last)
+        self._run = torch.compile(self.model) if mode == "compile" else self.model
+
+    def forward(self) -> torch.Tensor:
+        with torch.inference_mode(), self._autocast():
+            return self._run(**self._inputs)
+
+    def step(self) -> float:
+        """Forward, backward, and SGD with momentum; returns the loss."""
+        self._optimizer.zero_grad()
+        with self._autocast():
+            logits = self._run(**self._inputs)
+        logits = logits.float().flatten(0, -2)
+        loss = nn.functional.cross_entropy(logits, self._labels.flatten())
+        loss.backward()
+        self._optimizer.step()
+        return loss.item()
+
+    def call(self) -> Callable[[], object]:
+        return self.step if self.train else self.forward
+
+
+def modes(images: bool) -> tuple[str, ...]:
+    """Those worth timing; channels-last is for images."""
+    if torch is None:
+        return ()
+    return ("eager", "channels_last", "compile") if images else ("eager", "compile")
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))  # a copy: the model may write to it

@@ -1,0 +1,277 @@
+// The recurrence of an LSTM. A thread owns blocks of kNR cells, hence their columns of all four
+// gates: it multiplies, applies the gates and updates the cells of a block while that is in cache,
+// and all threads meet once per step.
+//
+//   forward:  for step: for own block: for gate: gates (N, kNR) += past w^T   tiles of kMR rows
+//                                      cells of the block
+//   backward: for step, from the last: for own block: dh (N, kNR) = dgates[t+1] w, cells
+//
+// The packed weights of a block are panels of the micro-kernel (gemm_tile.h), one behind the other:
+// forward the four gates' (H, width), backward one (4 H, width). They are read once per step, by
+// every other step in reverse order: what was read last is still in the thread's L2 cache.
+//
+// Every value is computed by one thread in an order of its own, whatever the number of threads.
+#include "kernels/lstm.h"
+
+#include "kernels/barrier.h"
+#include "kernels/cpu/gemm_pack.h"
+#include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/map.h"
+#include "kernels/cpu/math.h"
+#include "kernels/parallel.h"
+#include "kernels/scratch.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+extern const LstmKernels lstm;
+
+namespace {
+
+constexpr int kGates = 4;
+
+// Multiply-adds of a step that are worth a second thread, which has to be met after each.
+constexpr double kParallelStep = 50e3;
+
+// Columns [begin, begin + columns) of H.
+struct CellBlock {
+  int64_t begin, columns;
+};
+
+int64_t blocks(const LstmShape& s) { return ceil_div(s.hidden, kNR); }
+
+CellBlock cell_block(const LstmShape& s, int64_t index) {
+  return {index * kNR, smaller(kNR, s.hidden - index * kNR)};
+}
+
+// ---- weights ----
+
+int64_t block_size(const LstmShape& s, int64_t columns) {
+  return kGates * s.hidden * panel_width(columns);
+}
+
+int64_t packed_size(const LstmShape& s) {
+  if (s.hidden <= 0) return 0;
+  const CellBlock last = cell_block(s, blocks(s) - 1);
+  return last.begin * kGates * s.hidden + block_size(s, last.columns);
+}
+
+const float* weights_of(const LstmShape& s, const float* packed, const CellBlock& block) {
+  return packed + block.begin * kGates * s.hidden;
+}
+
+template <class PackBlock>
+void for_blocks(const LstmShape& s, float* packed, const PackBlock& pack_block) {
+  parallel_for(blocks(s), items_worth(kGrain, kGates * s.hidden * kNR),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const CellBlock block = cell_block(s, i);
+                   pack_block(block, packed + block.begin * kGates * s.hidden);
+                 }
+               });
+}
+
+void pack_forward(const LstmShape& s, const float* w, float* packed) {
+  for_blocks(s, packed, [&](const CellBlock& block, float* out) {
+    for (int gate = 0; gate < kGates; ++gate, out += s.hidden * panel_width(block.columns)) {
+      const Operand w_of_gate{w + gate * s.hidden * s.hidden, s.hidden, true};
+      pack_panel(w_of_gate, 0, s.hidden, block.begin, block.columns, out);
+    }
+  });
+}
+
+void pack_backward(const LstmShape& s, const float* w, float* packed) {
+  for_blocks(s, packed, [&](const CellBlock& block, float* out) {
+    pack_panel({w, s.hidden, false}, 0, kGates * s.hidden, block.begin, block.columns, out);
+  });
+}
+
+// ---- threads ----
+
+// body(thread, threads, meet): the steps, in one parallel region; meet() waits for all threads.
+template <class Body>
+void in_step(const LstmShape& s, const Body& body) {
+  const double work = static_cast<double>(s.batch) * kGates * s.hidden * s.hidden;
+  const bool alone = work < kParallelStep || work * s.steps < kParallelWork;
+  Barrier barrier;
+  parallel(alone ? 1 : static_cast<int>(smaller(num_threads(), blocks(s))),
+           [&](int thread, int threads) {
+             body(part_of(blocks(s), thread, threads), [&] { barrier.wait(threads); });
+           });
+}
+
+// f(block) for each of a thread's blocks, in reverse at every other step.
+template <class F>
+PYDL_INLINE void for_own_blocks(const LstmShape& s, Range own, int64_t step, const F& f) {
+  for (int64_t i = own.begin; i < own.end; ++i) {
+    f(cell_block(s, step % 2 ? own.begin + own.end - 1 - i : i));
+  }
+}
+
+// c (rows, columns) = beta c + a (rows, k) panel
+void multiply(int64_t rows, int64_t k, const float* a, int64_t lda, const float* panel, float beta,
+              float* c, int64_t ldc, int64_t columns) {
+  const int tiles = static_cast<int>(ceil_div(rows, kMR));
+  TileArgs t;
+  t.k = k;
+  t.a_stride = lda;
+  t.b = panel;
+  t.ldc = ldc;
+  t.columns = columns;
+  t.beta = beta;
+  for (int i = 0; i < tiles; ++i) {
+    const Range r = part_of(rows, i, tiles);
+    t.a = a + r.begin * lda;
+    t.c = c + r.begin * ldc;
+    run_tile<TileA::kRows>(r.end - r.begin, t);
+  }
+}
+
+// ---- forward ----
+
+struct ForwardStep {
+  const float *cont, *next_cont;  // (N); of the next step null after the last
+  const float *past, *c_before;   // (N, H)
+  float *gates, *c, *h;
+  float* next_past;
+};
+
+void mask(const float* cont, const float* h, int64_t batch, int64_t hidden, const CellBlock& block,
+          float* past) {
+  for (int64_t n = 0; n < batch; ++n) {
+    const int64_t at = n * hidden + block.begin;
+    for_each_vector(0, block.columns, [&](int64_t j, int64_t lanes) {
+      store_some(past + at + j, cont[n] * load_some(h + at + j, lanes), lanes);
+    });
+  }
+}
+
+void cells_forward(const LstmShape& s, const ForwardStep& step, const CellBlock& block) {
+  for (int64_t n = 0; n < s.batch; ++n) {
+    float* gate = step.gates + n * kGates * s.hidden + block.begin;
+    const int64_t row = n * s.hidden + block.begin;
+    const float cont = step.cont[n];
+    for_each_vector(0, block.columns, [&](int64_t v, int64_t lanes) {
+      float *at_i = gate + v, *at_f = at_i + s.hidden, *at_o = at_f + s.hidden;
+      float* at_g = at_o + s.hidden;
+      const Vec i = sigmoid(load_some(at_i, lanes)), o = sigmoid(load_some(at_o, lanes));
+      const Vec f = cont == 0 ? Vec{} : cont * sigmoid(load_some(at_f, lanes));
+      const Vec g = tanh(load_some(at_g, lanes));
+      const Vec c = f * load_some(step.c_before + row + v, lanes) + i * g;
+      const Vec h = o * tanh(c);
+      store_some(at_i, i, lanes);
+      store_some(at_f, f, lanes);
+      store_some(at_o, o, lanes);
+      store_some(at_g, g, lanes);
+      store_some(step.c + row + v, c, lanes);
+      store_some(step.h + row + v, h, lanes);
+      if (step.next_past) store_some(step.next_past + row + v, step.next_cont[n] * h, lanes);
+    });
+  }
+}
+
+void forward(const LstmShape& s, const float* packed, const float* cont, const float* h0,
+             const float* c0, float* gates, float* past, float* c, float* h) {
+  if (s.steps == 0) return;
+  const int64_t size = s.batch * s.hidden;
+  in_step(s, [&](Range own, const auto& meet) {
+    for_own_blocks(s, own, 0,
+                   [&](const CellBlock& block) { mask(cont, h0, s.batch, s.hidden, block, past); });
+    for (int64_t t = 0; t < s.steps; ++t) {
+      meet();
+      const bool last = t + 1 == s.steps;
+      const ForwardStep step{cont + t * s.batch,
+                             last ? nullptr : cont + (t + 1) * s.batch,
+                             past + t * size,
+                             t == 0 ? c0 : c + (t - 1) * size,
+                             gates + t * kGates * size,
+                             c + t * size,
+                             h + t * size,
+                             last ? nullptr : past + (t + 1) * size};
+      for_own_blocks(s, own, t, [&](const CellBlock& block) {
+        const float* panel = weights_of(s, packed, block);
+        for (int gate = 0; gate < kGates; ++gate) {
+          multiply(s.batch, s.hidden, step.past, s.hidden, panel, 1,
+                   step.gates + gate * s.hidden + block.begin, kGates * s.hidden, block.columns);
+          panel += s.hidden * panel_width(block.columns);
+        }
+        cells_forward(s, step, block);
+      });
+    }
+  });
+}
+
+// ---- backward ----
+
+struct BackwardStep {
+  const float* next_cont;     // (N), null at the last step
+  const float *c_before, *c;  // (N, H)
+  const float *gates, *dh;
+  const float* next_dgates;
+  float* dgates;
+  float* dc;  // (N, H): the gradient of c[t] in, of c[t-1] out
+};
+
+// dh: (N, kNR), what the next step gives back to this block of h.
+void cells_backward(const LstmShape& s, const BackwardStep& step, const CellBlock& block,
+                    const float* next_dh) {
+  for (int64_t n = 0; n < s.batch; ++n) {
+    const int64_t row = n * s.hidden + block.begin;
+    const float* gate = step.gates + n * kGates * s.hidden + block.begin;
+    float* dgate = step.dgates + n * kGates * s.hidden + block.begin;
+    for_each_vector(0, block.columns, [&](int64_t v, int64_t lanes) {
+      const auto at = [&](int which) { return load_some(gate + which * s.hidden + v, lanes); };
+      const Vec i = at(0), f = at(1), o = at(2), g = at(3);
+      const Vec tanh_c = tanh(load_some(step.c + row + v, lanes));
+      Vec dh = load_some(step.dh + row + v, lanes), dc{};
+      if (step.next_cont) {
+        dh += step.next_cont[n] * load_some(next_dh + n * kNR + v, lanes);
+        dc = load_some(step.dc + row + v, lanes);
+      }
+      dc += dh * o * (1.0f - tanh_c * tanh_c);
+      const auto put = [&](int which, Vec d) {
+        store_some(dgate + which * s.hidden + v, d, lanes);
+      };
+      put(0, dc * g * i * (1.0f - i));
+      put(1, dc * load_some(step.c_before + row + v, lanes) * f * (1.0f - f));
+      put(2, dh * tanh_c * o * (1.0f - o));
+      put(3, dc * i * (1.0f - g * g));
+      store_some(step.dc + row + v, dc * f, lanes);
+    });
+  }
+}
+
+void backward(const LstmShape& s, const float* packed, const float* cont, const float* c0,
+              const float* gates, const float* c, const float* dh, float* dgates) {
+  const int64_t size = s.batch * s.hidden;
+  // dc, and for each block the dh that comes from the next step
+  const Scratch scratch(aligned_size(size) + blocks(s) * s.batch * kNR);
+  float *dc = scratch.data(), *next_dh = dc + aligned_size(size);
+  in_step(s, [&](Range own, const auto& meet) {
+    for (int64_t t = s.steps - 1; t >= 0; --t) {
+      const bool last = t + 1 == s.steps;
+      const BackwardStep step{last ? nullptr : cont + (t + 1) * s.batch,
+                              t == 0 ? c0 : c + (t - 1) * size,
+                              c + t * size,
+                              gates + t * kGates * size,
+                              dh + t * size,
+                              last ? nullptr : dgates + (t + 1) * kGates * size,
+                              dgates + t * kGates * size,
+                              dc};
+      for_own_blocks(s, own, t, [&](const CellBlock& block) {
+        float* dh_of_block = next_dh + block.begin * s.batch;
+        if (!last) {
+          multiply(s.batch, kGates * s.hidden, step.next_dgates, kGates * s.hidden,
+                   weights_of(s, packed, block), 0, dh_of_block, kNR, block.columns);
+        }
+        cells_backward(s, step, block, dh_of_block);
+      });
+      meet();
+    }
+  });
+}
+
+}  // namespace
+
+const LstmKernels lstm = {packed_size, pack_forward, pack_backward, forward, backward};
+
+}  // namespace pydl::kernels::PYDL_ISA

@@ -1,0 +1,39 @@
+// The recurrence of an LSTM (Hochreiter & Schmidhuber 1997), as Caffe computes it: what a step
+// needs of the step before. What needs the inputs alone, x W_x^T + b of all steps and the gradients
+// of x and of the weights, is a matrix product of the whole sequence (gemm.h).
+//
+//   gates: (T, N, 4 H), the gates i, f, o, g in this order   w: (4 H, H), recurrent
+//   h, c: (T, N, H)   h[-1], c[-1]: (N, H)   cont: (T, N), 0 where a sequence begins and else 1
+//
+//   past[t] = cont[t] h[t-1]
+//   gates[t] += past[t] w^T
+//   i, f, o = sigmoid,  g = tanh;  f is then multiplied by cont[t]
+//   c[t] = f c[t-1] + i g
+//   h[t] = o tanh(c[t])
+#pragma once
+
+#include <cstdint>
+
+namespace pydl::kernels {
+
+struct LstmShape {
+  int64_t steps, batch, hidden;  // T, N, H
+};
+
+struct LstmKernels {
+  // The recurrent weights are packed once for each direction, in packed_size() floats.
+  int64_t (*packed_size)(const LstmShape&);
+  void (*pack_forward)(const LstmShape&, const float* w, float* packed);
+  void (*pack_backward)(const LstmShape&, const float* w, float* packed);
+  // gates: x W_x^T + b before, the activations after. h0 = h[-1], c0 = c[-1].
+  void (*forward)(const LstmShape&, const float* packed, const float* cont, const float* h0,
+                  const float* c0, float* gates, float* past, float* c, float* h);
+  // From the gradient of h: dgates, the gradient of the gates before their activation. c0, gates
+  // and c are those of the forward pass. As in Caffe, h[T-1] and c[T-1] have no other gradient.
+  void (*backward)(const LstmShape&, const float* packed, const float* cont, const float* c0,
+                   const float* gates, const float* c, const float* dh, float* dgates);
+};
+
+const LstmKernels& lstm_kernels();
+
+}  // namespace pydl::kernels

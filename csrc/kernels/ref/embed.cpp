@@ -1,0 +1,34 @@
+// The definition of embed.h: plain loops, double accumulation.
+#include "kernels/embed.h"
+
+#include <vector>
+
+namespace pydl::kernels::ref {
+
+extern const EmbedKernels embed;
+
+namespace {
+
+void gather(int64_t count, int64_t, int64_t size, const float* index, const float* w,
+            const float* bias, float* y) {
+  for (int64_t n = 0; n < count; ++n) {
+    const float* row = w + static_cast<int64_t>(index[n]) * size;
+    for (int64_t j = 0; j < size; ++j) y[n * size + j] = bias ? row[j] + bias[j] : row[j];
+  }
+}
+
+void scatter_add(int64_t count, int64_t rows, int64_t size, const float* index, const float* dy,
+                 float* dw) {
+  std::vector<double> sum(dw, dw + rows * size);
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t row = static_cast<int64_t>(index[n]);
+    for (int64_t j = 0; j < size; ++j) sum[row * size + j] += dy[n * size + j];
+  }
+  for (int64_t i = 0; i < rows * size; ++i) dw[i] = static_cast<float>(sum[i]);
+}
+
+}  // namespace
+
+const EmbedKernels embed = {gather, scatter_add};
+
+}  // namespace pydl::kernels::ref
