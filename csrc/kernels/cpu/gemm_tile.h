@@ -108,7 +108,7 @@ template <class T, int MR, int NV, TileA kA>
 void tile(const TileArgsOf<T>& t) {
   using Step = StepOf<T>;
   Vec acc[MR][NV] = {};
-  const float *b = t.b, *later = t.later;
+  const float *b = t.b, *later = t.later ? t.later : t.b;
   for (int64_t i = 0; i < t.taps; ++i) {
     // A pointer every three rows: x86 addresses the other two as base + stride and + 2 stride.
     constexpr int kPointers = kA == TileA::kRows ? (MR + 2) / 3 : 1;

@@ -109,8 +109,7 @@ struct Problem {
 template <class F>
 void run_fused(const Problem& p, const Panels<F>& panels, int threads) {
   const int blocks = static_cast<int>(
-      round_up(ceil_div(p.tiles.count, smaller(kFusedTiles, ceil_div(p.tiles.count, threads))),
-               smaller(threads, p.tiles.count)));
+      round_up(ceil_div(p.tiles.count, kFusedTiles), threads));  // as many for each
   const int64_t most = ceil_div(p.tiles.count, blocks);
   Matrices v = make_matrices(nullptr, most, p.c.group * p.c.ic);
   Matrices m = make_matrices(nullptr, most, kNR);
