@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from peers import torch
+from check import check_close
 from table import Row, progress
 from timing import best
+from torch_peer import torch
 
 from pydl import _core
 
-TITLE = "GEMM (M x N x K)"
-SQUARE = (256, 512, 1024, 2048)
+SQUARE = (512, 768, 1024, 1536, 2048)
 # batch, outputs, inputs
 INNER_PRODUCTS = (
     (64, 500, 800),
@@ -27,17 +27,24 @@ def sides() -> list[str]:
     return ["pydl", "numpy", *(["torch"] if torch else [])]
 
 
-def rows(quick: bool) -> Iterator[Row]:
-    for size in SQUARE[:2] if quick else SQUARE:
-        yield product(f"{size} x {size} x {size}", size, size, size)
-    for batch, outputs, inputs in INNER_PRODUCTS[:2] if quick else INNER_PRODUCTS:
+def rows(match: str = "") -> Iterator[Row]:
+    for case, *sizes in _cases():
+        if match in case:
+            yield product(case, *sizes)
+
+
+def _cases() -> Iterator[tuple]:
+    """Name, m, n, k, whether A and whether B is transposed."""
+    for size in SQUARE:
+        yield f"{size} x {size} x {size}", size, size, size, False, False
+    for batch, outputs, inputs in INNER_PRODUCTS:
         shape = f"{batch} x {outputs} x {inputs}"
-        yield product(f"ip {shape} forward", batch, outputs, inputs, trans_b=True)
-        yield product(f"ip {shape} d input", batch, inputs, outputs)
-        yield product(f"ip {shape} d weights", outputs, inputs, batch, trans_a=True)
+        yield f"ip {shape} forward", batch, outputs, inputs, False, True
+        yield f"ip {shape} d input", batch, inputs, outputs, False, False
+        yield f"ip {shape} d weights", outputs, inputs, batch, True, False
 
 
-def product(case: str, m: int, n: int, k: int, trans_a: bool = False, trans_b: bool = False) -> Row:
+def product(case: str, m: int, n: int, k: int, trans_a: bool, trans_b: bool) -> Row:
     """Times C = op(A) op(B); A and B lie in memory as the layers hold them."""
     progress(case)
     random = np.random.default_rng(0)
@@ -54,13 +61,5 @@ def product(case: str, m: int, n: int, k: int, trans_a: bool = False, trans_b: b
         calls["torch"] = lambda: torch.matmul(ta, tb, out=tc)
     for call in calls.values():
         call()
-    check_close(case, out["pydl"], out["numpy"])
+    check_close(case, out["pydl"], out["numpy"], 1e-5)
     return Row(case, best(calls), flops=2.0 * m * n * k)
-
-
-def check_close(what: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-3) -> None:
-    """Both sides must compute the same before their times mean anything."""
-    scale = float(np.abs(theirs).max()) or 1.0
-    error = float(np.abs(ours - theirs).max()) / scale
-    if not error <= tolerance:
-        raise SystemExit(f"{what}: pydl and its peer differ by {error:.2g} of the largest value")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_peer
 import torch_peer
+from check import check_close, distance
 from table import Row, progress
 from timing import best
 
@@ -29,8 +30,15 @@ class Case:
     bf16: bool = False
 
     def __str__(self) -> str:
-        task = "training step" if self.train else "inference"
-        return f"{self.net} ({self.batch}) {task} {'bf16' if self.bf16 else 'f32'}"
+        return f"{self.net} ({self.batch}) {self.task} {self.precision}"
+
+    @property
+    def task(self) -> str:
+        return "training step" if self.train else "inference"
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bf16 else "f32"
 
     @property
     def phase(self) -> str:
@@ -52,7 +60,9 @@ class Problem:
     message: pydl.prototxt.Message
     layers: list[dict]
     weights: dict[str, list[np.ndarray]]
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.ndarray]
+    statistics: set[str]  # layers whose blobs are not learned
+    flops: float  # of a pass; in training with the gradients of weights and, where needed, inputs
 
 
 def problem(case: Case, dropout: bool = True) -> Problem:
@@ -66,9 +76,17 @@ def problem(case: Case, dropout: bool = True) -> Problem:
     weights = {name: [np.array(b.data) for b in blobs] for name, blobs in net.params.items()}
     if not case.train:
         net = pydl.Net(message)
-    used = {row["name"] for row in net._core.layer_rows()}
-    layers = [layer for layer in net._core.spec["layers"] if layer["name"] in used]
-    return Problem(message, layers, weights, {name: data[name] for name in net.inputs})
+    rows = {row["name"]: row for row in net._core.layer_rows()}
+    layers = [layer for layer in net._core.spec["layers"] if layer["name"] in rows]
+    flops = sum(row["flops"] * (1 + passes(row)) for row in rows.values())
+    inputs = {name: data[name] for name in net.inputs}
+    statistics = {layer["name"] for layer in layers if layer["type"] == "BatchNorm"}
+    return Problem(message, layers, weights, inputs, statistics, flops)
+
+
+def passes(row: dict) -> int:
+    """How many products a layer's backward pass has for the one of its forward pass."""
+    return row["needs_backward"] * (bool(row["param_ids"]) + any(row["propagates"]))
 
 
 def message_of(case: Case, dropout: bool = True) -> pydl.prototxt.Message:
@@ -133,14 +151,9 @@ class Ours:
         self.core.forward()
         return self.net.blobs[self.net.outputs[0]].data
 
-    def flops(self) -> float:
-        """Of a pass; in training with the gradients of weights and, where needed, of inputs."""
-        return sum(row["flops"] * (1 + passes(row)) for row in self.core.layer_rows())
-
-
-def passes(row: dict) -> int:
-    """How many products a layer's backward pass has for the one of its forward pass."""
-    return bool(row["needs_backward"]) * (bool(row["param_ids"]) + any(row["propagates"]))
+    def blobs(self) -> dict[str, list[np.ndarray]]:
+        """Learnable blobs by layer."""
+        return {name: [b.data for b in blobs] for name, blobs in self.net.params.items()}
 
 
 def has_bf16() -> bool:
@@ -152,29 +165,116 @@ def has_bf16() -> bool:
 
 
 # ---- side by side ----
+OUTPUTS_MAY_DIFFER = 1e-3
+# Of the weights in a step: rounding decides which way a value near a ReLU's corner, or one of two
+# nearly equal maxima, sends its gradient, so deep nets differ more.
+CHANGES_MAY_DIFFER = 0.05
+
+
+def sides(bf16: bool = False) -> list[str]:
+    torch = [f"torch {mode}" for mode in torch_peer.modes(images=True)]
+    return ["pydl", *torch, *onnx_peer.installed()]
+
+
+def rows(net: str, threads: int, match: str = "") -> Iterator[Row]:
+    """One for each batch, task and precision whose description contains `match`."""
+    for case in cases(net):
+        if match not in str(case):
+            continue
+        progress(str(case))
+        supported = not case.bf16 or has_bf16()
+        if supported:
+            verify(case, threads)
+        given = problem(case)
+        calls = {"pydl": Ours(case, given).call()} if supported else {}
+        calls |= peers(case, given, threads)
+        yield Row(
+            str(case),
+            best(calls, seconds=3),
+            flops=given.flops,
+            bf16=case.bf16,
+            note="" if supported else "pydl has no bf16 here",
+            extra={"net": net, "batch": case.batch, "kind": f"{case.task} {case.precision}"},
+        )
+
+
 def peers(case: Case, given: Problem, threads: int) -> dict[str, Callable[[], object]]:
     """What to time beside pydl, ready to call, by name."""
-    images = given.inputs["data"].ndim == 4
     calls = {}
-    for mode in torch_peer.modes(images):
-        model = torch_peer.Torch(
-            given.layers, given.weights, given.inputs, mode, case.bf16,
-            momentum=MOMENTUM, decay=DECAY,
-        )  # fmt: skip
-        calls[f"torch {mode}"] = model.call()
+    for mode in torch_peer.modes(images=given.inputs["data"].ndim == 4):
+        calls[f"torch {mode}"] = in_torch(case, given, mode).call()
     if not case.train:
         calls |= {name: peer.call() for name, peer in served(case, given, threads).items()}
     return calls
 
 
-def served(case: Case, given: Problem, threads: int) -> dict[str, object]:
+def in_torch(case: Case, given: Problem, mode: str, rate: float = 0.001) -> torch_peer.Torch:
+    return torch_peer.Torch(
+        given.layers, given.weights, given.inputs, mode, case.bf16, rate, MOMENTUM, DECAY
+    )
+
+
+def served(case: Case, given: Problem, threads: int) -> dict[str, Any]:
     """The net in ONNX Runtime (which has no bf16 on x86) and in OpenVINO."""
-    if onnx_peer.helper is None:
+    if not onnx_peer.installed():
         return {}
     model = onnx_peer.onnx_model(given.layers, given.weights, given.inputs)
     data, sides = given.inputs["data"], {}
-    if onnx_peer.onnxruntime and not case.bf16:
-        sides["onnxruntime"] = onnx_peer.OnnxRuntime(model, data, threads)
-    if onnx_peer.openvino:
-        sides["openvino"] = onnx_peer.OpenVino(model, data, threads, case.bf16)
+    for name in onnx_peer.installed():
+        if name == "openvino":
+            sides[name] = onnx_peer.OpenVino(model, data, threads, case.bf16)
+        elif not case.bf16:
+            sides[name] = onnx_peer.OnnxRuntime(model, data, threads)
     return sides
+
+
+def verify(case: Case, threads: int) -> None:
+    """The same outputs on all sides or, after a step without dropout, the same change of weights.
+
+    At a rate of 1 the change is as large as the gradient, far above the weights' rounding. What
+    pydl's bf16 is off float32 may be at most twice what the peers' bf16 is.
+    """
+    if torch_peer.torch is None:
+        return
+    given = problem(case, dropout=False)
+    exact = in_torch(replace(case, bf16=False), given, "eager", rate=1)
+    (verify_step if case.train else verify_outputs)(case, given, exact, threads)
+
+
+def verify_outputs(case: Case, given: Problem, exact: torch_peer.Torch, threads: int) -> None:
+    want = exact.forward().numpy()
+    outputs = {name: peer.forward() for name, peer in served(case, given, threads).items()}
+    allowed = OUTPUTS_MAY_DIFFER
+    if case.bf16:
+        outputs["torch"] = in_torch(case, given, "eager").forward().float().numpy()
+        allowed = 2 * max(distance(output, want) for output in outputs.values())
+    outputs["pydl"] = Ours(case, given).forward()
+    for name, output in outputs.items():
+        check_close(f"{case}, {name}", output, want, allowed)
+
+
+def verify_step(case: Case, given: Problem, exact: torch_peer.Torch, threads: int) -> None:
+    ours = Ours(case, given, rate=1)
+    loss = np.array(ours.call()()), np.array(exact.step())
+    check_close(f"{case}, loss", *loss, OUTPUTS_MAY_DIFFER * (20 if case.bf16 else 1))
+    want, allowed = changes(exact, given), CHANGES_MAY_DIFFER
+    errors = {name: distance(change, want[name]) for name, change in changes(ours, given).items()}
+    worst = max(errors, key=errors.__getitem__)
+    if case.bf16:  # single layers are a matter of luck
+        theirs = in_torch(case, given, "eager", rate=1)
+        theirs.step()
+        allowed = 2 * np.mean([distance(c, want[n]) for n, c in changes(theirs, given).items()])
+        errors[worst] = np.mean(list(errors.values()))
+    if not errors[worst] <= allowed:
+        raise SystemExit(f"{case}, update of {worst}: pydl is off by {errors[worst]:.2g}")
+
+
+def changes(side: Ours | torch_peer.Torch, given: Problem) -> dict[str, np.ndarray]:
+    """How each layer's largest blob is different from what was `given`."""
+    found = {}
+    for name, blobs in side.blobs().items():
+        before = given.weights[name]
+        i = int(np.argmax([blob.size for blob in before]))
+        if name not in given.statistics:
+            found[name] = blobs[i] - before[i]
+    return found

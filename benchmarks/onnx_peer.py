@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch_peer import OMITTED, Blobs, Params, first, params_of, scale_after
+from torch_peer import OMITTED, Blobs, Params, pair, params_of, scale_after
 
 try:
     from onnx import TensorProto, helper, numpy_helper
@@ -24,10 +24,20 @@ except ImportError:
 OPSET, IR_VERSION = 17, 8
 
 
+def installed() -> list[str]:
+    """The runtimes that can be timed."""
+    runtimes = {"onnxruntime": onnxruntime, "openvino": openvino}
+    return [name for name, module in runtimes.items() if module and helper]
+
+
 def missing() -> list[str]:
     """What is not installed, and how to get it."""
     have = {"onnx": helper, "onnxruntime": onnxruntime, "openvino": openvino}
-    return [f"{n} is not installed; pip install {n}" for n, module in have.items() if not module]
+    return [
+        f"{name} is not installed and not timed; pip install {name}"
+        for name, module in have.items()
+        if not module
+    ]
 
 
 def onnx_model(
@@ -99,13 +109,13 @@ class _Graph:
 
 
 def _convolution(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
-    pad, stride = first(p.get("pad") or 0), first(p.get("stride") or 1)
     return g.node(
         "Conv",
         bottoms + g.constants(blobs),
         kernel_shape=blobs[0].shape[2:],
-        pads=[pad] * 4,
-        strides=[stride] * 2,
+        pads=pair(p, "pad", 0) * 2,
+        strides=pair(p, "stride"),
+        dilations=pair(p, "dilation"),
         group=p.get("group", 1),
     )
 
@@ -117,9 +127,9 @@ def _pooling(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
     return g.node(
         "AveragePool" if average else "MaxPool",
         bottoms,
-        kernel_shape=[p["kernel_size"]] * 2,
-        strides=[p.get("stride", 1)] * 2,
-        pads=[p.get("pad", 0)] * 4,
+        kernel_shape=pair(p, "kernel_size"),
+        strides=pair(p, "stride"),
+        pads=pair(p, "pad", 0) * 2,
         ceil_mode=1,
         **({"count_include_pad": 1} if average else {}),
     )

@@ -1,4 +1,4 @@
-"""The machine's limits, measured: float32 FLOP/s from registers and reads from memory."""
+"""The machine's limits, measured: FLOP/s from registers, and moves between memory and registers."""
 
 from __future__ import annotations
 
@@ -14,23 +14,37 @@ from pathlib import Path
 import numpy as np
 
 FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC"]
+STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Peak:
-    flops: float  # per second
-    bandwidth: float  # bytes per second
+    flops: float  # float32, per second
+    flops_bf16: float  # 0 where the CPU has no such instructions
+    read: float  # bytes per second
+    copy: float  # read and written, past the caches
+    update: float  # read and written, in place
     source: str  # how the FLOP/s were measured
 
+    @property
+    def bandwidth(self) -> float:
+        """Bytes per second, whatever the mix of reads and writes."""
+        return max(self.read, self.copy, self.update)
+
+    def of(self, bf16: bool) -> float:
+        return self.flops_bf16 if bf16 and self.flops_bf16 else self.flops
+
     def __str__(self) -> str:
+        bf16 = f"{self.flops_bf16 / 1e9:.0f} bf16, " if self.flops_bf16 else ""
+        read, copy, update = (x / 1e9 for x in (self.read, self.copy, self.update))
         return (
-            f"{self.flops / 1e9:.0f} GFLOP/s float32 ({self.source}), "
-            f"{self.bandwidth / 1e9:.1f} GB/s read"
+            f"{self.flops / 1e9:.0f} GFLOP/s float32, {bf16}by {self.source}; "
+            f"GB/s: read {read:.1f}, copy {copy:.1f}, update in place {update:.1f}"
         )
 
 
 class Probe:
-    """Measures the peak with `threads` threads; without a C++ compiler, by the best GEMM there is.
+    """Measures the peak with `threads` threads; without a C++ compiler, by what numpy reaches.
 
     >>> Probe(threads=2).measure().flops > 1e9
     True
@@ -43,16 +57,31 @@ class Probe:
 
     def measure(self) -> Peak:
         if self._library is None:
-            source = "numpy's 2048 x 2048 product: no C++ compiler found"
-            return Peak(_most(_gemm_flops), _most(self._numpy_read), source)
-        return Peak(_most(self._flops), _most(self._read), "multiply-adds in registers")
+            read, source = _most(self._numpy_read), "numpy's matrix product: no C++ compiler found"
+            return Peak(_most(_gemm_flops), 0, read, read, read, source)
+        flops, moves = self._flops, self._moves
+        return Peak(
+            *(_most(flops(name)) for name in ("peak_flops", "peak_flops_bf16")),
+            *(_most(moves(f"{name}_bandwidth")) for name in ("read", "copy", "update")),
+            "multiply-adds in registers",
+        )
 
-    def _flops(self) -> float:
-        return self._library.peak_flops(self._threads, 1_000_000)
+    def mover(self, in_place: bool) -> tuple[Callable[[], object], float]:
+        """A function that updates an array in place or copies it, and the bytes that it moves."""
+        if self._library is None:
+            return self._numpy_read, self._array.nbytes
+        if in_place:
+            return self._moves("update_bandwidth"), 2.0 * self._array.nbytes
+        return self._moves("copy_bandwidth"), 1.0 * self._array.nbytes
 
-    def _read(self) -> float:
-        pointer = self._array.ctypes.data_as(ctypes.c_void_p)
-        return self._library.read_bandwidth(self._threads, pointer, self._array.size)
+    def _flops(self, function: str) -> Callable[[], float]:
+        call = getattr(self._library, function)
+        return lambda: call(self._threads, STEPS)
+
+    def _moves(self, function: str) -> Callable[[], float]:
+        call, array = getattr(self._library, function), self._array
+        pointer = array.ctypes.data_as(ctypes.c_void_p)
+        return lambda: call(self._threads, pointer, array.size)
 
     def _numpy_read(self) -> float:
         start = time.perf_counter()
@@ -70,13 +99,16 @@ def _compile() -> ctypes.CDLL | None:
         except (OSError, subprocess.CalledProcessError):
             return None
         library = ctypes.CDLL(str(target))
-    library.peak_flops.restype = library.read_bandwidth.restype = ctypes.c_double
-    library.peak_flops.argtypes = [ctypes.c_int, ctypes.c_int64]
-    library.read_bandwidth.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int64]
+    for name in ("peak_flops", "peak_flops_bf16"):
+        getattr(library, name).restype = ctypes.c_double
+        getattr(library, name).argtypes = [ctypes.c_int, ctypes.c_int64]
+    for name in ("read_bandwidth", "copy_bandwidth", "update_bandwidth"):
+        getattr(library, name).restype = ctypes.c_double
+        getattr(library, name).argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int64]
     return library
 
 
-def _most(sample: Callable[[], float], seconds: float = 1) -> float:
+def _most(sample: Callable[[], float], seconds: float = 0.5) -> float:
     """The highest of many samples: clocks and memory take their time to settle."""
     end, most = time.perf_counter() + seconds, sample()
     while time.perf_counter() < end:

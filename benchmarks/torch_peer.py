@@ -31,9 +31,16 @@ def params_of(layer: Params) -> dict[str, Any]:
     return merged
 
 
-def first(value: Any) -> Any:
-    """A field that may be repeated, of square kernels."""
-    return value[0] if isinstance(value, list) else value
+def pair(p: Params, name: str, default: int = 1) -> tuple[int, int]:
+    """A size for height and width, however Caffe's prototxt gave it.
+
+    >>> pair({"stride": [2]}, "stride"), pair({"kernel_h": 1, "kernel_w": 3}, "kernel_size")
+    ((2, 2), (1, 3))
+    """
+    value = p.get(name) or default
+    values = value if isinstance(value, list) else [value]
+    axis = name.removesuffix("_size")
+    return p.get(f"{axis}_h", values[0]), p.get(f"{axis}_w", values[-1])
 
 
 def scale_after(layers: Sequence[Params], index: int) -> Params | None:
@@ -164,8 +171,9 @@ def _convolution(p: Params, blobs: Blobs, in_place: bool) -> Any:
         inputs * group,
         outputs,
         tuple(kernel),
-        stride=first(p.get("stride") or 1),
-        padding=first(p.get("pad") or 0),
+        stride=pair(p, "stride"),
+        padding=pair(p, "pad", 0),
+        dilation=pair(p, "dilation"),
         groups=group,
         bias=len(blobs) > 1,
     )
@@ -176,7 +184,7 @@ def _pooling(p: Params, blobs: Blobs, in_place: bool) -> Any:
     if p.get("global_pooling"):
         return nn.AdaptiveAvgPool2d(1)
     kind = nn.AvgPool2d if p.get("pool") == "AVE" else nn.MaxPool2d
-    return kind(p["kernel_size"], p.get("stride", 1), p.get("pad", 0), ceil_mode=True)
+    return kind(pair(p, "kernel_size"), pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
 
 
 def _lrn(p: Params, blobs: Blobs, in_place: bool) -> Any:
@@ -194,9 +202,12 @@ def _batch_norm(p: Params, blobs: Blobs, in_place: bool) -> Any:
 
 
 def _eltwise(p: Params, blobs: Blobs, in_place: bool) -> Any:
-    if p.get("operation", "SUM") != "SUM" or p.get("coeff"):
-        raise ValueError("only plain sums are timed")
-    return Call(_add_to_last if in_place else operator.add)
+    if p.get("coeff"):
+        raise ValueError("weighted sums are not timed")
+    kind = p.get("operation", "SUM")
+    if kind == "SUM" and in_place:
+        return Call(_add_to_last)
+    return Call({"SUM": operator.add, "PROD": operator.mul, "MAX": torch.maximum}[kind])
 
 
 def _add_to_last(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -223,6 +234,7 @@ MAKERS = {
     "LSTM": lambda p, blobs, in_place: Lstm(blobs),
     "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),
     "Sigmoid": lambda p, blobs, in_place: nn.Sigmoid(),
+    "ELU": lambda p, blobs, in_place: nn.ELU(p.get("alpha", 1.0)),
     "TanH": lambda p, blobs, in_place: nn.Tanh(),
     "Dropout": lambda p, blobs, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
     "Softmax": lambda p, blobs, in_place: nn.Softmax(dim=p.get("axis", 1)),
@@ -278,6 +290,9 @@ class Torch:
         loss.backward()
         self._optimizer.step()
         return loss.item()
+
+    def blobs(self) -> dict[str, list[np.ndarray]]:
+        return self.model.blobs()
 
     def call(self) -> Callable[[], object]:
         return self.step if self.train else self.forward

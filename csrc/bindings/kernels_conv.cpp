@@ -1,6 +1,7 @@
 // Convolution by the name of its implementation.
 
 #include "bindings/kernel_table.h"
+#include "core/check.h"
 #include "kernels/conv.h"
 
 namespace pydl {
@@ -58,10 +59,19 @@ class Convolution {
 
 using Dims = std::vector<int64_t>;
 
+kernels::Arithmetic arithmetic_from_name(const std::string& name) {
+  const std::vector<std::string> names = {"fast", "strict", "direct"};
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == name) return static_cast<kernels::Arithmetic>(i);
+  }
+  fail("convolution: unknown arithmetic \"", name, "\"", did_you_mean(name, names),
+       "; there are fast, strict and direct");
+}
+
 ConvShape make_shape(int64_t n, int64_t ic, int64_t oc, int64_t group, const Dims& in,
-                     const Dims& kernel, const Dims& stride, const Dims& pad,
-                     const Dims& dilation) {
-  return {n, ic, oc, group, in, kernel, stride, pad, dilation};
+                     const Dims& kernel, const Dims& stride, const Dims& pad, const Dims& dilation,
+                     const std::string& arithmetic) {
+  return {n, ic, oc, group, in, kernel, stride, pad, dilation, arithmetic_from_name(arithmetic)};
 }
 
 std::vector<std::string> implementations(const ConvShape& shape) {
@@ -78,7 +88,7 @@ void bind_conv_kernels(py::module_& m) {
   using py::arg;
   py::class_<ConvShape>(m, "ConvShape")
       .def(py::init(&make_shape), arg("n"), arg("ic"), arg("oc"), arg("group"), arg("in_"),
-           arg("kernel"), arg("stride"), arg("pad"), arg("dilation"))
+           arg("kernel"), arg("stride"), arg("pad"), arg("dilation"), arg("arithmetic") = "fast")
       .def_readonly("n", &ConvShape::n)
       .def_readonly("ic", &ConvShape::ic)
       .def_readonly("oc", &ConvShape::oc)
@@ -89,7 +99,7 @@ void bind_conv_kernels(py::module_& m) {
       .def_property_readonly("flops", &ConvShape::flops)
       .def("__str__", &ConvShape::text);
   m.def("conv_implementations", &implementations,
-        "Names of those that take this shape, best first, for the instruction set in use.");
+        "Names of those that take this shape, in their order, for the instruction set in use.");
   py::class_<Convolution>(m, "Conv")
       .def(py::init<const ConvShape&, const std::string&>(), arg("shape"), arg("name") = "")
       .def_property_readonly("name", &Convolution::name)

@@ -103,15 +103,14 @@ void Tensor::convert(const Copy& from, Copy* to) {
     check(from.format.layout == to->format.layout, "no direct conversion between these formats");
     return kernels.convert(count_, {source, from.format.dtype}, {target, to->format.dtype});
   }
-  const auto* x = reinterpret_cast<const float*>(source);
-  auto* y = reinterpret_cast<float*>(target);
   const bool forth = to->format.layout == Layout::kChannelsLast;
   const ChannelView v = channel_view(forth ? to->shape : from.shape);
-  (forth ? kernels.to_channels_last : kernels.to_plain)(v.n, v.c, v.s, x, y);
+  (forth ? kernels.to_channels_last : kernels.to_plain)(
+      v.n, v.c, v.s, ConstArray(source, from.format.dtype), Array(target, to->format.dtype));
 }
 
-// Conversions are direct between plain and channels-last in float32, and between dtypes of one
-// layout; all others go by way of these.
+// Conversions are direct between plain and channels-last of one dtype, and between dtypes of one
+// layout; all others go by way of these, changing the layout in the smaller dtype.
 void Tensor::make_valid(Copy* copy) {
   if (exposed_ >= 0 && copies_[exposed_].valid && copy != &copies_[exposed_]) copy->valid = false;
   if (copy->valid) return;
@@ -139,14 +138,13 @@ void Tensor::make_valid(Copy* copy) {
       source->format.layout == copy->format.layout && source->shape == copy->shape;
   const bool one_is_plain =
       source->format.layout == Layout::kPlain || copy->format.layout == Layout::kPlain;
-  const bool in_floats = source->format.dtype == DType::kFloat32;
-  const bool is_direct = same_layout || (same_dtype && in_floats && one_is_plain);
+  const bool is_direct = same_layout || (same_dtype && one_is_plain);
   if (!is_direct) {
     Format between = source->format;
     Shape shape = source->shape;
-    if (!in_floats) {
-      between.dtype = DType::kFloat32;
-    } else if (!same_layout) {
+    if (copy->format.dtype == DType::kBFloat16 && !same_dtype) {
+      between.dtype = DType::kBFloat16;
+    } else {
       between.layout = one_is_plain ? copy->format.layout : Layout::kPlain;
       shape = copy->shape;
     }

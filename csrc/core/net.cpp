@@ -202,9 +202,9 @@ void Net::BackwardLayer(int index) {
     node.layer->Backward(ends.top, down, bottom);
     for (size_t b = 0; b < node.bottom.size(); ++b) {
       if (!node.addends[b]) continue;
-      const Layout layout = node.bottom[b]->layout();
-      float* sum = node.bottom[b]->update_diff(layout);
-      kernels::eltwise_kernels().add(bottom[b]->count(), sum, bottom[b]->diff(layout), sum);
+      const Format format = node.bottom[b]->format();
+      const Array sum = node.bottom[b]->update_diff(format);
+      kernels::eltwise_kernels().add(bottom[b]->count(), sum, bottom[b]->diff(format), sum);
     }
   }
   for (Blob* bottom : node.bottom) bottom->diff_tensor().refresh_exposed();

@@ -195,6 +195,8 @@ void NetBuilder::FindGradients() {
   for (size_t i = 0; i < net_.nodes_.size(); ++i) {
     LayerNode& node = net_.nodes_[i];
     node.needs_backward = gradients.layer[i];
+    node.layer->set_needs_backward(
+        gradients.layer[i] && (net_.options_.keep == Keep::kAll || net_.phase() == Phase::kTrain));
     node.down = gradients.bottom[i];
     node.addends.resize(node.bottom.size());
     for (size_t b = 0; b < node.bottom.size(); ++b) {

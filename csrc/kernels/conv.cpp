@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <numeric>
+#include <utility>
 
 #include "core/check.h"
 #include "kernels/conv_implementations.h"
@@ -43,6 +44,38 @@ void check_shape(const ConvShape& s) {
   }
 }
 
+// Each pass by the implementation that pays there.
+class ConvByPass final : public Conv {
+ public:
+  ConvByPass(std::shared_ptr<Conv> forward, std::shared_ptr<Conv> data,
+             std::shared_ptr<Conv> weights)
+      : forward_(std::move(forward)), data_(std::move(data)), weights_(std::move(weights)) {}
+
+  const char* name() const override { return forward_->name(); }
+  void weights_changed() override {
+    for (Conv* conv : {forward_.get(), data_.get(), weights_.get()}) conv->weights_changed();
+  }
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
+    forward_->forward(x, w, epilogue, y);
+  }
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+    data_->backward_data(dy, w, dx, add);
+  }
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
+    weights_->backward_weights(x, dy, dw, dbias);
+  }
+
+ private:
+  const std::shared_ptr<Conv> forward_, data_, weights_;
+};
+
+const ConvImplementation& best_for(const ConvShape& shape, ConvPass pass) {
+  for (const ConvImplementation& i : conv_list()) {
+    if (i.accepts(shape) && i.pays(shape, pass)) return i;
+  }
+  fail("convolution: no implementation takes ", shape.text());
+}
+
 }  // namespace
 
 std::vector<int64_t> ConvShape::out() const {
@@ -79,17 +112,22 @@ std::string ConvShape::text() const {
 }
 
 const ConvList& conv_list() {
-  static const ConvList fast = {conv_gemm_1x1, conv_depthwise, conv_implicit_gemm, conv_ref};
+  static const ConvList fast = {conv_gemm_1x1,     conv_depthwise,     conv_winograd_4x4,
+                                conv_winograd_2x2, conv_implicit_gemm, conv_ref};
   static const ConvList ref = {conv_ref};
   return isa() == Isa::kRef ? ref : fast;
 }
 
 std::unique_ptr<Conv> make_conv(const ConvShape& shape) {
   check_shape(shape);
-  for (const ConvImplementation& i : conv_list()) {
-    if (i.accepts(shape)) return i.make(shape);
-  }
-  fail("convolution: no implementation takes ", shape.text());
+  const ConvImplementation& forward = best_for(shape, ConvPass::kForward);
+  const ConvImplementation& data = best_for(shape, ConvPass::kBackwardData);
+  const ConvImplementation& weights = best_for(shape, ConvPass::kBackwardWeights);
+  if (&forward == &data && &forward == &weights) return forward.make(shape);
+  std::shared_ptr<Conv> a = forward.make(shape);
+  std::shared_ptr<Conv> b = &data == &forward ? a : data.make(shape);
+  std::shared_ptr<Conv> c = &weights == &forward ? a : &weights == &data ? b : weights.make(shape);
+  return std::make_unique<ConvByPass>(std::move(a), std::move(b), std::move(c));
 }
 
 std::unique_ptr<Conv> make_conv(const ConvShape& shape, const std::string& name) {

@@ -5,6 +5,8 @@
 //   out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down
 //   y[n, o, c] = bias[c] + sum over k, i of x[n, o stride - pad + k dilation, i] w[c, i, k]
 //
+// Padding is zeros: an output whose window reaches into it may be NaN where a weight is not finite.
+//
 // x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
 // float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
 // of dy) where that is bfloat16.
@@ -20,10 +22,15 @@
 
 namespace pydl::kernels {
 
+// Which algorithms may be used: all; those no less accurate than summing products one by one; or
+// only that.
+enum class Arithmetic { kFast, kStrict, kDirect };
+
 struct ConvShape {
   int64_t n = 1, ic = 1, oc = 1, group = 1;
   // One entry per spatial axis (0 or more axes), outermost first.
   std::vector<int64_t> in, kernel, stride, pad, dilation;
+  Arithmetic arithmetic = Arithmetic::kFast;
 
   std::vector<int64_t> out() const;
   int64_t in_count() const;      // product of `in`
@@ -39,7 +46,8 @@ struct ConvShape {
 class Conv {
  public:
   virtual ~Conv() = default;
-  // Of the implementation: "gemm_1x1", "depthwise", "implicit_gemm", "ref".
+  // Of the implementation: "gemm_1x1", "depthwise", "winograd_4x4", "winograd_2x2",
+  // "implicit_gemm", "ref"; of the forward pass's, if the passes have different ones.
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
@@ -51,11 +59,15 @@ class Conv {
   virtual void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) = 0;
 };
 
-// One way to do it; the first in the list that accepts a problem is taken. "ref" accepts all.
+enum class ConvPass { kForward, kBackwardData, kBackwardWeights };
+
+// One way to do it. For each pass the first in the list is taken that accepts the problem and pays
+// there. "ref" accepts all.
 struct ConvImplementation {
   const char* name;
   bool (*accepts)(const ConvShape&);
   std::unique_ptr<Conv> (*make)(const ConvShape&);
+  bool (*pays)(const ConvShape&, ConvPass) = [](const ConvShape&, ConvPass) { return true; };
 };
 using ConvList = std::vector<ConvImplementation>;
 

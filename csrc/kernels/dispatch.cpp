@@ -12,6 +12,7 @@
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
 #include "kernels/update.h"
+#include "kernels/winograd.h"
 
 namespace pydl::kernels {
 
@@ -28,5 +29,7 @@ PYDL_DISPATCH(UpdateKernels, update)
 PYDL_DISPATCH_FROM(baseline, ColumnSums, column_sums)
 PYDL_DISPATCH_BF16_FROM(baseline, CorrelationKernels, correlation)
 PYDL_DISPATCH_FROM(baseline, CorrelationKernels, depthwise)
+PYDL_DISPATCH_FROM(baseline, WinogradKernels, winograd_2x2)
+PYDL_DISPATCH_FROM(baseline, WinogradKernels, winograd_4x4)
 
 }  // namespace pydl::kernels

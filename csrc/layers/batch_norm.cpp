@@ -7,6 +7,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/norm.h"
 #include "layers/axis_view.h"
+#include "layers/channel_scale.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -27,12 +28,24 @@ struct BatchNormParams {
 };
 
 // bottom, top: (N, C, ...)   params: sums of means (C) and of variances (C), and their weight (1)
-class BatchNorm final : public LayerOf<BatchNormParams> {
+class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
  public:
   Layouts layouts() const override { return Layouts::kAny; }
   bool in_place() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kAny; }
   TopUse backward_reads_top() const override {
     return use_global_stats() ? TopUse::kNone : TopUse::kData;
+  }
+
+  bool is_affine() const override { return use_global_stats(); }
+  void compose(float* a, float* b) const override {
+    const float factor = statistics_factor();
+    const float *means = params()[0]->data(), *variances = params()[1]->data();
+    for (int64_t c = 0; c < channels_; ++c) {
+      const float inv_std = 1 / std::sqrt(factor * variances[c] + params_of().eps);
+      a[c] *= inv_std;
+      b[c] = (b[c] - factor * means[c]) * inv_std;
+    }
   }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
@@ -42,6 +55,7 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
     spec_.param.resize(std::max(spec_.param.size(), params().size()));
     for (ParamSpec& param : spec_.param) param.lr_mult = param.decay_mult = 0;
     mean_.resize(channels_), variance_.resize(channels_), inv_std_.resize(channels_);
+    zeros_.assign(channels_, 0);
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
@@ -50,9 +64,22 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
     if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
   }
 
+  // Scale, the sum with another blob and ReLU, in this order, each if it follows.
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override {
+    if (with_backward && use_global_stats()) return false;
+    if (chain.empty()) {
+      const auto* scale = dynamic_cast<const ChannelScale*>(&next);
+      return scale && scale->along_channels();
+    }
+    if (chain.back()->is_rectifier()) return false;
+    return next.is_rectifier() || (next.is_sum() && !chain.back()->is_sum() && !with_backward);
+  }
+  bool fuses_backward() const override { return true; }
+
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const kernels::NormShape shape = view(*bottom[0]);
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
+    const ConstArray residual = bottom.size() > 1 ? bottom[1]->data(format()) : nullptr;
     if (use_global_stats()) {
       LoadStatistics();
     } else {
@@ -62,24 +89,47 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
     for (int64_t c = 0; c < channels_; ++c) {
       inv_std_[c] = 1 / std::sqrt(variance_[c] + params_of().eps);
     }
-    kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(),
-                                      top[0]->mutable_data(layout()));
+    const Array y = top[0]->mutable_data(format());
+    if (fused_.empty()) {
+      return kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(), y);
+    }
+    kernels::norm_kernels().forward_fused(shape, x, mean_.data(), inv_std_.data(),
+                                          scale().scale_blob()->data(), bias(), residual,
+                                          fused_.back()->is_rectifier(), y);
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    if (down[0] == Propagate::kNo) return;
     const kernels::NormShape shape = view(*bottom[0]);
-    const float* dy = top[0]->diff(layout());
-    float* dx = bottom[0]->mutable_diff(layout());
+    const ConstArray dy = top[0]->diff(format());
+    if (!fused_.empty()) return BackwardFused(shape, dy, *bottom[0]);
+    if (down[0] == Propagate::kNo) return;
+    const Array dx = bottom[0]->mutable_diff(format());
     if (use_global_stats()) {
       kernels::eltwise_kernels().affine_forward(shape.outer, shape.channels, shape.inner, dy,
                                                 inv_std_.data(), nullptr, dx);
     } else {
-      kernels::norm_kernels().backward(shape, top[0]->data(layout()), inv_std_.data(), dy, dx);
+      kernels::norm_kernels().backward(shape, top[0]->data(format()), inv_std_.data(), dy, dx);
     }
   }
 
  private:
+  const ChannelScale& scale() const { return dynamic_cast<const ChannelScale&>(*fused_[0]); }
+  const float* bias() const {
+    const Blob* blob = scale().bias_blob();
+    return blob ? blob->data() : zeros_.data();
+  }
+
+  // The gradient of x is written even if nobody asks for it: that is a net's first layer.
+  void BackwardFused(const kernels::NormShape& shape, ConstArray dy, Blob& bottom) {
+    const ConstArray x = bottom.data(format());
+    std::vector<float> unused(2 * channels_);  // gradients of what is not learned
+    float *dscale = scale().scale_diff(), *dbias = scale().bias_diff();
+    kernels::norm_kernels().backward_fused(
+        shape, x, mean_.data(), inv_std_.data(), scale().scale_blob()->data(), bias(),
+        fused_.back()->is_rectifier(), nullptr, dy, dscale ? dscale : unused.data(),
+        dbias ? dbias : unused.data() + channels_, bottom.mutable_diff(format()), nullptr);
+  }
+
   bool use_global_stats() const {
     return params_of().use_global_stats.value_or(phase() == Phase::kTest);
   }
@@ -90,9 +140,13 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
     return {v.outer, v.channels, v.inner};
   }
 
-  void LoadStatistics() {
+  float statistics_factor() const {
     const float weight = params()[2]->data()[0];
-    const float factor = weight == 0 ? 0 : 1 / weight;
+    return weight == 0 ? 0 : 1 / weight;
+  }
+
+  void LoadStatistics() {
+    const float factor = statistics_factor();
     const float *means = params()[0]->data(), *variances = params()[1]->data();
     for (int64_t c = 0; c < channels_; ++c) {
       mean_[c] = factor * means[c];
@@ -115,6 +169,7 @@ class BatchNorm final : public LayerOf<BatchNormParams> {
 
   int64_t channels_ = 0;
   std::vector<float> mean_, variance_, inv_std_;
+  std::vector<float> zeros_;
 };
 
 PYDL_REGISTER_LAYER("BatchNorm", BatchNorm,

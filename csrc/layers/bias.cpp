@@ -4,6 +4,7 @@
 
 #include "kernels/eltwise.h"
 #include "layers/affine_axes.h"
+#include "layers/channel_scale.h"
 #include "pydl/filler.h"
 #include "pydl/layer.h"
 
@@ -24,11 +25,18 @@ struct BiasParams {
 };
 
 // bottoms: x (outer, b, inner) and perhaps bias (b)   params: bias (b) if it is no bottom
-class Bias final : public LayerOf<BiasParams> {
+class Bias final : public LayerOf<BiasParams>, public ChannelAffine {
  public:
   Arity bottoms() const override { return {1, 2}; }
   Layouts layouts() const override { return axes_.layouts(); }
   bool in_place() const override { return true; }
+
+  bool is_affine() const override { return learned_ && axes_.begin == 1 && axes_.axes == 1; }
+  void compose(float*, float* b) const override {
+    const float* bias = params()[0]->data();
+    for (int64_t c = 0; c < params()[0]->count(); ++c) b[c] += bias[c];
+  }
+  DTypes dtypes() const override { return DTypes::kAny; }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
     const BiasParams& p = params_of();
@@ -43,21 +51,21 @@ class Bias final : public LayerOf<BiasParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const AxisView v = axes_.view(*bottom[0], layout());
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     const float* b = bias(bottom).data();
     kernels::eltwise_kernels().affine_forward(v.outer, v.channels, v.inner, x, nullptr, b,
-                                              top[0]->mutable_data(layout()));
+                                              top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const AxisView v = axes_.view(*bottom[0], layout());
-    const float* dy = top[0]->diff(layout());
+    const ConstArray dy = top[0]->diff(format());
     if (float* db = BiasDiff(down, bottom)) {
       kernels::eltwise_kernels().affine_backward_params(v.outer, v.channels, v.inner, nullptr, dy,
                                                         nullptr, db);
     }
     if (down[0] == Propagate::kNo || bottom[0] == top[0]) return;
-    std::copy(dy, dy + top[0]->count(), bottom[0]->mutable_diff(layout()));
+    kernels::eltwise_kernels().scale(top[0]->count(), 1, dy, bottom[0]->mutable_diff(format()));
   }
 
  private:

@@ -26,6 +26,7 @@ class Concat final : public LayerOf<ConcatParams> {
     check(!(params_of().axis && params_of().concat_dim),
           "give either axis or concat_dim (its old name), not both");
   }
+  DTypes dtypes() const override { return DTypes::kAny; }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
     const auto old_axis = static_cast<int>(params_of().concat_dim.value_or(1));
@@ -44,24 +45,24 @@ class Concat final : public LayerOf<ConcatParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const int64_t stride = row(*top[0]);
-    float* y = top[0]->mutable_data(layout());
+    Array y = top[0]->mutable_data(format());
     for (const Blob* b : bottom) {
       const int64_t length = row(*b);
-      kernels::eltwise_kernels().copy_rows(rows(*b), length, b->data(layout()), length, y, stride);
-      y += length;
+      kernels::eltwise_kernels().copy_rows(rows(*b), length, b->data(format()), length, y, stride);
+      y = y.from(length);
     }
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const int64_t stride = row(*top[0]);
-    const float* dy = top[0]->diff(layout());
+    ConstArray dy = top[0]->diff(format());
     for (size_t i = 0; i < bottom.size(); ++i) {
       const int64_t length = row(*bottom[i]);
       if (down[i] != Propagate::kNo) {
         kernels::eltwise_kernels().copy_rows(rows(*bottom[i]), length, dy, stride,
-                                             bottom[i]->mutable_diff(layout()), length);
+                                             bottom[i]->mutable_diff(format()), length);
       }
-      dy += length;
+      dy = dy.from(length);
     }
   }
 

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/random.h"
 #include "kernels/activation.h"
+#include "kernels/eltwise.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -30,24 +31,24 @@ class Dropout final : public NeuronLayer<DropoutParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     if (phase() == Phase::kTrain) ++draws_;
-    const float* x = bottom[0]->data(layout());
-    Map(bottom[0]->count(), x, top[0]->mutable_data(layout()));
+    const ConstArray x = bottom[0]->data(format());
+    Map(bottom[0]->count(), x, top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
-    const float* dy = top[0]->diff(layout());
-    Map(bottom[0]->count(), dy, bottom[0]->mutable_diff(layout()));
+    const ConstArray dy = top[0]->diff(format());
+    Map(bottom[0]->count(), dy, bottom[0]->mutable_diff(format()));
   }
 
  private:
   // The mask is a function of draws_ alone, so that backward finds forward's again.
-  void Map(int64_t n, const float* x, float* y) const {
+  void Map(int64_t n, ConstArray x, Array y) const {
     if (phase() == Phase::kTrain) {
       kernels::activation_kernels().dropout(n, x, params_of().dropout_ratio, context().seed,
                                             stream_of(name()) + static_cast<uint64_t>(draws_), y);
-    } else if (x != y) {
-      std::copy(x, x + n, y);
+    } else if (x.data != y.data) {
+      kernels::eltwise_kernels().scale(n, 1, x, y);
     }
   }
 

@@ -30,7 +30,11 @@ class Eltwise final : public LayerOf<EltwiseParams> {
  public:
   Arity bottoms() const override { return {2, -1}; }
   Layouts layouts() const override { return Layouts::kAny; }
+  bool is_sum() const override {
+    return params_of().operation == EltwiseOp::kSum && params_of().coeff.empty();
+  }
   bool adds_to_diff() const override { return params_of().operation == EltwiseOp::kSum; }
+  DTypes dtypes() const override { return DTypes::kAny; }
   TopUse backward_reads_top() const override { return divides() ? TopUse::kData : TopUse::kNone; }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
@@ -50,9 +54,9 @@ class Eltwise final : public LayerOf<EltwiseParams> {
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    std::vector<const float*> x;
-    for (const Blob* b : bottom) x.push_back(b->data(layout()));
-    float* y = top[0]->mutable_data(layout());
+    Inputs x;
+    for (const Blob* b : bottom) x.push_back(b->data(format()));
+    const Array y = top[0]->mutable_data(format());
     switch (params_of().operation) {
       case EltwiseOp::kSum:
         return Sum(x, top[0]->count(), y);
@@ -66,11 +70,11 @@ class Eltwise final : public LayerOf<EltwiseParams> {
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const auto& kernels = kernels::eltwise_kernels();
     const int64_t n = top[0]->count();
-    const float* dy = top[0]->diff(layout());
+    const ConstArray dy = top[0]->diff(format());
     for (size_t i = 0; i < bottom.size(); ++i) {
       if (down[i] == Propagate::kNo) continue;
       const bool add = down[i] == Propagate::kAdd;
-      float* dx = add ? bottom[i]->update_diff(layout()) : bottom[i]->mutable_diff(layout());
+      const Array dx = add ? bottom[i]->update_diff(format()) : bottom[i]->mutable_diff(format());
       switch (params_of().operation) {
         case EltwiseOp::kSum:
           if (add) {
@@ -91,14 +95,14 @@ class Eltwise final : public LayerOf<EltwiseParams> {
   }
 
  private:
-  using Inputs = std::vector<const float*>;
+  using Inputs = std::vector<ConstArray>;
 
   float coeff(size_t i) const { return params_of().coeff.empty() ? 1 : params_of().coeff[i]; }
   bool divides() const {
     return params_of().operation == EltwiseOp::kProd && !params_of().stable_prod_grad;
   }
 
-  void Sum(const Inputs& x, int64_t n, float* y) const {
+  void Sum(const Inputs& x, int64_t n, Array y) const {
     const auto& kernels = kernels::eltwise_kernels();
     size_t next = 1;
     if (params_of().coeff.empty()) {
@@ -110,13 +114,13 @@ class Eltwise final : public LayerOf<EltwiseParams> {
     for (size_t i = next; i < x.size(); ++i) kernels.axpby(n, coeff(i), x[i], 1, y);
   }
 
-  static void Product(const Inputs& x, int64_t n, float* y) {
+  static void Product(const Inputs& x, int64_t n, Array y) {
     kernels::eltwise_kernels().mul(n, x[0], x[1], y);
     for (size_t i = 2; i < x.size(); ++i) kernels::eltwise_kernels().mul(n, y, x[i], y);
   }
 
   // As in Caffe, the second of the first two wins a tie; after that the earlier one does.
-  void Max(const Inputs& x, int64_t n, float* y) {
+  void Max(const Inputs& x, int64_t n, Array y) {
     const auto& kernels = kernels::eltwise_kernels();
     index_.resize(n);
     kernels.max2(n, x[0], x[1], 0, 1, y, index_.data());
@@ -125,14 +129,14 @@ class Eltwise final : public LayerOf<EltwiseParams> {
     }
   }
 
-  void ProductOfOthers(const Blobs& bottom, const Blob& top, size_t but, float* product) const {
+  void ProductOfOthers(const Blobs& bottom, const Blob& top, size_t but, Array product) const {
     const auto& kernels = kernels::eltwise_kernels();
     const int64_t n = top.count();
-    if (divides()) return kernels.div(n, top.data(layout()), bottom[but]->data(layout()), product);
+    if (divides()) return kernels.div(n, top.data(format()), bottom[but]->data(format()), product);
     bool first = true;
     for (size_t i = 0; i < bottom.size(); ++i) {
       if (i == but) continue;
-      const float* x = bottom[i]->data(layout());
+      const ConstArray x = bottom[i]->data(format());
       if (first) {
         kernels.scale(n, 1, x, product);
       } else {

@@ -19,18 +19,18 @@ class Elu final : public NeuronLayer<EluParams> {
   TopUse backward_reads_top() const override { return TopUse::kData; }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     kernels::activation_kernels().elu_forward(bottom[0]->count(), x, params_of().alpha,
-                                              top[0]->mutable_data(layout()));
+                                              top[0]->mutable_data(format()));
   }
 
   // In place, the bottom holds the output, whose sign tells the two branches apart as well.
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
-    const float* dy = top[0]->diff(layout());
-    kernels::activation_kernels().elu_backward(bottom[0]->count(), bottom[0]->data(layout()),
-                                               top[0]->data(layout()), dy, params_of().alpha,
-                                               bottom[0]->mutable_diff(layout()));
+    const ConstArray dy = top[0]->diff(format());
+    kernels::activation_kernels().elu_backward(bottom[0]->count(), bottom[0]->data(format()),
+                                               top[0]->data(format()), dy, params_of().alpha,
+                                               bottom[0]->mutable_diff(format()));
   }
 };
 

@@ -37,6 +37,7 @@ class Lrn final : public LayerOf<LrnParams> {
  public:
   Layouts layouts() const override { return Layouts::kAny; }
   TopUse backward_reads_top() const override { return TopUse::kNone; }
+  DTypes dtypes() const override { return DTypes::kAny; }
 
   void SetUp(const Blobs&, const Blobs&) override {
     check(params_of().local_size % 2 == 1, "local_size must be odd, got ", params_of().local_size);
@@ -51,16 +52,16 @@ class Lrn final : public LayerOf<LrnParams> {
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const auto& lrn = kernels::lrn_kernels();
     const auto forward = across() ? lrn.across_forward : lrn.within_forward;
-    const float* x = bottom[0]->data(layout());
-    forward(problem(*bottom[0]), x, top[0]->mutable_data(layout()));
+    const ConstArray x = bottom[0]->data(format());
+    forward(problem(*bottom[0]), x, top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const auto& lrn = kernels::lrn_kernels();
     const auto backward = across() ? lrn.across_backward : lrn.within_backward;
-    backward(problem(*bottom[0]), bottom[0]->data(layout()), top[0]->diff(layout()),
-             bottom[0]->mutable_diff(layout()));
+    backward(problem(*bottom[0]), bottom[0]->data(format()), top[0]->diff(format()),
+             bottom[0]->mutable_diff(format()));
   }
 
  private:

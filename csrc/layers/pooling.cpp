@@ -86,6 +86,10 @@ class Pooling final : public LayerOf<PoolingParams> {
   TopUse backward_reads_top() const override {
     return sampled() || params_of().pool != PoolMethod::kStochastic ? TopUse::kNone : TopUse::kData;
   }
+  DTypes dtypes() const override {
+    const bool typed = params_of().pool != PoolMethod::kStochastic && spec_.top.size() == 1;
+    return typed ? DTypes::kAny : DTypes::kFloat32;
+  }
   std::vector<int64_t*> state() override {
     return params_of().pool == PoolMethod::kStochastic ? std::vector<int64_t*>{&draws_}
                                                        : std::vector<int64_t*>{};
@@ -137,17 +141,18 @@ class Pooling final : public LayerOf<PoolingParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     shape_.channels_last = layout() == Layout::kChannelsLast;
-    const float* x = bottom[0]->data(layout());
-    float* y = top[0]->mutable_data(layout());
+    const ConstArray x = bottom[0]->data(format());
+    const Array y = top[0]->mutable_data(format());
     if (params_of().pool == PoolMethod::kAve)
       return kernels::pool_kernels().ave_forward(shape_, x, y);
     if (params_of().pool == PoolMethod::kStochastic && !sampled()) {
-      return stochastic_average(shape_, x, y);
+      return stochastic_average(shape_, bottom[0]->data(layout()), top[0]->mutable_data(layout()));
     }
     index_.resize(top[0]->count());
     if (sampled()) {
       const uint64_t stream = stream_of(name()) + static_cast<uint64_t>(++draws_);
-      return stochastic_sample(shape_, context().seed, stream, x, y, index_.data());
+      return stochastic_sample(shape_, context().seed, stream, bottom[0]->data(layout()),
+                               top[0]->mutable_data(layout()), index_.data());
     }
     kernels::pool_kernels().max_forward(shape_, x, y, index_.data());
     if (top.size() > 1) {
@@ -157,15 +162,15 @@ class Pooling final : public LayerOf<PoolingParams> {
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
-    const float* dy = top[0]->diff(layout());
-    float* dx = bottom[0]->mutable_diff(layout());
+    const ConstArray dy = top[0]->diff(format());
+    const Array dx = bottom[0]->mutable_diff(format());
     if (params_of().pool == PoolMethod::kAve) {
       kernels::pool_kernels().ave_backward(shape_, dy, dx);
     } else if (params_of().pool == PoolMethod::kMax || sampled()) {
       kernels::pool_kernels().max_backward(shape_, dy, index_.data(), dx);
     } else {
-      stochastic_average_backward(shape_, bottom[0]->data(layout()), top[0]->data(layout()), dy,
-                                  dx);
+      stochastic_average_backward(shape_, bottom[0]->data(layout()), top[0]->data(layout()),
+                                  top[0]->diff(layout()), bottom[0]->mutable_diff(layout()));
     }
   }
 

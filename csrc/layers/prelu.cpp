@@ -4,6 +4,7 @@
 
 #include "kernels/activation.h"
 #include "layers/axis_view.h"
+#include "layers/kept_input.h"
 #include "pydl/filler.h"
 #include "pydl/layer.h"
 
@@ -25,6 +26,8 @@ struct PreluParams {
 // x, y: (N, C, ...)   slope: (C), or a scalar if shared
 class Prelu final : public NeuronLayer<PreluParams> {
  public:
+  bool in_place() const override { return phase() == Phase::kTest; }
+
   void SetUp(const Blobs& bottom, const Blobs&) override {
     check(bottom[0]->axes() >= 2, "needs a bottom with a channel axis (2 or more axes), got shape ",
           shape_text(bottom[0]->shape()));
@@ -43,10 +46,10 @@ class Prelu final : public NeuronLayer<PreluParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const AxisView v = view(*bottom[0]);
-    const float* x = bottom[0]->data(layout());
-    if (bottom[0] == top[0]) x_.assign(x, x + bottom[0]->count());
+    const ConstArray x = bottom[0]->data(format());
+    if (bottom[0] == top[0] && needs_backward()) x_.keep(bottom[0]->count(), x);
     kernels::activation_kernels().prelu_forward(
-        v.outer, v.channels, v.inner, x, params()[0]->data(), top[0]->mutable_data(layout()));
+        v.outer, v.channels, v.inner, x, params()[0]->data(), top[0]->mutable_data(format()));
   }
 
   // In place the input is kept apart: a negative slope makes the output's sign useless.
@@ -54,11 +57,11 @@ class Prelu final : public NeuronLayer<PreluParams> {
     const bool wants_dx = down[0] != Propagate::kNo;
     if (!wants_dx && !param_propagate(0)) return;
     const AxisView v = view(*bottom[0]);
-    const float* x = bottom[0] == top[0] ? x_.data() : bottom[0]->data(layout());
-    const float* dy = top[0]->diff(layout());
+    const ConstArray x = bottom[0] == top[0] ? x_.get() : bottom[0]->data(format());
+    const ConstArray dy = top[0]->diff(format());
     kernels::activation_kernels().prelu_backward(
         v.outer, v.channels, v.inner, x, params()[0]->data(), dy,
-        wants_dx ? bottom[0]->mutable_diff(layout()) : nullptr,
+        wants_dx ? bottom[0]->mutable_diff(format()) : Array(),
         param_propagate(0) ? params()[0]->update_diff() : nullptr);
   }
 
@@ -69,7 +72,7 @@ class Prelu final : public NeuronLayer<PreluParams> {
   }
 
   int64_t channels_ = 0;
-  std::vector<float> x_;
+  KeptInput x_;
 };
 
 PYDL_REGISTER_LAYER("PReLU", Prelu, "Rectifier with a learned slope per channel left of 0.");

@@ -29,17 +29,17 @@ class Relu final : public NeuronLayer<ReluParams> {
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     kernels::activation_kernels().relu_forward(bottom[0]->count(), x, params_of().negative_slope,
-                                               top[0]->mutable_data(layout()));
+                                               top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
-    const float* dy = top[0]->diff(layout());
-    kernels::activation_kernels().relu_backward(bottom[0]->count(), bottom[0]->data(layout()), dy,
+    const ConstArray dy = top[0]->diff(format());
+    kernels::activation_kernels().relu_backward(bottom[0]->count(), bottom[0]->data(format()), dy,
                                                 params_of().negative_slope,
-                                                bottom[0]->mutable_diff(layout()));
+                                                bottom[0]->mutable_diff(format()));
   }
 };
 

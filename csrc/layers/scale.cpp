@@ -2,6 +2,8 @@
 
 #include "kernels/eltwise.h"
 #include "layers/affine_axes.h"
+#include "layers/channel_scale.h"
+#include "layers/kept_input.h"
 #include "pydl/filler.h"
 #include "pydl/layer.h"
 
@@ -27,11 +29,31 @@ struct ScaleParams {
 
 // bottoms: x (outer, s, inner) and perhaps scale (s)   params: scale (s) if it is no bottom, bias
 // (s)
-class Scale final : public LayerOf<ScaleParams> {
+class Scale final : public LayerOf<ScaleParams>, public ChannelScale, public ChannelAffine {
  public:
   Arity bottoms() const override { return {1, 2}; }
   Layouts layouts() const override { return axes_.layouts(); }
-  bool in_place() const override { return true; }
+  // In place the bottom has to be kept apart for the gradient of the factors.
+  bool in_place() const override { return phase() == Phase::kTest; }
+
+  bool along_channels() const override { return learned_ && axes_.begin == 1 && axes_.axes == 1; }
+  Blob* scale_blob() const override { return params()[0].get(); }
+  Blob* bias_blob() const override { return params_of().bias_term ? params()[1].get() : nullptr; }
+  float* scale_diff() const override {
+    return param_propagate(0) ? params()[0]->update_diff() : nullptr;
+  }
+  float* bias_diff() const override { return BiasDiff(); }
+
+  bool is_affine() const override { return along_channels(); }
+  void compose(float* a, float* b) const override {
+    const float* scale = params()[0]->data();
+    const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
+    for (int64_t c = 0; c < params()[0]->count(); ++c) {
+      a[c] *= scale[c];
+      b[c] = b[c] * scale[c] + (bias ? bias[c] : 0);
+    }
+  }
+  DTypes dtypes() const override { return DTypes::kAny; }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
     const ScaleParams& p = params_of();
@@ -51,27 +73,27 @@ class Scale final : public LayerOf<ScaleParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const AxisView v = axes_.view(*bottom[0], layout());
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     const float* factors = scale(bottom).data();
-    if (bottom[0] == top[0]) x_.assign(x, x + bottom[0]->count());
+    if (bottom[0] == top[0] && needs_backward()) x_.keep(bottom[0]->count(), x);
     kernels::eltwise_kernels().affine_forward(v.outer, v.channels, v.inner, x, factors,
                                               params_of().bias_term ? bias().data() : nullptr,
-                                              top[0]->mutable_data(layout()));
+                                              top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const auto& kernels = kernels::eltwise_kernels();
     const AxisView v = axes_.view(*bottom[0], layout());
-    const float* dy = top[0]->diff(layout());
+    const ConstArray dy = top[0]->diff(format());
     float* dscale = ScaleDiff(down, bottom);
     float* dbias = BiasDiff();
     if (dscale || dbias) {
-      const float* x = bottom[0] == top[0] ? x_.data() : bottom[0]->data(layout());
+      const ConstArray x = bottom[0] == top[0] ? x_.get() : bottom[0]->data(format());
       kernels.affine_backward_params(v.outer, v.channels, v.inner, x, dy, dscale, dbias);
     }
     if (down[0] == Propagate::kNo) return;
     kernels.affine_forward(v.outer, v.channels, v.inner, dy, scale(bottom).data(), nullptr,
-                           bottom[0]->mutable_diff(layout()));
+                           bottom[0]->mutable_diff(format()));
   }
 
  private:
@@ -79,7 +101,7 @@ class Scale final : public LayerOf<ScaleParams> {
   Blob& bias() const { return *params().back(); }
 
   float* ScaleDiff(const Propagates& down, const Blobs& bottom) const {
-    if (learned_) return param_propagate(0) ? params()[0]->update_diff() : nullptr;
+    if (learned_) return scale_diff();
     if (down[1] == Propagate::kNo) return nullptr;
     float* diff = bottom[1]->mutable_diff();
     kernels::eltwise_kernels().fill(bottom[1]->count(), 0, diff);
@@ -92,7 +114,7 @@ class Scale final : public LayerOf<ScaleParams> {
 
   bool learned_ = true;
   AffineAxes axes_;
-  std::vector<float> x_;  // the bottom, kept when it is overwritten
+  KeptInput x_;
 };
 
 PYDL_REGISTER_LAYER("Scale", Scale,

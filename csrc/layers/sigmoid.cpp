@@ -20,16 +20,16 @@ class Sigmoid final : public NeuronLayer<SigmoidParams> {
   TopUse backward_reads_top() const override { return TopUse::kData; }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    const float* x = bottom[0]->data(layout());
+    const ConstArray x = bottom[0]->data(format());
     kernels::activation_kernels().sigmoid_forward(bottom[0]->count(), x,
-                                                  top[0]->mutable_data(layout()));
+                                                  top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
-    const float* dy = top[0]->diff(layout());
-    kernels::activation_kernels().sigmoid_backward(bottom[0]->count(), top[0]->data(layout()), dy,
-                                                   bottom[0]->mutable_diff(layout()));
+    const ConstArray dy = top[0]->diff(format());
+    kernels::activation_kernels().sigmoid_backward(bottom[0]->count(), top[0]->data(format()), dy,
+                                                   bottom[0]->mutable_diff(format()));
   }
 };
 

@@ -15,6 +15,7 @@ class ViewLayer : public LayerOf<P...> {
  public:
   bool is_view() const override { return true; }
   bool adds_to_diff() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kAny; }
 
   void SetUp(const Blobs&, const Blobs&) override {
     const LayerSpec& spec = this->spec();
@@ -31,15 +32,10 @@ class ViewLayer : public LayerOf<P...> {
     if (down[0] == Propagate::kNo) return;
     bool add = down[0] == Propagate::kAdd;
     const int64_t n = bottom[0]->count();
-    const Layout layout = this->layout();
-    float* dx = add ? bottom[0]->update_diff(layout) : bottom[0]->mutable_diff(layout);
+    const Format format = this->format();
+    const Array dx = add ? bottom[0]->update_diff(format) : bottom[0]->mutable_diff(format);
     for (const Blob* y : top) {
-      const float* dy = y->diff(layout);
-      if (add) {
-        kernels::eltwise_kernels().add(n, dx, dy, dx);
-      } else {
-        std::copy(dy, dy + n, dx);
-      }
+      kernels::eltwise_kernels().axpby(n, 1, y->diff(format), add ? 1 : 0, dx);
       add = true;
     }
   }

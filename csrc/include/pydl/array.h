@@ -37,6 +37,10 @@ struct ConstArray {
   ConstArray(const bfloat16* p) : data(p), dtype(DType::kBFloat16) {}  // NOLINT
   ConstArray(const void* p, DType type) : data(p), dtype(type) {}
   explicit operator bool() const { return data != nullptr; }
+  // From element i on.
+  ConstArray from(int64_t i) const {
+    return {static_cast<const std::byte*>(data) + i * bytes_of(dtype), dtype};
+  }
 };
 
 struct Array {
@@ -50,6 +54,9 @@ struct Array {
   Array(void* p, DType type) : data(p), dtype(type) {}
   operator ConstArray() const { return {data, dtype}; }  // NOLINT
   explicit operator bool() const { return data != nullptr; }
+  Array from(int64_t i) const {
+    return {static_cast<std::byte*>(data) + i * bytes_of(dtype), dtype};
+  }
 };
 
 // f(const float*) or f(const bfloat16*); f(float*) or f(bfloat16*).

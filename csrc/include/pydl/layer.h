@@ -117,6 +117,9 @@ class Layer {
   Format format() const { return format_; }
   Layout layout() const { return format_.layout; }
   void set_format(Format format) { format_ = format; }
+  // A backward pass may follow, so what it reads has to be kept.
+  bool needs_backward() const { return needs_backward_; }
+  void set_needs_backward(bool yes) { needs_backward_ = yes; }
   const std::vector<std::shared_ptr<Blob>>& params() const { return params_; }
   // Per param: is its gradient wanted?
   bool param_propagate(size_t i) const {
@@ -142,6 +145,7 @@ class Layer {
   Format format_;
   std::vector<std::shared_ptr<Blob>> params_;
   std::vector<bool> param_propagate_;
+  bool needs_backward_ = true;
 };
 
 // A layer with declared parameters: LayerOf<ConvolutionParams>, LayerOf<DataParams, Transform>.
@@ -179,6 +183,7 @@ class NeuronLayer : public LayerOf<P...> {
     if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
   }
   Layouts layouts() const override { return Layouts::kAny; }
+  DTypes dtypes() const override { return DTypes::kAny; }
   bool in_place() const override { return true; }
 };
 

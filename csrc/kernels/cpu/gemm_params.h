@@ -19,8 +19,8 @@ constexpr int kMR = 6;  // 6 x 2 + 3 of 16 registers
 constexpr int64_t kMC = 24 * kMR, kKC = 256, kNC = 16 * kNR;
 #endif
 
-// How many floats ahead B is prefetched.
-constexpr int64_t kPrefetch = 512;
+// How many floats ahead B is prefetched, and how many rows ahead A where they run along columns.
+constexpr int64_t kPrefetch = 512, kPrefetchRows = 24;
 
 // Up to this k a product is bound by C, not by its operands.
 constexpr int64_t kShortK = 64;

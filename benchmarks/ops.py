@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""Checks and times single operations, each described in one line as oneDNN's benchdnn does.
+
+    python benchmarks/ops.py "conv ic64ih56oc64kh3ph1 mb8"
+    python benchmarks/ops.py --isa avx2 "conv g32ic32ih28oc32kh3ph1 mb8" "gemm m512n512k512"
+    python benchmarks/ops.py --file cases.txt
+
+Operations and what they take (widths are the heights if left out, the rest its default):
+
+    conv     mb ic ih iw oc kh kw sh sw ph pw dh dw g     a dilation of 0 is none, as in oneDNN
+    gemm     m n k, and ta, tb for transposed operands
+    pool     mb ic ih iw kh kw sh sw ph pw, and max or avg
+    lrn      mb ic ih iw ls, across channels
+    bn       mb ic ih iw, in training
+    eltwise  mb ic ih iw, and relu, sigmoid, tanh, elu, sum or prod
+    softmax  mb ic
+    ip       mb ic oc
+    lstm     mb t ic oc
+
+Every implementation that takes a problem is compared with `ref`, the plain loops that define it:
+the error is the length of the difference as a share of the length of the result. Its time stands
+beside the better of PyTorch's two memory formats: `peer/pydl` above 1, pydl is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pass of an operation with one implementation, ready to run."""
+
+    run: Callable[[], object]
+    results: Callable[[], list[np.ndarray]]  # of the last run
+
+
+@dataclass(frozen=True)
+class Description:
+    """An operation as its line says.
+
+    >>> parse("conv ic64ih56oc64kh3ph1 mb8").numbers["kh"]
+    3
+    """
+
+    family: str
+    numbers: dict[str, int]
+    words: frozenset[str]
+
+    def get(self, key: str, default: int = 1) -> int:
+        return self.numbers.get(key, default)
+
+    def pair(self, letter: str, default: int) -> tuple[int, int]:
+        """Of a height and a width: kh and kw, say."""
+        height = self.get(f"{letter}h", default)
+        return height, self.get(f"{letter}w", height)
+
+    def need(self, *keys: str) -> list[int]:
+        missing = [key for key in keys if key not in self.numbers]
+        if missing:
+            raise ValueError(f"{self.family} needs {', '.join(missing)}")
+        return [self.numbers[key] for key in keys]
+
+
+def parse(line: str) -> Description:
+    """Raises ValueError, with the nearest valid name, for what is not known."""
+    family, *tokens = line.split()
+    _known("operation", family, FAMILIES)
+    keys, words = KEYS[family]
+    numbers: dict[str, int] = {}
+    found = set()
+    for token in tokens:
+        parts = re.findall(r"([a-z]+)(\d+)", token)
+        if "".join(f"{key}{value}" for key, value in parts) == token:
+            for key, value in parts:
+                _known(f"size of {family}", key, keys)
+                numbers[key] = int(value)
+        else:
+            _known(f"word of {family}", token, words)
+            found.add(token)
+    return Description(family, numbers, frozenset(found))
+
+
+def _known(what: str, name: str, names: object) -> None:
+    names = list(names)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names) or 'none'}"
+        raise ValueError(f'"{name}" is no {what}; {hint}')
+
+
+# ---- convolution and products: kernels by the name of their implementation ----
+class Conv:
+    """Arrays as kernels/conv.h has them: images (mb, h, w, c), weights (oc, ic / g, kh, kw)."""
+
+    passes = ("forward", "backward_data", "backward_weights")
+
+    def __init__(self, d: Description) -> None:
+        ic, ih, oc, _ = d.need("ic", "ih", "oc", "kh")
+        self.stride, self.pad = d.pair("s", 1), d.pair("p", 0)
+        self.dilation = tuple(x + 1 for x in d.pair("d", 0))
+        self.group, size, kernel = d.get("g"), (ih, d.get("iw", ih)), d.pair("k", 1)
+        self.shape = _kernels().ConvShape(
+            d.get("mb"), ic, oc, self.group, size, kernel, self.stride, self.pad, self.dilation
+        )
+        random = np.random.default_rng(0)
+        n, out = d.get("mb"), tuple(self.shape.out)
+        self.x = random.standard_normal((n, *size, ic), np.float32)
+        self.w = random.standard_normal((oc, ic // self.group, *kernel), np.float32)
+        self.dy = random.standard_normal((n, *out, oc), np.float32)
+        self.flops = self.shape.flops
+
+    def implementations(self) -> list[str]:
+        return _kernels().conv_implementations(self.shape)
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        conv = _kernels().Conv(self.shape, implementation)
+        if pass_ == "forward":
+            y = np.empty_like(self.dy)
+            return Task(lambda: conv.forward(self.x, self.w, None, y), lambda: [y])
+        if pass_ == "backward_data":
+            dx = np.empty_like(self.x)
+            return Task(lambda: conv.backward_data(self.dy, self.w, dx, False), lambda: [dx])
+        dw = np.zeros_like(self.w)
+
+        def gradient() -> list[np.ndarray]:
+            dw.fill(0)  # it is added to
+            conv.backward_weights(self.x, self.dy, dw, None)
+            return [dw]
+
+        return Task(lambda: conv.backward_weights(self.x, self.dy, dw, None), gradient)
+
+    def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
+        from torch_peer import torch
+
+        x, dy = (_image(a).contiguous(memory_format=memory_format) for a in (self.x, self.dy))
+        w = torch.from_numpy(self.w).contiguous(memory_format=memory_format)
+        geometry = self.stride, self.pad, self.dilation
+        if pass_ == "forward":
+            conv = torch.nn.functional.conv2d
+
+            def forward() -> torch.Tensor:
+                with torch.inference_mode():
+                    return conv(x, w, None, *geometry, self.group)
+
+            return forward
+        wanted = [pass_ == "backward_data", pass_ == "backward_weights", False]
+        backward = torch.ops.aten.convolution_backward
+        return lambda: backward(dy, x, w, None, *geometry, False, [0, 0], self.group, wanted)
+
+
+class Gemm:
+    """C = op(A) op(B)."""
+
+    passes = ("forward",)
+
+    def __init__(self, d: Description) -> None:
+        m, n, k = d.need("m", "n", "k")
+        self.trans_a, self.trans_b = "ta" in d.words, "tb" in d.words
+        random = np.random.default_rng(0)
+        self.a = random.standard_normal((k, m) if self.trans_a else (m, k), np.float32)
+        self.b = random.standard_normal((n, k) if self.trans_b else (k, n), np.float32)
+        self.flops, self._out = 2.0 * m * n * k, (m, n)
+
+    def implementations(self) -> list[str]:
+        return ["plain", "packed"]
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        c = np.empty(self._out, np.float32)
+        kernels = _kernels()
+        if implementation == "packed":
+            packed = kernels.Packed(self.b, self.trans_b)
+            return Task(lambda: packed.gemm(self.a, c, self.trans_a), lambda: [c])
+        run = kernels.gemm
+        return Task(lambda: run(self.a, self.b, c, self.trans_a, self.trans_b), lambda: [c])
+
+    def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
+        from torch_peer import torch
+
+        a, b = torch.from_numpy(self.a), torch.from_numpy(self.b)
+        a, b = a.T if self.trans_a else a, b.T if self.trans_b else b
+        c = torch.empty(self._out)
+        return lambda: torch.matmul(a, b, out=c)
+
+
+# ---- the rest: layers by themselves ----
+class Layer:
+    """An operation as the layer that does it."""
+
+    passes = ("forward", "backward")
+
+    def __init__(self, d: Description) -> None:
+        from single import Ours, Single
+
+        layer, shapes = LAYERS[d.family](d)
+        self._single = Single(layer, shapes)
+        ours = Ours(self._single)
+        self.flops, self._name = ours.flops, ours.implementation
+
+    def implementations(self) -> list[str]:
+        return [self._name or "layer"]
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        from single import Ours
+
+        checked, timed = Ours(self._single), Ours(self._single)  # reading results slows a net down
+
+        def results() -> list[np.ndarray]:
+            found = checked.results()
+            return [v for k, v in found.items() if k.startswith("y") == (pass_ == "forward")]
+
+        return Task(getattr(timed, pass_), results)
+
+    def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
+        from single import Ours, Theirs
+
+        backward = pass_ == "backward"
+        return getattr(Theirs(self._single, Ours(self._single), memory_format, backward), pass_)
+
+
+Made = tuple[str, tuple[tuple[int, ...], ...]]  # a layer in prototxt, and its bottoms' shapes
+
+
+def _images(d: Description) -> tuple[int, ...]:
+    ic, ih = d.need("ic", "ih")
+    return d.get("mb"), ic, ih, d.get("iw", ih)
+
+
+def _pool(d: Description) -> Made:
+    d.need("kh")
+    fields = {"kernel": d.pair("k", 1), "stride": d.pair("s", 1), "pad": d.pair("p", 0)}
+    sizes = " ".join(f"{name}_h: {h} {name}_w: {w}" for name, (h, w) in fields.items())
+    kind = "AVE" if "avg" in d.words else "MAX"
+    return f'type: "Pooling" pooling_param {{ pool: {kind} {sizes} }}', (_images(d),)
+
+
+def _lrn(d: Description) -> Made:
+    size = d.get("ls", 5)
+    param = f"lrn_param {{ local_size: {size} alpha: 0.0001 beta: 0.75 }}"
+    return f'type: "LRN" {param}', (_images(d),)
+
+
+ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "TanH", "elu": "ELU"}
+
+
+def _eltwise(d: Description) -> Made:
+    for word, kind in ACTIVATIONS.items():
+        if word in d.words:
+            return f'type: "{kind}"', (_images(d),)
+    operation = "PROD" if "prod" in d.words else "SUM"
+    layer = f'type: "Eltwise" eltwise_param {{ operation: {operation} }}'
+    return layer, (_images(d),) * 2
+
+
+def _inner_product(d: Description) -> Made:
+    ic, oc = d.need("ic", "oc")
+    param = f'num_output: {oc} weight_filler {{ type: "xavier" }}'
+    return f'type: "InnerProduct" inner_product_param {{ {param} }}', ((d.get("mb"), ic),)
+
+
+def _lstm(d: Description) -> Made:
+    t, ic, oc = d.need("t", "ic", "oc")
+    fillers = "weight_filler { type: 'uniform' min: -0.08 max: 0.08 } bias_filler { value: 0 }"
+    steps = (t, d.get("mb"))
+    return f'type: "LSTM" recurrent_param {{ num_output: {oc} {fillers} }}', ((*steps, ic), steps)
+
+
+LAYERS: dict[str, Callable[[Description], Made]] = {
+    "pool": _pool,
+    "lrn": _lrn,
+    "bn": lambda d: ('type: "BatchNorm"', (_images(d),)),
+    "eltwise": _eltwise,
+    "softmax": lambda d: ('type: "Softmax"', (tuple(d.need("mb", "ic")),)),
+    "ip": _inner_product,
+    "lstm": _lstm,
+}
+FAMILIES = {"conv": Conv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
+IMAGES = ("mb", "ic", "ih", "iw")
+WINDOW = ("kh", "kw", "sh", "sw", "ph", "pw")
+KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
+    "conv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
+    "gemm": (("m", "n", "k"), ("ta", "tb")),
+    "pool": ((*IMAGES, *WINDOW), ("max", "avg")),
+    "lrn": ((*IMAGES, "ls"), ()),
+    "bn": (IMAGES, ()),
+    "eltwise": (IMAGES, (*ACTIVATIONS, "sum", "prod")),
+    "softmax": (("mb", "ic"), ()),
+    "ip": (("mb", "ic", "oc"), ()),
+    "lstm": (("mb", "t", "ic", "oc"), ()),
+}
+
+
+# ---- running them ----
+def rows(line: str, isa: str, seconds: float) -> Iterator[list[str]]:
+    """Checks and times what a line describes: a row of text for each pass and implementation."""
+    from check import distance
+    from timing import best
+
+    description = parse(line)
+    operation = FAMILIES[description.family](description)
+    names = [name for name in operation.implementations() if name != "ref"] or ["ref"]
+    for pass_ in operation.passes:
+        want = _reference(operation, pass_, isa)
+        tasks = {name: operation.ours(pass_, name) for name in names}
+        errors = {}
+        for name, task in tasks.items():
+            task.run()
+            errors[name] = max(map(distance, task.results(), want), default=0.0)
+        times = best({name: t.run for name, t in tasks.items()} | _peers(operation, pass_), seconds)
+        peer = min((ms for side, ms in times.items() if side not in tasks), default=None)
+        for name in names:
+            ms = times[name]
+            rate = f"{operation.flops / ms / 1e6:.0f}" if operation.flops else "-"
+            beside = [f"{peer:.3f}", f"{peer / ms:.2f}"] if peer else ["-", "-"]
+            yield [line, pass_, name, f"{ms:.3f}", rate, f"{errors[name]:.1e}", *beside]
+
+
+def _reference(operation: object, pass_: str, isa: str) -> list[np.ndarray]:
+    kernels = _kernels()
+    kernels.set_isa("ref")
+    try:
+        task = operation.ours(pass_, operation.implementations()[-1])
+        task.run()
+        return [np.array(values) for values in task.results()]
+    finally:
+        kernels.set_isa(isa)
+
+
+def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
+    from torch_peer import torch
+
+    if torch is None:
+        return {}
+    formats = {"torch": torch.contiguous_format}
+    if not isinstance(operation, Gemm):
+        formats["torch channels_last"] = torch.channels_last
+    return {name: operation.theirs(pass_, form) for name, form in formats.items()}
+
+
+def _image(array: np.ndarray) -> object:
+    """(n, h, w, c) in memory as a tensor indexed (n, c, h, w)."""
+    from torch_peer import torch
+
+    return torch.from_numpy(array).permute(0, 3, 1, 2)
+
+
+def _kernels() -> object:
+    from pydl import _core
+
+    return _core.kernels
+
+
+HEADER = ["", "pass", "implementation", "ms", "GFLOP/s", "error", "torch ms", "peer/pydl"]
+WIDTHS = (44, 18, 20, 10, 9, 9, 10, 10)
+
+
+def _print(cells: list[str]) -> None:
+    padded = (
+        f"{c:<{w}}" if i < 3 else f"{c:>{w}}"
+        for i, (c, w) in enumerate(zip(cells, WIDTHS, strict=True))
+    )
+    print("".join(padded).rstrip(), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lines", nargs="*", metavar="OPERATION", help="described as above")
+    parser.add_argument("--file", type=Path, help="operations, one a line; # begins a comment")
+    parser.add_argument("--isa", help="an instruction set below the machine's")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each timing")
+    chosen = parser.parse_args(arguments)
+    lines = [*chosen.lines, *_lines_of(chosen.file)]
+    if not lines:
+        parser.error('nothing to do; an example: "conv ic64ih56oc64kh3ph1 mb8"')
+    os.environ["OMP_NUM_THREADS"] = str(chosen.threads)  # read when the libraries are loaded
+    from run import set_threads
+
+    from pydl import Error
+
+    set_threads(chosen.threads)
+    _print(HEADER)
+    try:
+        isa = chosen.isa or _kernels().isa()
+        _kernels().set_isa(isa)
+        for line in lines:
+            for row in rows(line, isa, chosen.seconds):
+                _print(row)
+    except (Error, ValueError) as error:
+        sys.exit(f"ops.py: {error}")
+
+
+def _lines_of(file: Path | None) -> list[str]:
+    lines = file.read_text().splitlines() if file else []
+    return [text for line in lines if (text := line.split("#")[0].strip())]
+
+
+if __name__ == "__main__":
+    main()

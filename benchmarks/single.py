@@ -1,0 +1,154 @@
+"""One layer by itself, in pydl and in PyTorch: the same values in, forward and backward.
+
+In pydl it stands in a net between layers that change nothing, as neighbours set the layout that a
+layer works in; only the layer itself runs when it is timed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch_peer
+from torch_peer import torch
+
+import pydl
+
+IMAGE_IDENTITY = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 1 }'
+IDENTITY = 'type: "ReLU" relu_param { negative_slope: 1 }'
+
+
+@dataclass(frozen=True)
+class Single:
+    """A layer: type and parameters in prototxt, and the shapes of its bottoms.
+
+    A second bottom of an LSTM marks where sequences begin: it is 1 everywhere.
+    """
+
+    layer: str
+    shapes: tuple[tuple[int, ...], ...]
+    in_place: bool = False
+
+    @property
+    def marked(self) -> bool:
+        return '"LSTM"' in self.layer
+
+    def net(self) -> pydl.Net:
+        """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
+        identity = IMAGE_IDENTITY if len(self.shapes[0]) == 4 else IDENTITY
+        top = "before0" if self.in_place else "y"
+        text = ""
+        for i, shape in enumerate(self.shapes):
+            dims = " ".join(f"dim: {d}" for d in shape)
+            marks = self.marked and i == 1
+            filler = 'type: "constant" value: 1' if marks else 'type: "gaussian"'
+            text += f"""
+                layer {{ name: "x{i}" type: "DummyData" top: "x{i}" dummy_data_param {{
+                    shape {{ {dims} }} data_filler {{ {filler} }} }} }}
+                layer {{ name: "before{i}" bottom: "x{i}" top: "before{i}" {
+                IDENTITY if marks else identity
+            } }}"""
+        names = [f"before{i}" for i in range(len(self.shapes))]
+        bottoms = " ".join(f'bottom: "{name}"' for name in names)
+        down = " ".join(
+            f"propagate_down: {'false' if self.marked and i else 'true'}" for i in range(len(names))
+        )
+        text += f"""
+            layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
+            layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
+                     {identity} }}"""
+        return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN")
+
+
+class Ours:
+    """The layer in pydl, its blobs filled and in place, at the instruction set of this moment."""
+
+    def __init__(self, single: Single) -> None:
+        self._single = single
+        self.core = single.net()._core
+        self._layer, after = (self.core.layer_index(name) for name in ("layer", "after"))
+        self.core.forward()
+        z = self.core.blob("z")
+        z.diff[...] = np.random.default_rng(1).standard_normal(z.shape, np.float32)
+        self.core.backward(after, after)
+        row = self.core.layer_rows()[self._layer]
+        self.implementation, self.flops = row["implementation"], row["flops"]
+
+    def forward(self) -> None:
+        self.core.forward(self._layer, self._layer)
+
+    def backward(self) -> None:
+        self.core.backward(self._layer, self._layer)
+
+    def results(self) -> dict[str, np.ndarray]:
+        """The top, then the gradients of bottoms ("dx0", ...) and blobs ("dw0", ...)."""
+        self.backward()
+        found = {"y": self.core.blob("z").data}
+        count = 1 if self._single.marked else len(self._single.shapes)
+        found |= {f"dx{i}": self.core.blob(f"before{i}").diff for i in range(count)}
+        blobs = self.core.layer(self._layer).blobs if self._learns() else []
+        return found | {f"dw{i}": blob.diff for i, blob in enumerate(blobs)}
+
+    def given(self) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Bottoms, blobs, and the gradient of the top."""
+        count = 1 if self._single.marked else len(self._single.shapes)
+        bottoms = [np.array(self.core.blob(f"x{i}").data) for i in range(count)]
+        blobs = [np.array(blob.data) for blob in self.core.layer(self._layer).blobs]
+        return bottoms, blobs, np.array(self.core.blob("z").diff)
+
+    def spec(self) -> dict:
+        return next(layer for layer in self.core.spec["layers"] if layer["name"] == "layer")
+
+    def _learns(self) -> bool:
+        return self.spec()["type"] != "BatchNorm"  # its blobs are statistics
+
+
+class Theirs:
+    """The layer in PyTorch, with the values of `ours`, in `memory_format`.
+
+    Args:
+        backward: the layer will run backward too, so that it may not work in place.
+    """
+
+    def __init__(self, single: Single, ours: Ours, memory_format: object, backward: bool) -> None:
+        bottoms, blobs, dy = ours.given()
+        spec = ours.spec()
+        if spec["type"] == "BatchNorm":
+            blobs[2][...] = 1  # of the statistics so far; a training pass does not use them
+        in_place = single.in_place and not backward
+        make = torch_peer.MAKERS[spec["type"]]
+        self.part = make(torch_peer.params_of(spec), blobs, in_place).train()
+        self._format = memory_format
+        self.bottoms = [self._tensor(b).requires_grad_(backward) for b in bottoms]
+        self._dy = self._tensor(dy)
+        if backward:
+            self._y = self.part(*self.bottoms)
+            learned = [p for p in self.part.parameters() if p.requires_grad]
+            self._wanted = [*self.bottoms, *learned]
+
+    def forward(self) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.part(*self.bottoms)
+
+    def backward(self) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(self._y, self._wanted, self._dy, retain_graph=True)
+
+    def results(self) -> dict[str, np.ndarray]:
+        """As of `Ours`, but for the gradients of blobs. For a layer made with `backward`."""
+        gradients = self.backward()
+        found = {f"dx{i}": gradients[i].numpy() for i in range(len(self.bottoms))}
+        return {"y": self._y.detach().numpy(), **found}
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.to(memory_format=self._format) if tensor.ndim == 4 else tensor
+
+
+def peers(single: Single, ours: Ours, backward: bool) -> dict[str, Theirs]:
+    """PyTorch's default memory format and, for images, channels-last."""
+    if torch is None:
+        return {}
+    formats = {"torch": torch.contiguous_format}
+    if len(single.shapes[0]) == 4:
+        formats["torch channels_last"] = torch.channels_last
+    return {name: Theirs(single, ours, form, backward) for name, form in formats.items()}

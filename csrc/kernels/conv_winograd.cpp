@@ -1,0 +1,200 @@
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering (kernels/winograd.h).
+//
+// Values that are not finite give what direct summation gives: their tiles are computed again by
+// the correlation kernels, and so are whole passes when a weight is not finite.
+#include <algorithm>
+#include <utility>
+
+#include "kernels/column_sums.h"
+#include "kernels/conv_implementations.h"
+#include "kernels/conv_passes.h"
+#include "kernels/scratch.h"
+#include "kernels/winograd.h"
+
+namespace pydl::kernels {
+namespace {
+
+// Transformed weights take four times the memory of plain ones (F(4x4); 16/9 for F(2x2)), so they
+// are kept only if they are used a second time: in inference, not in training.
+class TransformedWeights {
+ public:
+  void weights_changed() { used_ = fresh_ = false; }
+
+  // run(weights), with null if they are not all finite.
+  template <class Run>
+  void use(const WinogradKernels& kernels, const Pass& pass, const float* w, const Run& run) {
+    const int64_t size = kernels.packed_size(pass.shape);
+    if (!used_) {
+      used_ = true;
+      const Scratch once(size);
+      return run(kernels.pack(pass.shape, pass.weights, w, once.data()) ? once.data() : nullptr);
+    }
+    memory_.resize(static_cast<size_t>(size) + 15);
+    const auto misaligned = reinterpret_cast<uintptr_t>(memory_.data()) / sizeof(float) % 16;
+    float* kept = memory_.data() + (16 - misaligned) % 16;
+    if (!fresh_) finite_ = kernels.pack(pass.shape, pass.weights, w, kept);
+    fresh_ = true;
+    run(finite_ ? kept : nullptr);
+  }
+
+ private:
+  std::vector<float> memory_;
+  bool used_ = false, fresh_ = false, finite_ = false;
+};
+
+// The outputs of tiles [begin, end) of one row of tiles, and where their image is.
+Correlation part_of_row(const Correlation& c, const WinogradTiles& tiles, int64_t begin,
+                        int64_t end, int64_t* image) {
+  *image = begin / (tiles.rows * tiles.columns);
+  const int64_t row = begin / tiles.columns % tiles.rows, first = begin % tiles.columns;
+  Correlation part = c;
+  part.n = 1;
+  const auto cut = [&](CorrelationAxis& a, int64_t tile, int64_t count) {
+    a.dst_first = tile * tiles.size;
+    a.count = std::min(count * tiles.size, a.dst - a.dst_first);
+    a.src_first += a.dst_first;
+  };
+  cut(part.axis[1], row, 1);
+  cut(part.axis[2], first, end - begin);
+  return part;
+}
+
+class WinogradConv final : public Conv {
+ public:
+  WinogradConv(const char* name, const WinogradKernels& kernels, const ConvShape& s)
+      : name_(name),
+        kernels_(kernels),
+        shape_(s),
+        forward_(forward_pass(s)),
+        backward_(backward_passes(s).front()) {}
+
+  const char* name() const override { return name_; }
+
+  void weights_changed() override {
+    forward_weights_.weights_changed();
+    backward_weights_.weights_changed();
+    if (direct_) direct_->weights_changed();
+  }
+
+  void forward(ConstArray from, const float* w, const Epilogue& epilogue, Array to) override {
+    if (!floats(from, to)) return direct().forward(from, w, epilogue, to);
+    const auto* x = static_cast<const float*>(from.data);
+    auto* y = static_cast<float*>(to.data);
+    forward_weights_.use(kernels_, forward_, w, [&](const float* packed) {
+      if (!packed) return direct().forward(x, w, epilogue, y);
+      run(forward_, x, w, packed, epilogue, 0.0f, y);
+    });
+  }
+
+  void backward_data(ConstArray from, const float* w, Array to, bool add) override {
+    if (!floats(from, to)) return direct().backward_data(from, w, to, add);
+    const auto* dy = static_cast<const float*>(from.data);
+    auto* dx = static_cast<float*>(to.data);
+    backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
+      if (!packed) return direct().backward_data(dy, w, dx, add);
+      run(backward_, dy, w, packed, {}, add ? 1.0f : 0.0f, dx);
+    });
+  }
+
+  void backward_weights(ConstArray from, ConstArray gradient, float* dw, float* dbias) override {
+    if (!floats(from, gradient)) return direct().backward_weights(from, gradient, dw, dbias);
+    const auto* x = static_cast<const float*>(from.data);
+    const auto* dy = static_cast<const float*>(gradient.data);
+    if (!kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw)) {
+      return direct().backward_weights(x, dy, dw, dbias);
+    }
+    if (dbias) column_sums_.add(shape_.n * shape_.out_count(), shape_.oc, dy, dbias);
+  }
+
+ private:
+  void run(const Pass& pass, const float* src, const float* w, const float* packed,
+           const Epilogue& epilogue, float beta, float* dst) {
+    skipped_.resize(static_cast<size_t>(winograd_tiles(pass.shape, kernels_.tile_size).count));
+    if (kernels_.run(pass.shape, src, packed, epilogue, beta, dst, skipped_.data())) {
+      run_skipped(pass, src, w, epilogue, beta, dst);
+    }
+  }
+
+  void run_skipped(const Pass& pass, const float* src, const float* w, const Epilogue& epilogue,
+                   float beta, float* dst) const {
+    const CorrelationKernels& kernels = correlation_kernels();
+    const Correlation& c = pass.shape;
+    const Scratch packed(kernels.packed_size(c, DType::kFloat32));
+    kernels.pack(c, pass.weights, w, DType::kFloat32, packed.data());
+    const WinogradTiles tiles = winograd_tiles(c, kernels_.tile_size);
+    const int64_t src_size = c.axis[1].src * c.axis[2].src * c.group * c.ic;
+    const int64_t dst_size = c.axis[1].dst * c.axis[2].dst * c.group * c.oc;
+    const auto skipped = [&](int64_t tile) { return skipped_[static_cast<size_t>(tile)] != 0; };
+    for (int64_t begin = 0; begin < tiles.count; ++begin) {
+      if (!skipped(begin)) continue;
+      const int64_t row_end = (begin / tiles.columns + 1) * tiles.columns;
+      int64_t end = begin + 1, image = 0;
+      while (end < row_end && skipped(end)) ++end;
+      const Correlation part = part_of_row(c, tiles, begin, end, &image);
+      kernels.run(part, src + image * src_size, packed.data(), epilogue, beta,
+                  dst + image * dst_size);
+      begin = end - 1;
+    }
+  }
+
+  static bool floats(ConstArray a, ConstArray b) {
+    return a.dtype == DType::kFloat32 && b.dtype == DType::kFloat32;
+  }
+
+  Conv& direct() {
+    if (!direct_) direct_ = conv_implicit_gemm.make(shape_);
+    return *direct_;
+  }
+
+  const char* const name_;
+  const WinogradKernels& kernels_;  // of the instruction set in use when this was made
+  const ColumnSums& column_sums_ = column_sums_kernels();
+  const ConvShape shape_;
+  const Pass forward_, backward_;
+  TransformedWeights forward_weights_, backward_weights_;
+  std::vector<uint8_t> skipped_;
+  std::unique_ptr<Conv> direct_;
+};
+
+bool is_3x3(const ConvShape& s) {
+  const auto all = [](const std::vector<int64_t>& v, int64_t value) {
+    return std::all_of(v.begin(), v.end(), [value](int64_t i) { return i == value; });
+  };
+  return s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
+}
+
+bool accepts_4x4(const ConvShape& s) { return s.arithmetic == Arithmetic::kFast && is_3x3(s); }
+bool accepts_2x2(const ConvShape& s) { return s.arithmetic != Arithmetic::kDirect && is_3x3(s); }
+
+// Counted in multiplications per pair of channels, at each of the points: tiles against a quarter
+// (F(2x2): 9/16) as many direct ones as there are outputs. A value that is transformed costs as
+// much as 16 to 32 multiplications, on the way in with `ic` channels, on the way out with `oc`;
+// those of the weights are used for all tiles.
+bool pays(const ConvShape& s, ConvPass pass, int64_t size) {
+  constexpr double kIn = 32, kOut = 16, kWeights = 26;
+  const Pass p = pass == ConvPass::kBackwardData ? backward_passes(s).front() : forward_pass(s);
+  const auto& c = p.shape;
+  const double tiles = static_cast<double>(winograd_tiles(c, size).count);
+  const double points = static_cast<double>((size + 2) * (size + 2));
+  const double outputs = static_cast<double>(s.n * c.axis[1].dst * c.axis[2].dst);
+  const double ic = static_cast<double>(c.ic), oc = static_cast<double>(c.oc);
+  const double out = pass == ConvPass::kBackwardWeights ? kIn : kOut;
+  return points * (tiles * (1 + kIn / oc + out / ic) + kWeights) < 9 * outputs;
+}
+
+bool pays_4x4(const ConvShape& s, ConvPass pass) { return pays(s, pass, 4); }
+bool pays_2x2(const ConvShape& s, ConvPass pass) { return pays(s, pass, 2); }
+
+std::unique_ptr<Conv> make_4x4(const ConvShape& s) {
+  return std::make_unique<WinogradConv>(conv_winograd_4x4.name, winograd_4x4_kernels(), s);
+}
+std::unique_ptr<Conv> make_2x2(const ConvShape& s) {
+  return std::make_unique<WinogradConv>(conv_winograd_2x2.name, winograd_2x2_kernels(), s);
+}
+
+}  // namespace
+
+const ConvImplementation conv_winograd_4x4 = {"winograd_4x4", accepts_4x4, make_4x4, pays_4x4};
+const ConvImplementation conv_winograd_2x2 = {"winograd_2x2", accepts_2x2, make_2x2, pays_2x2};
+
+}  // namespace pydl::kernels

@@ -1,0 +1,123 @@
+// The transforms of Winograd's minimal filtering (kernels/winograd.h), one vector of channels at a
+// time.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace pydl::kernels::PYDL_ISA {
+
+// F(2, 3) at the points 0, 1, -1 and infinity. The error is below that of direct summation.
+struct Winograd2 {
+  static constexpr int kOut = 2, kPoints = 4;
+
+  PYDL_INLINE static void input(const Vec (&d)[4], Vec (&v)[4]) {  // B^T
+    v[0] = d[0] - d[2];
+    v[1] = d[1] + d[2];
+    v[2] = d[2] - d[1];
+    v[3] = d[1] - d[3];
+  }
+  PYDL_INLINE static void weights(const Vec (&g)[3], Vec (&u)[4]) {  // G
+    const Vec even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+    u[0] = g[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    u[3] = g[2];
+  }
+  PYDL_INLINE static void output(const Vec (&m)[4], Vec (&y)[2]) {  // A^T
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = (m[1] - m[2]) - m[3];
+  }
+  PYDL_INLINE static void output_gradient(const Vec (&dy)[2], Vec (&dm)[4]) {  // A
+    dm[0] = dy[0];
+    dm[1] = dy[0] + dy[1];
+    dm[2] = dy[0] - dy[1];
+    dm[3] = -dy[1];
+  }
+  PYDL_INLINE static void weights_gradient(const Vec (&du)[4], Vec (&dg)[3]) {  // G^T
+    const Vec even = 0.5f * (du[1] + du[2]);
+    dg[0] = du[0] + even;
+    dg[1] = 0.5f * (du[1] - du[2]);
+    dg[2] = du[3] + even;
+  }
+};
+
+// F(4, 3) at the points 0, +-a, +-b and infinity. a and b keep the powers of the points, and with
+// them the rounding errors, small: half the error of the usual +-1, +-2. All constants of B and A
+// are exact.
+struct Winograd4 {
+  static constexpr int kOut = 4, kPoints = 6;
+  static constexpr float a = 11.0f / 16, b = 23.0f / 16;
+  static constexpr float a2 = a * a, b2 = b * b, a3 = a2 * a, b3 = b2 * b;
+  static constexpr float kAt0 = 1 / (a2 * b2);
+  static constexpr float kAtA = 1 / (2 * a2 * (a2 - b2)), kAtB = 1 / (2 * b2 * (b2 - a2));
+
+  PYDL_INLINE static void input(const Vec (&d)[6], Vec (&v)[6]) {
+    const Vec even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
+    const Vec even_b = d[4] - a2 * d[2], odd_b = d[3] - a2 * d[1];
+    v[0] = a2 * b2 * d[0] + (d[4] - (a2 + b2) * d[2]);
+    v[1] = even_a + a * odd_a;
+    v[2] = even_a - a * odd_a;
+    v[3] = even_b + b * odd_b;
+    v[4] = even_b - b * odd_b;
+    v[5] = a2 * b2 * d[1] + (d[5] - (a2 + b2) * d[3]);
+  }
+  PYDL_INLINE static void weights(const Vec (&g)[3], Vec (&u)[6]) {
+    const Vec even_a = kAtA * g[0] + kAtA * a2 * g[2], odd_a = kAtA * a * g[1];
+    const Vec even_b = kAtB * g[0] + kAtB * b2 * g[2], odd_b = kAtB * b * g[1];
+    u[0] = kAt0 * g[0];
+    u[1] = even_a + odd_a;
+    u[2] = even_a - odd_a;
+    u[3] = even_b + odd_b;
+    u[4] = even_b - odd_b;
+    u[5] = g[2];
+  }
+  PYDL_INLINE static void output(const Vec (&m)[6], Vec (&y)[4]) {
+    const Vec even_a = m[1] + m[2], odd_a = m[1] - m[2];
+    const Vec even_b = m[3] + m[4], odd_b = m[3] - m[4];
+    y[0] = m[0] + (even_a + even_b);
+    y[1] = a * odd_a + b * odd_b;
+    y[2] = a2 * even_a + b2 * even_b;
+    y[3] = m[5] + (a3 * odd_a + b3 * odd_b);
+  }
+  PYDL_INLINE static void output_gradient(const Vec (&dy)[4], Vec (&dm)[6]) {
+    const Vec even_a = dy[0] + a2 * dy[2], odd_a = a * dy[1] + a3 * dy[3];
+    const Vec even_b = dy[0] + b2 * dy[2], odd_b = b * dy[1] + b3 * dy[3];
+    dm[0] = dy[0];
+    dm[1] = even_a + odd_a;
+    dm[2] = even_a - odd_a;
+    dm[3] = even_b + odd_b;
+    dm[4] = even_b - odd_b;
+    dm[5] = dy[3];
+  }
+  PYDL_INLINE static void weights_gradient(const Vec (&du)[6], Vec (&dg)[3]) {
+    const Vec even_a = kAtA * (du[1] + du[2]), odd_a = kAtA * a * (du[1] - du[2]);
+    const Vec even_b = kAtB * (du[3] + du[4]), odd_b = kAtB * b * (du[3] - du[4]);
+    dg[0] = kAt0 * du[0] + (even_a + even_b);
+    dg[1] = odd_a + odd_b;
+    dg[2] = du[5] + (a2 * even_a + b2 * even_b);
+  }
+};
+
+// A one-dimensional transform along both axes: x (N, N) to y (P, P).
+template <auto kTransform, int N, int P>
+PYDL_INLINE void along_both(const Vec (&x)[N][N], Vec (&y)[P][P]) {
+  Vec t[P][N];
+#pragma GCC unroll 6
+  for (int j = 0; j < N; ++j) {
+    Vec in[N], out[P];
+#pragma GCC unroll 6
+    for (int i = 0; i < N; ++i) in[i] = x[i][j];
+    kTransform(in, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < P; ++i) t[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < P; ++i) kTransform(t[i], y[i]);
+}
+
+// For a sum of its own: NaN in every lane where any x was NaN or infinite, else 0.
+PYDL_INLINE void note_not_finite(Vec x, Vec& seen) { seen += x * 0.0f; }
+
+PYDL_INLINE bool any_not_finite(Vec seen) { return sum(seen) != 0; }  // NaN differs from 0
+
+}  // namespace pydl::kernels::PYDL_ISA

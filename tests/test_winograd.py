@@ -1,0 +1,165 @@
+"""What Winograd convolution promises beyond test_kernels.py: docs/winograd.md."""
+
+import numpy as np
+import pytest
+from kernel_cases import conv_shape
+
+import pydl
+from pydl import Error, _core
+
+kernels = _core.kernels
+ISAS = [isa for isa in kernels.available_isas() if isa != "ref"]
+WINOGRAD = ("winograd_4x4", "winograd_2x2")
+
+
+def patches(x):
+    """(n, h, w, c) -> (n h w, c, 3, 3): what a 3x3 window with pad 1 sees, in float64."""
+    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    return windows.reshape(-1, x.shape[3], 3, 3)
+
+
+def correlate(x, w):
+    """3x3, pad 1, in float64; w: (oc, ic, 3, 3)."""
+    return np.tensordot(patches(x), w.astype(np.float64), ([1, 2, 3], [1, 2, 3]))
+
+
+def passes(name, n, size, ic, oc):
+    """For each pass its result in float32 and in float64, on data as in a net with ReLUs."""
+    rng = np.random.default_rng(ic)
+    image, result = (n, size, size, ic), (n, size, size, oc)
+    x = np.maximum(rng.standard_normal(image), 0).astype(np.float32)
+    dy = rng.standard_normal(result).astype(np.float32)
+    w = (rng.standard_normal((oc, ic, 3, 3)) * np.sqrt(2 / (9 * ic))).astype(np.float32)
+    y, dx, dw = np.empty(result, np.float32), np.empty(image, np.float32), np.zeros_like(w)
+    conv = kernels.Conv(conv_shape(n, ic, oc, (size, size), 3, pad=1), name)
+    conv.forward(x, w, None, y)
+    conv.backward_data(dy, w, dx, False)
+    conv.backward_weights(x, dy, dw, None)
+    turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+    gradient = np.tensordot(dy.reshape(-1, oc).astype(np.float64), patches(x), ([0], [0]))
+    yield "forward", y, correlate(x, w).reshape(result)
+    yield "backward_data", dx, correlate(dy, turned).reshape(image)
+    yield "backward_weights", dw, gradient
+
+
+def errors(got, want):
+    """Root mean square and largest error, relative to the root mean square of the values."""
+    error, scale = np.abs(got - want), np.sqrt(np.mean(want**2))
+    return np.sqrt(np.mean(error**2)) / scale, error.max() / scale
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("name", "rms", "largest"),
+    [("winograd_4x4", 2.5e-6, 2e-5), ("winograd_2x2", 1e-6, 8e-6), ("implicit_gemm", 2e-6, 1.2e-5)],
+)
+@pytest.mark.parametrize(("n", "size", "ic", "oc"), [(2, 28, 64, 64), (4, 14, 256, 128)])
+def test_errors_are_as_documented(isa, name, rms, largest, n, size, ic, oc):
+    kernels.set_isa(isa)
+    for which, got, want in passes(name, n, size, ic, oc):
+        got_rms, got_largest = errors(got, want)
+        assert got_rms < rms and got_largest < largest, (which, got_rms, got_largest)
+
+
+def run_passes(name, shape, x, w, dy):
+    conv = kernels.Conv(shape, name)
+    y = np.empty(dy.shape, np.float32)
+    dx, dw, db = (np.ones(s, np.float32) for s in (x.shape, w.shape, w.shape[:1]))
+    conv.forward(x, w, db.copy(), y, True)
+    conv.backward_data(dy, w, dx, True)
+    conv.backward_weights(x, dy, dw, db)
+    return {"y": y, "dx": dx, "dw": dw, "db": db}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", WINOGRAD)
+@pytest.mark.parametrize("where", ["x", "w", "dy", "x, w and dy", "all of x"])
+def test_what_is_not_finite_stays_where_it_belongs(isa, name, where):
+    rng = np.random.default_rng(3)
+    pad = 0 if "w" in where else 1  # zeros times infinity
+    shape = conv_shape(3, 10, 24, (13, 11), 3, pad=pad, group=2)
+    x = rng.standard_normal((3, 13, 11, 10)).astype(np.float32)
+    dy = rng.standard_normal((3, 11 + 2 * pad, 9 + 2 * pad, 24)).astype(np.float32)
+    w = rng.standard_normal((24, 5, 3, 3)).astype(np.float32)
+    for array, letter in ((x, "x"), (w, "w"), (dy, "dy")):
+        if letter in where.replace(",", "").split():
+            places = rng.choice(array.size, 4, replace=False)
+            array.flat[places] = np.nan, np.inf, -np.inf, np.inf
+    if where == "all of x":
+        x[...] = np.nan
+    # Zeros of the padding times infinite weights: NaN, except in ref, which leaves them out.
+    kernels.set_isa(isa if "w" in where else "ref")
+    want = run_passes("implicit_gemm" if "w" in where else "ref", shape, x, w, dy)
+    kernels.set_isa(isa)
+    for threads in (1, 2):
+        pydl.set_num_threads(threads)
+        got = run_passes(name, shape, x, w, dy)
+        for key, value in want.items():
+            if key != "dx" or pad:
+                np.testing.assert_allclose(got[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
+
+
+def test_a_value_that_is_not_finite_changes_only_its_tile():
+    rng = np.random.default_rng(4)
+    shape = conv_shape(1, 32, 32, (24, 24), 3, pad=1)
+    x, w = rng.standard_normal((1, 24, 24, 32)), rng.standard_normal((32, 32, 3, 3))
+    x, w, y = x.astype(np.float32), w.astype(np.float32), np.empty((1, 24, 24, 32), np.float32)
+    conv, odd = kernels.Conv(shape, "winograd_4x4"), np.empty_like(y)
+    conv.forward(x, w, None, y)
+    x[0, 9, 10, 5] = np.inf
+    conv.forward(x, w, None, odd)
+    different = np.argwhere((y != odd).any(axis=(0, 3)))
+    assert different.min() >= 8 and different.max() <= 11
+    assert not np.isfinite(odd[0, 8:11, 9:12]).any()
+    assert np.isfinite(np.delete(odd, range(8, 11), axis=1)).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_weights_that_are_kept_follow_changes(isa):
+    """The first use of new weights transforms them in passing, the second keeps them."""
+    kernels.set_isa(isa)
+    rng = np.random.default_rng(5)
+    shape = conv_shape(1, 8, 20, (9, 9), 3, pad=1)
+    x = rng.standard_normal((1, 9, 9, 8)).astype(np.float32)
+    w = rng.standard_normal((20, 8, 3, 3)).astype(np.float32)
+    y = np.empty((1, 9, 9, 20), np.float32)
+    for name in WINOGRAD:
+        conv = kernels.Conv(shape, name)
+        for _ in range(3):
+            w += 1
+            conv.weights_changed()
+            want = correlate(x, w).reshape(y.shape)
+            for _ in range(3):
+                conv.forward(x, w, None, y)
+                np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-4)
+
+
+def test_arithmetic_says_which_are_allowed():
+    def names(arithmetic):
+        shape = kernels.ConvShape(
+            8, 64, 64, 1, (28, 28), (3, 3), (1, 1), (1, 1), (1, 1), arithmetic=arithmetic
+        )
+        return kernels.Conv(shape).name, kernels.conv_implementations(shape)
+
+    kernels.set_isa(ISAS[-1])
+    best, all_names = names("fast")
+    assert best == "winograd_4x4" and set(WINOGRAD) < set(all_names)
+    best, all_names = names("strict")
+    assert best == "winograd_2x2" and "winograd_4x4" not in all_names
+    best, all_names = names("direct")
+    assert best == "implicit_gemm" and not set(WINOGRAD) & set(all_names)
+    with pytest.raises(Error, match='did you mean "strict"'):
+        names("strikt")
+
+
+def test_winograd_is_chosen_where_it_pays():
+    kernels.set_isa(ISAS[-1])
+    for name, shape in (
+        ("winograd_4x4", conv_shape(4, 512, 512, (14, 14), 3, pad=1)),
+        ("implicit_gemm", conv_shape(4, 3, 64, (224, 224), 3, pad=1)),  # few channels
+        ("implicit_gemm", conv_shape(1, 512, 512, (7, 7), 3, pad=1)),  # few tiles
+        ("implicit_gemm", conv_shape(4, 64, 64, (56, 56), 3, pad=1, stride=2)),
+        ("depthwise", conv_shape(4, 64, 64, (56, 56), 3, pad=1, group=64)),
+    ):
+        assert kernels.Conv(shape).name == name, str(shape)
