@@ -27,8 +27,8 @@ struct NormKernels {
                         const float* scale, const float* bias, ConstArray residual, bool relu,
                         Array y);
   // Its gradient for batch statistics, from the x that forward_fused was given. With relu the
-  // gradient is g = dy where the output was > 0, else 0: by y, or if that is null by x, which will
-  // do where there was no residual; without relu g = dy.
+  // gradient is g = dy where the output was > 0, else 0: by y, which may be null, then by x, where
+  // there was no residual; without relu g = dy.
   // dscale += sum g xhat, dbias += sum g, dresidual = g (may be null),
   // dx = scale inv_std (g - mean(g) - xhat mean(g xhat)). One of dx and dresidual may be dy.
   void (*backward_fused)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,

@@ -11,7 +11,9 @@ file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
 file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp)
 
 set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
-                      ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp)
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/lrn.cpp
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/norm.cpp)
 
 option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)
 

@@ -171,29 +171,35 @@ PYDL_INLINE void prefetch(const Pointers<X, T>& x, int64_t i) {
   for (int k = 0; k < X; ++k) __builtin_prefetch(x.p[k] + i);
 }
 
-// total[k * channels + c] += the K sums over up to kRows rows, for channels c0 <= c < c1.
+// total[k * channels + c] += the K sums over up to kRows rows, for `n` channels from c on.
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_columns(int64_t channels, int64_t c, int64_t n, const Pointers<X, T>& x,
+                             int64_t first, int64_t rows, const Pointers<P>& p, const F& f,
+                             double* total, T* y) {
+  const Vectors<P> q = load_parameters<true>(p, c, n);
+  Vec s[K] = {};
+  if (rows == kRows && n == kLanes) {
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < kRows; ++r) {
+      // The rows are too many streams for the hardware to prefetch them.
+      prefetch(x, (first + r + kRows) * channels + c);
+      add_vector(x, (first + r) * channels + c, kLanes, q, f, s, y);
+    }
+  } else {
+    for (int64_t r = 0; r < rows; ++r) add_vector(x, (first + r) * channels + c, n, q, f, s, y);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) add_lanes(s[k], n, total + k * channels + c);
+}
+
+// For channels c0 <= c < c1.
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_rows(int64_t channels, int64_t c0, int64_t c1, const Pointers<X, T>& x,
                           int64_t first, int64_t rows, const Pointers<P>& p, const F& f,
                           double* total, T* y) {
-  for_each_vector(c0, c1, [&](int64_t c, int64_t n) {
-    const Vectors<P> q = load_parameters<true>(p, c, n);
-    Vec s[K] = {};
-    if (rows == kRows) {
-#pragma GCC unroll 8
-      for (int64_t r = 0; r < kRows; ++r) {
-        // The rows are too many streams for the hardware to prefetch them.
-        prefetch(x, (first + r + kRows) * channels + c);
-        add_vector(x, (first + r) * channels + c, n, q, f, s, y);
-      }
-    } else {
-      for (int64_t r = 0; r < rows; ++r) {
-        add_vector(x, (first + r) * channels + c, n, q, f, s, y);
-      }
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) add_lanes(s[k], n, total + k * channels + c);
-  });
+  for (int64_t c = c0; c < c1; c += kLanes) {
+    sum_columns<K>(channels, c, smaller(kLanes, c1 - c), x, first, rows, p, f, total, y);
+  }
 }
 
 // out[k * channels + c] = the sum over chunks of part[(chunk * K + k) * channels + c].

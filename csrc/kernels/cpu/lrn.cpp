@@ -84,7 +84,8 @@ PYDL_INLINE Terms terms(Vec x, Vec dy, Vec scale, const P& power) {
 // ---- tiles across channels ----
 //
 // In the scratch of a tile, `size` floats with zeros around the data, the window of value j is
-// window_sum(scratch + j, ..., shift); j is aligned.
+// window_sum(scratch + j, ..., shift); j is aligned. The next tile's values lie `ahead` in the
+// data: they are fetched while this one is computed.
 
 // Channels side by side: a few rows at a time, so that the stores of the summands have left the
 // store buffer when the shifted loads come.
@@ -98,7 +99,8 @@ struct ChannelsLast {
         width(round_up(s.channels, kLanes) + pad),
         batch(larger(1, 2048 / width)),
         count(ceil_div(rows, batch)),
-        size(aligned_size(pad + batch * width)) {}
+        size(aligned_size(pad + batch * width)),
+        ahead(batch * channels) {}
 
   // body(i, j, n): in the data, in the scratch, lanes.
   template <class Body>
@@ -110,12 +112,12 @@ struct ChannelsLast {
     }
   }
 
-  int64_t rows, channels, pad, width, batch, count, size;
+  int64_t rows, channels, pad, width, batch, count, size, ahead;
 };
 
 // Positions side by side: strips of them, all channels.
 struct ChannelsApart {
-  static constexpr int64_t shift = 4 * kLanes;
+  static constexpr int64_t shift = 4 * kLanes, ahead = shift;
 
   explicit ChannelsApart(const LrnShape& s)
       : channels(s.channels),
@@ -166,6 +168,7 @@ void across_forward(const LrnShape& s, const T* x, T* y) {
         store_some(squares + j, square(load_some(x + i, n)), n);
       });
       t.for_each(tile, [=, &s](int64_t i, int64_t j, int64_t n) {
+        __builtin_prefetch(x + i + t.ahead);
         const Vec scale = window_sum(squares + j, size, t.shift) * a + s.k;
         store_some(y + i, load_some(x + i, n) * power(scale), n);
       });
@@ -183,6 +186,8 @@ void across_backward(const LrnShape& s, const T* x, const T* dy, T* dx) {
         store_some(squares + j, square(load_some(x + i, n)), n);
       });
       t.for_each(tile, [=, &s](int64_t i, int64_t j, int64_t n) {
+        __builtin_prefetch(x + i + t.ahead);
+        __builtin_prefetch(dy + i + t.ahead);
         const Vec scale = window_sum(squares + j, size, t.shift) * a + s.k;
         const Terms term = terms(load_some(x + i, n), load_some(dy + i, n), scale, power);
         store_some(direct + j, term.direct, n);

@@ -84,111 +84,136 @@ void factors(int64_t channels, const float* inv_std, const float* scale, float* 
   for (int64_t c = 0; c < channels; ++c) factor[c] = scale[c] * inv_std[c];
 }
 
-// p: mean, factor, bias
-template <bool kRelu, class T>
-void forward_pass(const NormShape& s, const T* x, const Pointers<3>& p, const T* residual, T* y) {
-  const auto affine = [](Vec v, const Vec* q) { return (v - q[0]) * q[1] + q[2]; };
-  if (residual) {
-    map_channels(channels_of(s), pointers(x, residual), p, y, [=](const Vec* v, const Vec* q) {
-      const Vec out = affine(v[0], q) + v[1];
-      return kRelu ? relu(out) : out;
-    });
-  } else {
-    map_channels(channels_of(s), pointers(x), p, y, [=](const Vec* v, const Vec* q) {
-      const Vec out = affine(v[0], q);
-      return kRelu ? relu(out) : out;
-    });
-  }
-}
+// What ReLU leaves alone: what is not below.
+float relu_floor(bool relu) { return relu ? 0 : -__builtin_inff(); }
 
 template <class T>
 void forward_fused(const NormShape& s, const T* x, const float* mean, const float* inv_std,
-                   const float* scale, const float* bias, const T* residual, bool clip, T* y) {
+                   const float* scale, const float* bias, const T* residual, bool relu, T* y) {
   const Scratch factor(s.channels);
   factors(s.channels, inv_std, scale, factor.data());
   const auto p = pointers(mean, factor.data(), bias);
-  clip ? forward_pass<true>(s, x, p, residual, y) : forward_pass<false>(s, x, p, residual, y);
+  const float floor = relu_floor(relu);
+  const auto out = [=](Vec v, const Vec* q, Vec added) {
+    const Vec sum = (v - q[0]) * q[1] + q[2] + added;
+    return select(sum < floor, broadcast(floor), sum);
+  };
+  if (residual) {
+    map_channels(channels_of(s), pointers(x, residual), p, y,
+                 [=](const Vec* v, const Vec* q) { return out(v[0], q, v[1]); });
+  } else {
+    map_channels(channels_of(s), pointers(x), p, y,
+                 [=](const Vec* v, const Vec* q) { return out(v[0], q, Vec{}); });
+  }
 }
 
-// The gradient before ReLU, from dy, x, and y where that decides, with the parameters mean, factor
-// and bias.
-struct AllPass {
-  PYDL_INLINE static Vec gradient(const Vec* v, const Vec*) { return v[0]; }
-};
+// The gradient before ReLU, from dy, x, and the output; p: mean, factor and bias.
 struct MaskByOutput {
-  PYDL_INLINE static Vec gradient(const Vec* v, const Vec*) {
-    return select(v[2] > 0.0f, v[0], Vec{});
+  float floor;
+  PYDL_INLINE Vec gradient(const Vec* v, const Vec*) const {
+    return select(v[2] > floor, v[0], Vec{});
   }
 };
+// Where the output is not kept.
 struct MaskByInput {
-  PYDL_INLINE static Vec gradient(const Vec* v, const Vec* p) {
-    return select((v[1] - p[0]) * p[1] + p[2] > 0.0f, v[0], Vec{});
+  float floor;
+  PYDL_INLINE Vec gradient(const Vec* v, const Vec* p) const {
+    return select((v[1] - p[0]) * p[1] + p[2] > floor, v[0], Vec{});
   }
 };
 
-// What the passes of backward_fused have in common.
-struct FusedBackward {
-  Channels shape;
-  const float *mean, *inv_std, *factor, *bias;
-  float *dscale, *dbias;
-};
+// What the two passes of backward_fused have in common. dx = factor g - b - d (x - mean),
+// b = factor mean(g), d = factor inv_std mean(g xhat).
+class FusedBackward {
+ public:
+  FusedBackward(const NormShape& s, const float* mean, const float* inv_std, const float* scale,
+                const float* bias)
+      : shape_(channels_of(s)),
+        mean_(mean),
+        inv_std_(inv_std),
+        bias_(bias),
+        sums_(2 * s.channels),
+        factor_(s.channels),
+        b_(s.channels),
+        d_(s.channels) {
+    factors(s.channels, inv_std, scale, factor_.data());
+  }
 
-// x: dy, x, and y for MaskByOutput. dx = factor g - b - d (x - mean), b = factor mean(g),
-// d = factor inv_std mean(g xhat).
-template <class Mask, int X, class T>
-void backward_passes(const FusedBackward& f, Pointers<X, T> x, T* dx, T* dresidual) {
-  const int64_t channels = f.shape.channels;
-  const DoubleScratch sums(2 * channels);
-  const auto add_up = [](const Vec* v, const Vec* p, Vec* sum) {
-    const Vec g = Mask::gradient(v, p);
+  // x: dy, x, and the output for MaskByOutput.
+  template <class Mask, int X, class T>
+  void sum(const Mask& mask, const Pointers<X, T>& x) const {
+    sum_channels<2>(
+        shape_, x, pointers(mean_, factor_.data(), bias_),
+        [=](const Vec* v, const Vec* p, Vec* sum) { add_up(mask.gradient(v, p), v, p, sum); },
+        sums_.data());
+  }
+  template <class Mask, int X, class T>
+  void sum_and_store(const Mask& mask, const Pointers<X, T>& x, T* g) const {
+    sum_channels<2>(
+        shape_, x, pointers(mean_, factor_.data(), bias_),
+        [=](const Vec* v, const Vec* p, Vec* sum) {
+          const Vec gradient = mask.gradient(v, p);
+          add_up(gradient, v, p, sum);
+          return gradient;
+        },
+        sums_.data(), g);
+  }
+
+  void parameters(float* dscale, float* dbias) const {
+    const double count = static_cast<double>(shape_.outer * shape_.inner);
+    const double *g = sums_.data(), *product = g + shape_.channels;
+    for (int64_t c = 0; c < shape_.channels; ++c) {
+      const double of_xhat = product[c] * inv_std_[c];
+      dbias[c] = static_cast<float>(dbias[c] + g[c]);
+      dscale[c] = static_cast<float>(dscale[c] + of_xhat);
+      b_.data()[c] = static_cast<float>(factor_.data()[c] * g[c] / count);
+      d_.data()[c] = static_cast<float>(factor_.data()[c] * inv_std_[c] * of_xhat / count);
+    }
+  }
+
+  // gradient(v, p): g.
+  template <class Gradient, int X, class T>
+  void input(const Gradient& gradient, const Pointers<X, T>& x, T* dx) const {
+    map_channels(shape_, x, pointers(mean_, factor_.data(), bias_, b_.data(), d_.data()), dx,
+                 [=](const Vec* v, const Vec* p) {
+                   return (p[1] * gradient(v, p) - p[3]) - p[4] * (v[1] - p[0]);
+                 });
+  }
+
+ private:
+  PYDL_INLINE static void add_up(Vec g, const Vec* v, const Vec* p, Vec* sum) {
     sum[0] += g;
     sum[1] += g * (v[1] - p[0]);
-    return g;
-  };
-  const auto p = pointers(f.mean, f.factor, f.bias);
-  if (dresidual) {
-    sum_channels<2>(f.shape, x, p, add_up, sums.data(), dresidual);
-  } else {
-    sum_channels<2>(
-        f.shape, x, p, [=](const Vec* v, const Vec* q, Vec* sum) { add_up(v, q, sum); },
-        sums.data());
   }
-  const Scratch b(channels), d(channels);
-  const double count = static_cast<double>(f.shape.outer * f.shape.inner);
-  for (int64_t c = 0; c < channels; ++c) {
-    const double g = sums.data()[c], product = sums.data()[channels + c] * f.inv_std[c];
-    f.dbias[c] = static_cast<float>(f.dbias[c] + g);
-    f.dscale[c] = static_cast<float>(f.dscale[c] + product);
-    b.data()[c] = static_cast<float>(f.factor[c] * g / count);
-    d.data()[c] = static_cast<float>(f.factor[c] * f.inv_std[c] * product / count);
-  }
-  const auto difference = [](Vec g, Vec v, const Vec* q) {
-    return (q[1] * g - q[3]) - q[4] * (v - q[0]);
-  };
-  const auto q = pointers(f.mean, f.factor, f.bias, b.data(), d.data());
-  if (dresidual) {
-    map_channels(f.shape, Pointers<2, T>{{dresidual, x.p[1]}}, q, dx,
-                 [=](const Vec* v, const Vec* r) { return difference(v[0], v[1], r); });
-  } else {
-    map_channels(f.shape, x, q, dx, [=](const Vec* v, const Vec* r) {
-      return difference(Mask::gradient(v, r), v[1], r);
-    });
-  }
+
+  Channels shape_;
+  const float *mean_, *inv_std_, *bias_;
+  DoubleScratch sums_;
+  Scratch factor_, b_, d_;
+};
+
+template <class Mask, int X, class T>
+void backward_passes(const FusedBackward& f, const Mask& mask, const Pointers<X, T>& x,
+                     float* dscale, float* dbias, T* dx) {
+  f.sum(mask, x);
+  f.parameters(dscale, dbias);
+  f.input([=](const Vec* v, const Vec* p) { return mask.gradient(v, p); }, x, dx);
 }
 
 template <class T>
 void backward_fused(const NormShape& s, const T* x, const float* mean, const float* inv_std,
                     const float* scale, const float* bias, bool relu, const T* y, const T* dy,
                     float* dscale, float* dbias, T* dx, T* dresidual) {
-  const Scratch factor(s.channels);
-  factors(s.channels, inv_std, scale, factor.data());
-  const FusedBackward f{channels_of(s), mean, inv_std, factor.data(), bias, dscale, dbias};
-  if (!relu) {
-    backward_passes<AllPass>(f, pointers(dy, x), dx, dresidual);
-  } else if (y) {
-    backward_passes<MaskByOutput>(f, pointers(dy, x, y), dx, dresidual);
+  const FusedBackward f(s, mean, inv_std, scale, bias);
+  const float floor = relu_floor(relu);
+  if (dresidual) {  // the second pass reads g there
+    f.sum_and_store(MaskByOutput{floor}, pointers(dy, x, relu ? y : x), dresidual);
+    f.parameters(dscale, dbias);
+    f.input([](const Vec* v, const Vec*) { return v[0]; }, Pointers<2, T>{{dresidual, x}}, dx);
+  } else if (relu && y) {
+    backward_passes(f, MaskByOutput{floor}, pointers(dy, x, y), dscale, dbias, dx);
   } else {
-    backward_passes<MaskByInput>(f, pointers(dy, x), dx, dresidual);
+    backward_passes(f, MaskByInput{floor}, pointers(dy, x), dscale, dbias, dx);
   }
 }
 
