@@ -145,7 +145,7 @@ def test_arithmetic_says_which_are_allowed():
     assert best == "winograd_2x2" and "winograd_4x4" not in all_names
     best, all_names = names("direct")
     assert best == "implicit_gemm" and not set(WINOGRAD) & set(all_names)
-    with pytest.raises(Error, match="did you mean \"strict\""):
+    with pytest.raises(Error, match='did you mean "strict"'):
         names("strikt")
 
 
