@@ -486,6 +486,34 @@ def norm() -> None:
                     note=note)  # fmt: skip
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
+        fused_norm(shape, size, note)
+
+
+def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
+    channels = size[1]
+    statistics = parameter(channels), parameter(channels, fill=positive)
+    affine = parameter(channels), parameter(channels)
+    for relu, residual in itertools.product((False, True), repeat=2):
+        words = f"{note}{' relu' * relu}{' residual' * residual}"
+        second = x(*size) if residual else None
+        both_places("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
+                    out(*size), note=words)  # fmt: skip
+        if residual:
+            case("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
+                 Same(6), note=f"{words} second")  # fmt: skip
+        if residual and not relu:
+            continue
+        # In place: dx in dy's memory, or dresidual.
+        outputs = [(out(*size), None), (Same(8), None)]
+        if residual:
+            outputs += [(out(*size), out(*size)), (Same(8), out(*size)), (out(*size), Same(8))]
+        for dx, dresidual in outputs:
+            place = "" if dresidual is None else " to both"
+            place += " second" * isinstance(dresidual, Same)
+            case("norm.backward_fused", shape, x(*size), *statistics, *affine, relu,
+                 x(*size) if residual else None, x(*size), total(channels), total(channels), dx,
+                 dresidual, note=f"{words}{place}", tolerance=4e-6,
+                 atol=2e-7 * size[0] * size[2])  # fmt: skip
 
 
 def update() -> None:
@@ -612,28 +640,30 @@ def activations(rng, shape):
     return rng.uniform(0.05, 0.95, shape)
 
 
-# (steps, batch, hidden)
+# (steps, batch, hidden, floats between the rows of gates)
 LSTMS = (
-    (1, 1, 1), (1, 2, 5), (3, 1, 8), (4, 3, 16), (5, 2, 33), (2, 15, 40), (3, 14, 64), (7, 1, 100),
-    (0, 2, 3), (3, 0, 4), (2, 33, 17), (6, 5, 250), (10, 32, 128), (8, 1, 512),
+    (1, 1, 1, 0), (1, 2, 5, 0), (3, 1, 8, 1), (4, 3, 16, 0), (5, 2, 33, 3), (2, 15, 40, 0),
+    (3, 14, 64, 16), (7, 1, 100, 0), (0, 2, 3, 0), (3, 0, 4, 0), (2, 33, 17, 5), (6, 5, 250, 0),
+    (10, 32, 128, 16), (8, 1, 512, 16),
 )  # fmt: skip
 
 
 def lstm() -> None:
-    for steps, batch, hidden in LSTMS:
-        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden)
+    for steps, batch, hidden, gap in LSTMS:
+        stride = 4 * hidden + gap
+        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden, gate_stride=stride)
         weights = Array((4 * hidden, hidden), lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
         cont, state = x(steps, batch, fill=goes_on), x(batch, hidden)
-        gates, cells = (steps, batch, 4 * hidden), (steps, batch, hidden)
+        gates, cells = (steps, batch, stride), (steps, batch, hidden)
         settings = {
-            "note": f"{steps} {batch} {hidden}",
+            "note": f"{steps} {batch} {hidden} {stride}",
             "tolerance": 1e-5,
             "flops": 8.0 * steps * batch * hidden * hidden,
         }
         case("lstm.forward", shape, weights, cont, state, state, acc(*gates), out(*cells),
              out(*cells), out(*cells), **settings)  # fmt: skip
         case("lstm.backward", shape, weights, cont, state, x(*gates, fill=activations), x(*cells),
-             x(*cells), out(*gates), **settings)  # fmt: skip
+             x(*cells), out(*gates), out(batch, 4 * hidden), **settings)  # fmt: skip
 
 
 # Convolutions

@@ -134,7 +134,7 @@ struct LstmOfPlainWeights {
   void (*forward)(const LstmShape&, const float* w, const float* cont, const float* h0,
                   const float* c0, float* gates, float* past, float* c, float* h);
   void (*backward)(const LstmShape&, const float* w, const float* cont, const float* c0,
-                   const float* gates, const float* c, const float* dh, float* dgates);
+                   const float* gates, const float* c, const float* dh, float* dgates, float* sum);
 };
 
 const LstmOfPlainWeights& lstm_of_plain_weights() {
@@ -156,15 +156,17 @@ const LstmOfPlainWeights& lstm_of_plain_weights() {
 void bind_lstm(py::module_ m) {
   using S = LstmShape;
   def_shape(m, "LstmShape", field("steps", &S::steps), field("batch", &S::batch),
-            field("hidden", &S::hidden));
+            field("hidden", &S::hidden), field("gate_stride", &S::gate_stride));
   using K = LstmOfPlainWeights;
-  def_kernel(m, "forward", &lstm_of_plain_weights, &K::forward, [](const S& s) {
+  const auto weights = [](const S& s) { return 4 * s.hidden * s.hidden; };
+  const auto gates = [](const S& s) { return s.steps * s.batch * s.gate_stride; };
+  def_kernel(m, "forward", &lstm_of_plain_weights, &K::forward, [=](const S& s) {
     const int64_t n = s.batch * s.hidden, all = s.steps * n;
-    return Extents{4 * s.hidden * s.hidden, s.steps * s.batch, n, n, 4 * all, all, all, all};
+    return Extents{weights(s), s.steps * s.batch, n, n, gates(s), all, all, all};
   });
-  def_kernel(m, "backward", &lstm_of_plain_weights, &K::backward, [](const S& s) {
+  def_kernel(m, "backward", &lstm_of_plain_weights, &K::backward, [=](const S& s) {
     const int64_t n = s.batch * s.hidden, all = s.steps * n;
-    return Extents{4 * s.hidden * s.hidden, s.steps * s.batch, n, 4 * all, all, all, 4 * all};
+    return Extents{weights(s), s.steps * s.batch, n, gates(s), all, all, gates(s), 4 * n};
   });
 }
 
@@ -198,6 +200,14 @@ void bind_norm(py::module_ m) {
              [=](const S& s) { return Extents{count(s), s.channels, s.channels, count(s)}; });
   def_kernel(m, "backward", &norm_kernels, &K::backward,
              [=](const S& s) { return Extents{count(s), s.channels, count(s), count(s)}; });
+  def_kernel(m, "forward_fused", &norm_kernels, &K::forward_fused, [=](const S& s, bool) {
+    const int64_t n = count(s), c = s.channels;
+    return Extents{n, c, c, c, c, optional(n), n};
+  });
+  def_kernel(m, "backward_fused", &norm_kernels, &K::backward_fused, [=](const S& s, bool) {
+    const int64_t n = count(s), c = s.channels;
+    return Extents{n, c, c, c, c, optional(n), n, c, c, n, optional(n)};
+  });
 }
 
 void bind_update(py::module_ m) {

@@ -5,6 +5,8 @@
 //   out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down
 //   y[n, o, c] = bias[c] + sum over k, i of x[n, o stride - pad + k dilation, i] w[c, i, k]
 //
+// Padding is zeros: an output whose window reaches into it may be NaN where a weight is not finite.
+//
 // x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
 // float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
 // of dy) where that is bfloat16.
@@ -29,7 +31,6 @@ struct ConvShape {
   // One entry per spatial axis (0 or more axes), outermost first.
   std::vector<int64_t> in, kernel, stride, pad, dilation;
   Arithmetic arithmetic = Arithmetic::kFast;
-  DType dtype = DType::kFloat32;  // of x and dy
 
   std::vector<int64_t> out() const;
   int64_t in_count() const;      // product of `in`

@@ -77,6 +77,7 @@ class WinogradConv final : public Conv {
   }
 
   void forward(ConstArray from, const float* w, const Epilogue& epilogue, Array to) override {
+    if (!floats(from, to)) return direct().forward(from, w, epilogue, to);
     const auto* x = static_cast<const float*>(from.data);
     auto* y = static_cast<float*>(to.data);
     forward_weights_.use(kernels_, forward_, w, [&](const float* packed) {
@@ -86,6 +87,7 @@ class WinogradConv final : public Conv {
   }
 
   void backward_data(ConstArray from, const float* w, Array to, bool add) override {
+    if (!floats(from, to)) return direct().backward_data(from, w, to, add);
     const auto* dy = static_cast<const float*>(from.data);
     auto* dx = static_cast<float*>(to.data);
     backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
@@ -95,6 +97,7 @@ class WinogradConv final : public Conv {
   }
 
   void backward_weights(ConstArray from, ConstArray gradient, float* dw, float* dbias) override {
+    if (!floats(from, gradient)) return direct().backward_weights(from, gradient, dw, dbias);
     const auto* x = static_cast<const float*>(from.data);
     const auto* dy = static_cast<const float*>(gradient.data);
     if (!kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw)) {
@@ -134,6 +137,10 @@ class WinogradConv final : public Conv {
     }
   }
 
+  static bool floats(ConstArray a, ConstArray b) {
+    return a.dtype == DType::kFloat32 && b.dtype == DType::kFloat32;
+  }
+
   Conv& direct() {
     if (!direct_) direct_ = conv_implicit_gemm.make(shape_);
     return *direct_;
@@ -153,7 +160,7 @@ bool is_3x3(const ConvShape& s) {
   const auto all = [](const std::vector<int64_t>& v, int64_t value) {
     return std::all_of(v.begin(), v.end(), [value](int64_t i) { return i == value; });
   };
-  return s.dtype == DType::kFloat32 && s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
+  return s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
 }
 
 bool accepts_4x4(const ConvShape& s) { return s.arithmetic == Arithmetic::kFast && is_3x3(s); }

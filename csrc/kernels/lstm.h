@@ -2,7 +2,8 @@
 // needs of the step before. What needs the inputs alone, x W_x^T + b of all steps and the gradients
 // of x and of the weights, is a matrix product of the whole sequence (gemm.h).
 //
-//   gates: (T, N, 4 H), the gates i, f, o, g in this order   w: (4 H, H), recurrent
+//   gates: (T, N, 4 H), rows gate_stride floats apart, the gates i, f, o, g in this order
+//   w: (4 H, H), recurrent
 //   h, c: (T, N, H)   h[-1], c[-1]: (N, H)   cont: (T, N), 0 where a sequence begins and else 1
 //
 //   past[t] = cont[t] h[t-1]
@@ -18,7 +19,14 @@ namespace pydl::kernels {
 
 struct LstmShape {
   int64_t steps, batch, hidden;  // T, N, H
+  int64_t gate_stride;           // at least 4 H
 };
+
+// A stride that spreads the same gate of successive rows over the sets of a cache: as far apart as
+// a power of two, more than a few rows would not fit in.
+constexpr int64_t lstm_gate_stride(int64_t hidden) {
+  return 4 * hidden + (hidden % 64 == 0 ? 16 : 0);
+}
 
 struct LstmKernels {
   // The recurrent weights are packed once for each direction, in packed_size() floats.
@@ -28,10 +36,12 @@ struct LstmKernels {
   // gates: x W_x^T + b before, the activations after. h0 = h[-1], c0 = c[-1].
   void (*forward)(const LstmShape&, const float* packed, const float* cont, const float* h0,
                   const float* c0, float* gates, float* past, float* c, float* h);
-  // From the gradient of h: dgates, the gradient of the gates before their activation. c0, gates
-  // and c are those of the forward pass. As in Caffe, h[T-1] and c[T-1] have no other gradient.
+  // From the gradient of h: dgates, the gradient of the gates before their activation, and its sum
+  // over the steps, (N, 4 H), of which those of the bias and of inputs that are the same at every
+  // step are made. c0, gates and c are those of the forward pass. As in Caffe, h[T-1] and c[T-1]
+  // have no other gradient.
   void (*backward)(const LstmShape&, const float* packed, const float* cont, const float* c0,
-                   const float* gates, const float* c, const float* dh, float* dgates);
+                   const float* gates, const float* c, const float* dh, float* dgates, float* sum);
 };
 
 const LstmKernels& lstm_kernels();

@@ -12,7 +12,7 @@ struct NormShape {
 };
 
 struct NormKernels {
-  // mean and biased variance per channel; two passes, accumulated in float blocks or double.
+  // mean and biased variance per channel, accumulated in float blocks or double.
   void (*statistics)(const NormShape&, ConstArray x, float* mean, float* variance);
   // y = (x - mean) * inv_std per channel. y may be x.
   void (*normalize)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,
@@ -20,6 +20,20 @@ struct NormKernels {
   // dx for batch statistics: inv_std (dy - mean(dy) - y mean(dy y)); y: the normalised values.
   // dx may be dy.
   void (*backward)(const NormShape&, ConstArray y, const float* inv_std, ConstArray dy, Array dx);
+
+  // Normalisation, scale and bias, the sum with a residual (may be null) and ReLU, in one pass:
+  // y = relu(scale xhat + bias + residual), xhat = (x - mean) inv_std. y may be x or residual.
+  void (*forward_fused)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,
+                        const float* scale, const float* bias, ConstArray residual, bool relu,
+                        Array y);
+  // Its gradient for batch statistics, from the x that forward_fused was given. With relu the
+  // gradient is g = dy where the output was > 0, else 0: by y, or if that is null by x, which will
+  // do where there was no residual; without relu g = dy.
+  // dscale += sum g xhat, dbias += sum g, dresidual = g (may be null),
+  // dx = scale inv_std (g - mean(g) - xhat mean(g xhat)). One of dx and dresidual may be dy.
+  void (*backward_fused)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,
+                         const float* scale, const float* bias, bool relu, ConstArray y,
+                         ConstArray dy, float* dscale, float* dbias, Array dx, Array dresidual);
 };
 
 const NormKernels& norm_kernels();

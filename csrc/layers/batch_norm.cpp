@@ -55,6 +55,7 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     spec_.param.resize(std::max(spec_.param.size(), params().size()));
     for (ParamSpec& param : spec_.param) param.lr_mult = param.decay_mult = 0;
     mean_.resize(channels_), variance_.resize(channels_), inv_std_.resize(channels_);
+    zeros_.assign(channels_, 0);
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
@@ -63,9 +64,22 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
   }
 
+  // Scale, the sum with another blob and ReLU, in this order, each if it follows.
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override {
+    if (with_backward && use_global_stats()) return false;
+    if (chain.empty()) {
+      const auto* scale = dynamic_cast<const ChannelScale*>(&next);
+      return scale && scale->along_channels();
+    }
+    if (chain.back()->is_rectifier()) return false;
+    return next.is_rectifier() || (next.is_sum() && !chain.back()->is_sum() && !with_backward);
+  }
+  bool fuses_backward() const override { return true; }
+
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const kernels::NormShape shape = view(*bottom[0]);
     const ConstArray x = bottom[0]->data(format());
+    const ConstArray residual = bottom.size() > 1 ? bottom[1]->data(format()) : nullptr;
     if (use_global_stats()) {
       LoadStatistics();
     } else {
@@ -75,14 +89,20 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     for (int64_t c = 0; c < channels_; ++c) {
       inv_std_[c] = 1 / std::sqrt(variance_[c] + params_of().eps);
     }
-    kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(),
-                                      top[0]->mutable_data(format()));
+    const Array y = top[0]->mutable_data(format());
+    if (fused_.empty()) {
+      return kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(), y);
+    }
+    kernels::norm_kernels().forward_fused(shape, x, mean_.data(), inv_std_.data(),
+                                          scale().scale_blob()->data(), bias(), residual,
+                                          fused_.back()->is_rectifier(), y);
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    if (down[0] == Propagate::kNo) return;
     const kernels::NormShape shape = view(*bottom[0]);
     const ConstArray dy = top[0]->diff(format());
+    if (!fused_.empty()) return BackwardFused(shape, dy, *bottom[0]);
+    if (down[0] == Propagate::kNo) return;
     const Array dx = bottom[0]->mutable_diff(format());
     if (use_global_stats()) {
       kernels::eltwise_kernels().affine_forward(shape.outer, shape.channels, shape.inner, dy,
@@ -93,6 +113,23 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
   }
 
  private:
+  const ChannelScale& scale() const { return dynamic_cast<const ChannelScale&>(*fused_[0]); }
+  const float* bias() const {
+    const Blob* blob = scale().bias_blob();
+    return blob ? blob->data() : zeros_.data();
+  }
+
+  // The gradient of x is written even if nobody asks for it: that is a net's first layer.
+  void BackwardFused(const kernels::NormShape& shape, ConstArray dy, Blob& bottom) {
+    const ConstArray x = bottom.data(format());
+    std::vector<float> unused(2 * channels_);  // gradients of what is not learned
+    float *dscale = scale().scale_diff(), *dbias = scale().bias_diff();
+    kernels::norm_kernels().backward_fused(
+        shape, x, mean_.data(), inv_std_.data(), scale().scale_blob()->data(), bias(),
+        fused_.back()->is_rectifier(), nullptr, dy, dscale ? dscale : unused.data(),
+        dbias ? dbias : unused.data() + channels_, bottom.mutable_diff(format()), nullptr);
+  }
+
   bool use_global_stats() const {
     return params_of().use_global_stats.value_or(phase() == Phase::kTest);
   }
@@ -132,6 +169,7 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
 
   int64_t channels_ = 0;
   std::vector<float> mean_, variance_, inv_std_;
+  std::vector<float> zeros_;
 };
 
 PYDL_REGISTER_LAYER("BatchNorm", BatchNorm,

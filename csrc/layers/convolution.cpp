@@ -16,6 +16,9 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {1, -1}; }
   bool adds_to_diff() const override { return true; }
+  DTypes dtypes() const override {
+    return channel_axis_ == 1 ? DTypes::kBFloat16 : DTypes::kFloat32;
+  }
   bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
     return chain.empty() && next.is_rectifier();
   }
@@ -67,7 +70,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
     const kernels::Epilogue epilogue{bias, !fused_.empty()};
     for (size_t i = 0; i < bottom.size(); ++i) {
-      const float* x = input(*bottom[i]);
+      const ConstArray x = input(*bottom[i]);
       conv_->forward(x, params()[0]->data(), epilogue, output(top[i]));
       if (!direct())
         scratch_to_plain(problem_.n, problem_.oc, problem_.out_count(), y_, top[i]->mutable_data(),
@@ -79,7 +82,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     refresh_weights();
     const bool bias = params_of().bias_term && param_propagate(1);
     for (size_t i = 0; i < top.size(); ++i) {
-      const float* dy = gradient(*top[i]);
+      const ConstArray dy = gradient(*top[i]);
       float* db = bias ? params()[1]->update_diff() : nullptr;
       if (param_propagate(0)) {
         conv_->backward_weights(input(*bottom[i]), dy, params()[0]->update_diff(), db);
@@ -91,8 +94,9 @@ class Convolution final : public LayerOf<ConvolutionParams> {
       const bool add = down[i] == Propagate::kAdd;
       const float* w = params()[0]->data();
       if (direct()) {
-        conv_->backward_data(
-            dy, w, add ? bottom[i]->update_diff(layout()) : bottom[i]->mutable_diff(layout()), add);
+        const Format to = own(*bottom[i]);
+        conv_->backward_data(dy, w, add ? bottom[i]->update_diff(to) : bottom[i]->mutable_diff(to),
+                             add);
       } else {
         x_.resize(bottom[i]->count());
         conv_->backward_data(dy, w, x_.data(), false);
@@ -122,6 +126,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     c.stride = window_.stride;
     c.pad = window_.pad;
     c.dilation = window_.dilation;
+    c.arithmetic = static_cast<kernels::Arithmetic>(context().arithmetic);
     check_window_fits(window_, c.in);
     return c;
   }
@@ -136,20 +141,22 @@ class Convolution final : public LayerOf<ConvolutionParams> {
 
   // Channels-last arrays for the kernel: the blobs' own when the channel is axis 1, else scratch.
   bool direct() const { return channel_axis_ == 1; }
-  const float* input(const Blob& bottom) {
-    if (direct()) return bottom.data(layout());
+  // In this layer's layout, but the type that the blob has.
+  Format own(const Blob& blob) const { return {Device::kCpu, layout(), blob.format().dtype}; }
+  ConstArray input(const Blob& bottom) {
+    if (direct()) return bottom.data(format());
     x_.resize(bottom.count());
     kernels::eltwise_kernels().to_channels_last(problem_.n, problem_.ic, problem_.in_count(),
                                                 bottom.data(), x_.data());
     return x_.data();
   }
-  float* output(Blob* top) {
-    if (direct()) return top->mutable_data(layout());
+  Array output(Blob* top) {
+    if (direct()) return top->mutable_data(own(*top));
     y_.resize(top->count());
     return y_.data();
   }
-  const float* gradient(const Blob& top) {
-    if (direct()) return top.diff(layout());
+  ConstArray gradient(const Blob& top) {
+    if (direct()) return top.diff(format());
     y_.resize(top.count());
     kernels::eltwise_kernels().to_channels_last(problem_.n, problem_.oc, problem_.out_count(),
                                                 top.diff(), y_.data());

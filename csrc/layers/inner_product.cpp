@@ -33,6 +33,7 @@ struct InnerProductParams {
 class InnerProduct final : public LayerOf<InnerProductParams> {
  public:
   bool adds_to_diff() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kBFloat16; }
   bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
     return chain.empty() && next.is_rectifier();
   }
@@ -65,17 +66,20 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const Blob& w = *params()[0];
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
     const kernels::Epilogue epilogue{bias, !fused_.empty()};
-    const float* x = bottom[0]->data();
-    if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_));
-    gemm.gemm_packed(shape, x, *packed_, epilogue, top[0]->mutable_data());
+    const ConstArray x = bottom[0]->data(format());
+    const Array y =
+        top[0]->mutable_data(Format{Device::kCpu, Layout::kPlain, top[0]->format().dtype});
+    if (m_ <= kFewRows) return gemm.gemm(shape, x, w.data(), epilogue, y);
+    if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_), x.dtype);
+    gemm.gemm_packed(shape, x, *packed_, epilogue, y);
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const auto& gemm = kernels::gemm_kernels();
     const bool transpose = params_of().transpose;
-    const float* dy = top[0]->diff();
+    const ConstArray dy = top[0]->diff(format());
     if (param_propagate(0)) {  // dW (N, K) += dy^T x, or (K, N) += x^T dy
-      const float* x = bottom[0]->data();
+      const ConstArray x = bottom[0]->data(format());
       kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
       shape.trans_a = true;
       const Blob::Sum dw = params()[0]->accumulate_diff();
@@ -91,8 +95,9 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     kernels::GemmShape shape{m_, k_, n_};
     shape.trans_b = transpose;
     shape.beta = add ? 1 : 0;
+    const Format to{Device::kCpu, Layout::kPlain, bottom[0]->format().dtype};
     gemm.gemm(shape, dy, params()[0]->data(), {},
-              add ? bottom[0]->update_diff() : bottom[0]->mutable_diff());
+              add ? bottom[0]->update_diff(to) : bottom[0]->mutable_diff(to));
   }
 
   double flops(const Blobs&, const Blobs&) const override {
@@ -100,6 +105,9 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
   }
 
  private:
+  // So few that a packed copy of W would cost more than it saves, in time and in memory.
+  static constexpr int64_t kFewRows = 32;
+
   int64_t m_ = 0, n_ = 0, k_ = 0;
   kernels::PackedMatrixPtr packed_;
   WeightsCache cache_;

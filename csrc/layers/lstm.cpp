@@ -80,7 +80,7 @@ class Lstm final : public LayerOf<RecurrentParams> {
     CheckShapes(bottom);
     top[0]->Reshape({steps_, batch_, hidden_});
     for (size_t i = 1; i < top.size(); ++i) top[i]->Reshape({1, batch_, hidden_});
-    gates_.Reshape({steps_, batch_, 4 * hidden_});
+    gates_.Reshape({steps_, batch_, gate_stride()});
     past_.Reshape({steps_, batch_, hidden_});
     cells_.Reshape({steps_, batch_, hidden_});
     start_.Reshape({2, batch_, hidden_});
@@ -110,18 +110,21 @@ class Lstm final : public LayerOf<RecurrentParams> {
       packed_backward_.Reshape({lstm.packed_size(shape())});
       lstm.pack_backward(shape(), w.data(), packed_backward_.mutable_data());
     }
-    const kernels::Scratch scratch(gates_.count());
-    float* dgates = scratch.data();
+    const kernels::Scratch scratch(gates_.count()), sum_scratch(batch_ * 4 * hidden_);
+    const Gradient dgates{steps_ * batch_, gate_stride(), scratch.data()};
+    const Gradient sum{batch_, 4 * hidden_, sum_scratch.data()};
     lstm.backward(shape(), packed_backward_.data(), bottom[1]->data(), first_cells(), gates_.data(),
-                  cells_.data(), top[0]->diff(), dgates);
-    const int64_t rows = steps_ * batch_;
-    AddWeightsGradient(0, rows, dgates, bottom[0]->data());
+                  cells_.data(), top[0]->diff(), dgates.values, sum.values);
+    AddWeightsGradient(0, dgates, bottom[0]->data());
     if (param_propagate(1)) {
-      kernels::column_sums_kernels().add(rows, 4 * hidden_, dgates, params()[1]->update_diff());
+      kernels::column_sums_kernels().add(batch_, 4 * hidden_, sum.values,
+                                         params()[1]->update_diff());
     }
-    AddWeightsGradient(recurrent_index(), rows, dgates, past_.data());
-    PropagateDown(down[0], 0, rows, dgates, bottom[0]);
-    if (has_static()) StaticBackward(dgates, down[kStatic], bottom[kStatic]);
+    AddWeightsGradient(recurrent_index(), dgates, past_.data());
+    PropagateDown(down[0], 0, dgates, bottom[0]);
+    if (!has_static()) return;
+    AddWeightsGradient(kStatic, sum, bottom[kStatic]->data());
+    PropagateDown(down[kStatic], kStatic, sum, bottom[kStatic]);
   }
 
   double flops(const Blobs&, const Blobs&) const override {
@@ -137,7 +140,8 @@ class Lstm final : public LayerOf<RecurrentParams> {
   bool has_static() const { return spec().bottom.size() % 2 == 1; }
   size_t recurrent_index() const { return has_static() ? 3 : 2; }
   const Blob& recurrent_weights() const { return *params()[recurrent_index()]; }
-  kernels::LstmShape shape() const { return {steps_, batch_, hidden_}; }
+  int64_t gate_stride() const { return kernels::lstm_gate_stride(hidden_); }
+  kernels::LstmShape shape() const { return {steps_, batch_, hidden_, gate_stride()}; }
   const float* first_cells() const { return start_.data() + batch_ * hidden_; }
 
   static void CheckAxes(const Blobs& bottom) {
@@ -200,14 +204,15 @@ class Lstm final : public LayerOf<RecurrentParams> {
     const auto& gemm = kernels::gemm_kernels();
     kernels::GemmShape shape{steps_ * batch_, 4 * hidden_, inputs_};
     shape.trans_b = true;
+    shape.ldc = gate_stride();
     float* gates = gates_.mutable_data();
-    if (has_static()) {
+    if (has_static() && steps_ > 0) {
       kernels::GemmShape of_static{batch_, 4 * hidden_, static_inputs_};
       of_static.trans_b = true;
-      const int64_t size = batch_ * 4 * hidden_;
-      const kernels::Scratch scratch(size);
-      gemm.gemm(of_static, bottom[kStatic]->data(), params()[kStatic]->data(), {}, scratch.data());
-      kernels::eltwise_kernels().copy_rows(steps_, size, scratch.data(), 0, gates, size);
+      of_static.ldc = gate_stride();
+      gemm.gemm(of_static, bottom[kStatic]->data(), params()[kStatic]->data(), {}, gates);
+      const int64_t size = batch_ * gate_stride();
+      kernels::eltwise_kernels().copy_rows(steps_ - 1, size, gates, 0, gates + size, size);
       shape.beta = 1;
     }
     const Blob& w = *params()[0];
@@ -216,32 +221,30 @@ class Lstm final : public LayerOf<RecurrentParams> {
     gemm.gemm_packed(shape, bottom[0]->data(), *packed_input_, {params()[1]->data()}, gates);
   }
 
+  struct Gradient {  // of gates
+    int64_t rows, stride;
+    float* values;
+  };
+
   // dW (4 H, K) += dgates^T x, x: (rows, K)
-  void AddWeightsGradient(size_t param, int64_t rows, const float* dgates, const float* x) {
+  void AddWeightsGradient(size_t param, const Gradient& dgates, const float* x) {
     if (!param_propagate(param)) return;
-    kernels::GemmShape shape{4 * hidden_, params()[param]->shape(1), rows};
+    kernels::GemmShape shape{4 * hidden_, params()[param]->shape(1), dgates.rows};
     shape.trans_a = true;
+    shape.lda = dgates.stride;
     shape.beta = 1;
-    kernels::gemm_kernels().gemm(shape, dgates, x, {}, params()[param]->update_diff());
+    kernels::gemm_kernels().gemm(shape, dgates.values, x, {}, params()[param]->update_diff());
   }
 
   // dx (rows, K) = dgates W, or += if it says so
-  void PropagateDown(Propagate down, size_t param, int64_t rows, const float* dgates, Blob* x) {
+  void PropagateDown(Propagate down, size_t param, const Gradient& dgates, Blob* x) {
     if (down == Propagate::kNo) return;
     const bool add = down == Propagate::kAdd;
-    kernels::GemmShape shape{rows, params()[param]->shape(1), 4 * hidden_};
+    kernels::GemmShape shape{dgates.rows, params()[param]->shape(1), 4 * hidden_};
+    shape.lda = dgates.stride;
     shape.beta = add ? 1 : 0;
-    kernels::gemm_kernels().gemm(shape, dgates, params()[param]->data(), {},
+    kernels::gemm_kernels().gemm(shape, dgates.values, params()[param]->data(), {},
                                  add ? x->update_diff() : x->mutable_diff());
-  }
-
-  void StaticBackward(const float* dgates, Propagate down, Blob* x) {
-    const int64_t size = batch_ * 4 * hidden_;
-    const kernels::Scratch scratch(size);
-    std::fill_n(scratch.data(), size, 0.0f);
-    kernels::column_sums_kernels().add(steps_, size, dgates, scratch.data());
-    AddWeightsGradient(kStatic, batch_, scratch.data(), x->data());
-    PropagateDown(down, kStatic, batch_, scratch.data(), x);
   }
 
   int64_t hidden_ = 0, inputs_ = 0, static_inputs_ = 0;  // H, I, S

@@ -96,20 +96,21 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
     const Vec uniform = to_float((bits >> 8) & 0xffffff) * 0x1p-24f;
     store_some(y + i, select(uniform < ratio, Vec{}, scale * load_some(x + i, lanes)), lanes);
   };
-  parallel_for(ceil_div(n, kStep), kMathGrain / kStep, [=](int64_t begin, int64_t end) {
-    for (int64_t step = begin; step < end; ++step) {
-      const int64_t i = step * kStep;
-      VecI bits[2];
-      philox(seed, stream, static_cast<uint64_t>(i / 4), bits);
-      if (i + kStep <= n) {
-        keep(bits[0], i, kLanes);
-        keep(bits[1], i + kLanes, kLanes);
-      } else {
-        keep(bits[0], i, smaller(kLanes, n - i));
-        keep(bits[1], i + kLanes, larger(0, n - i - kLanes));
-      }
-    }
-  });
+  parallel_for(ceil_div(n, kStep), kMathGrain / kStep,
+               [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+                 for (int64_t step = begin; step < end; ++step) {
+                   const int64_t i = step * kStep;
+                   VecI bits[2];
+                   philox(seed, stream, static_cast<uint64_t>(i / 4), bits);
+                   if (i + kStep <= n) {
+                     keep(bits[0], i, kLanes);
+                     keep(bits[1], i + kLanes, kLanes);
+                   } else {
+                     keep(bits[0], i, smaller(kLanes, n - i));
+                     keep(bits[1], i + kLanes, larger(0, n - i - kLanes));
+                   }
+                 }
+               });
 }
 
 }  // namespace

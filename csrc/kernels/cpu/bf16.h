@@ -10,7 +10,15 @@ typedef uint32_t VecU __attribute__((vector_size(kVectorBytes)));
 typedef uint16_t HalfU __attribute__((vector_size(kVectorBytes / 2)));  // kLanes bfloat16
 
 // The float that a bfloat16 stands for has the same upper half.
-PYDL_INLINE VecU widen(HalfU h) { return __builtin_convertvector(h, VecU) << 16; }
+PYDL_INLINE VecU widen(HalfU h) {
+#if defined(__AVX512F__)
+  return (VecU)_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)h) << 16;
+#elif defined(__AVX2__)
+  return (VecU)_mm256_cvtepu16_epi32((__m128i)h) << 16;
+#else
+  return __builtin_convertvector(h, VecU) << 16;
+#endif
+}
 
 // In the upper halves, the nearest bfloat16 (ties to even); a NaN stays one, quiet. The lower
 // halves are left to be cut off.
@@ -23,6 +31,8 @@ PYDL_INLINE VecU round_to_bf16(Vec v) {
 PYDL_INLINE HalfU narrow(Vec v) {
 #if defined(__AVX512BF16__)
   return (HalfU)_mm512_cvtneps_pbh(v);
+#elif defined(__AVX512F__)
+  return (HalfU)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)(round_to_bf16(v) >> 16));
 #else
   return __builtin_convertvector(round_to_bf16(v) >> 16, HalfU);
 #endif

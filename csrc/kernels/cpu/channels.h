@@ -50,26 +50,29 @@ PYDL_INLINE Vectors<X> load_inputs(const Pointers<X, T>& x, int64_t i, int64_t n
   return v;
 }
 
-// A row holds all channels (kLast) or one; its pieces are shared out to the threads.
+// A row holds all channels (kLast) or one. Blocks of rows, or pieces of long rows, are shared out
+// to the threads.
 template <bool kLast, int X, int P, class T, class F>
 PYDL_INLINE void map_rows(Channels s, int64_t rows, int64_t row, const Pointers<X, T>& x,
                           const Pointers<P>& p, T* y, const F& f) {
-  const int64_t pieces = ceil_div(row, kGrain);
-  const int64_t grain = items_worth(kGrain, smaller(row, kGrain));
-  parallel_for(rows * pieces, grain, [&](int64_t begin, int64_t end) {
-    int64_t r = begin / pieces, piece = begin % pieces, channel = r % s.channels;
+  constexpr int64_t kBlock = kGrain / 4;
+  const int64_t height = items_worth(kBlock, row), pieces = ceil_div(row, kBlock);
+  const int64_t items = ceil_div(rows, height) * pieces;
+  const int64_t grain = items_worth(kGrain, smaller(row, kBlock) * smaller(height, rows));
+  parallel_for(items, grain, [&](int64_t begin, int64_t end) PYDL_FLATTEN {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = piece * kGrain;
-      const Vectors<P> of_channel = load_parameters<false>(p, kLast ? 0 : channel, kLanes);
-      for_each_vector(first, smaller(first + kGrain, row), [&](int64_t i, int64_t n) {
-        const Vectors<P> q = kLast ? load_parameters<true>(p, i, n) : of_channel;
-        const Vectors<X> v = load_inputs(x, r * row + i, n);
-        store_some(y + r * row + i, f(v.v, q.v), n);
-      });
-      if (++piece < pieces) continue;
-      piece = 0;
-      ++r;
-      if (++channel == s.channels) channel = 0;
+      const int64_t r0 = item / pieces * height, first = item % pieces * kBlock;
+      const int64_t last = smaller(first + kBlock, row);
+      int64_t channel = r0 % s.channels;
+      for (int64_t r = r0; r < smaller(r0 + height, rows); ++r) {
+        const Vectors<P> of_channel = load_parameters<false>(p, kLast ? 0 : channel, kLanes);
+        for_each_vector(first, last, [&](int64_t i, int64_t n) {
+          const Vectors<P> q = kLast ? load_parameters<true>(p, i, n) : of_channel;
+          const Vectors<X> v = load_inputs(x, r * row + i, n);
+          store_some(y + r * row + i, f(v.v, q.v), n);
+        });
+        if (++channel == s.channels) channel = 0;
+      }
     }
   });
 }
@@ -94,10 +97,22 @@ PYDL_INLINE void map_channels(Channels shape, const Pointers<X, T>& x, const Poi
 
 constexpr int64_t kStretch = 32;
 
-// total[k] += the K sums over n positions of one channel. f(x, p, sums) adds to its K sums.
+// f(x, p, sums) adds to its K sums; what it returns, if anything, is stored in y.
+template <int X, int P, class T, class F>
+PYDL_INLINE void add_vector(const Pointers<X, T>& x, int64_t i, int64_t n, const Vectors<P>& p,
+                            const F& f, Vec* sums, T* y) {
+  const Vectors<X> v = load_inputs(x, i, n);
+  if constexpr (std::is_void_v<decltype(f(v.v, p.v, sums))>) {
+    f(v.v, p.v, sums);
+  } else {
+    store_some(y + i, f(v.v, p.v, sums), n);
+  }
+}
+
+// total[k] += the K sums over n positions of one channel.
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, const Vectors<P>& p,
-                         const F& f, double (&total)[K]) {
+                         const F& f, double (&total)[K], T* y = nullptr) {
   constexpr int kChains = 4;  // to hide the latency of additions
   constexpr int64_t kStep = kChains * kLanes;
   for (int64_t begin = 0; begin < n; begin += kStretch * kStep) {
@@ -107,13 +122,13 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, cons
     for (; i + kStep <= end; i += kStep) {
 #pragma GCC unroll 4
       for (int u = 0; u < kChains; ++u) {
-        f(load_inputs(x, first + i + u * kLanes, kLanes).v, p.v, s[u]);
+        add_vector(x, first + i + u * kLanes, kLanes, p, f, s[u], y);
       }
     }
     for (; i < end; i += kLanes) {
       const int64_t lanes = smaller(kLanes, end - i);
       Vec tail[K] = {};
-      f(load_inputs(x, first + i, lanes).v, p.v, tail);
+      add_vector(x, first + i, lanes, p, f, tail, y);
 #pragma GCC unroll 4
       for (int k = 0; k < K; ++k) {
         s[0][k] += select(iota() < static_cast<int32_t>(lanes), tail[k], Vec{});
@@ -150,22 +165,30 @@ PYDL_INLINE void add_lanes(Vec v, int64_t n, double* total) {
   }
 }
 
+template <int X, class T>
+PYDL_INLINE void prefetch(const Pointers<X, T>& x, int64_t i) {
+#pragma GCC unroll 4
+  for (int k = 0; k < X; ++k) __builtin_prefetch(x.p[k] + i);
+}
+
 // total[k * channels + c] += the K sums over up to kRows rows, for channels c0 <= c < c1.
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_rows(int64_t channels, int64_t c0, int64_t c1, const Pointers<X, T>& x,
                           int64_t first, int64_t rows, const Pointers<P>& p, const F& f,
-                          double* total) {
+                          double* total, T* y) {
   for_each_vector(c0, c1, [&](int64_t c, int64_t n) {
     const Vectors<P> q = load_parameters<true>(p, c, n);
     Vec s[K] = {};
     if (rows == kRows) {
 #pragma GCC unroll 8
       for (int64_t r = 0; r < kRows; ++r) {
-        f(load_inputs(x, (first + r) * channels + c, n).v, q.v, s);
+        // The rows are too many streams for the hardware to prefetch them.
+        prefetch(x, (first + r + kRows) * channels + c);
+        add_vector(x, (first + r) * channels + c, n, q, f, s, y);
       }
     } else {
       for (int64_t r = 0; r < rows; ++r) {
-        f(load_inputs(x, (first + r) * channels + c, n).v, q.v, s);
+        add_vector(x, (first + r) * channels + c, n, q, f, s, y);
       }
     }
 #pragma GCC unroll 4
@@ -199,7 +222,7 @@ class DoubleScratch {
 
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X, T>& x, const Pointers<P>& p,
-                                   const F& f, double* out) {
+                                   const F& f, double* out, T* y) {
   const int64_t width = K * s.channels;
   const int64_t chunk_rows = 4 * kRows * items_worth(kGrain, 4 * kRows * s.channels);
   const int64_t chunks = ceil_div(s.outer, chunk_rows);
@@ -208,38 +231,40 @@ PYDL_INLINE void sum_channels_last(Channels s, const Pointers<X, T>& x, const Po
   const int64_t groups = ceil_div(s.channels, group);
   DoubleScratch parts(chunks * width);
   const int64_t item_size = smaller(chunk_rows, s.outer) * smaller(group, s.channels);
-  parallel_for(chunks * groups, items_worth(kGrain, item_size), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t chunk = item / groups, c0 = item % groups * group;
-      const int64_t c1 = smaller(c0 + group, s.channels);
-      const int64_t row_end = smaller((chunk + 1) * chunk_rows, s.outer);
-      double* total = parts.data() + chunk * width;
-      for (int k = 0; k < K; ++k) {
-        for (int64_t c = c0; c < c1; ++c) total[k * s.channels + c] = 0;
-      }
-      for (int64_t row = chunk * chunk_rows; row < row_end; row += kRows) {
-        sum_rows<K>(s.channels, c0, c1, x, row, smaller(kRows, row_end - row), p, f, total);
-      }
-    }
-  });
+  parallel_for(chunks * groups, items_worth(kGrain, item_size),
+               [&](int64_t begin, int64_t end) PYDL_FLATTEN {
+                 for (int64_t item = begin; item < end; ++item) {
+                   const int64_t chunk = item / groups, c0 = item % groups * group;
+                   const int64_t c1 = smaller(c0 + group, s.channels);
+                   const int64_t row_end = smaller((chunk + 1) * chunk_rows, s.outer);
+                   double* total = parts.data() + chunk * width;
+                   for (int k = 0; k < K; ++k) {
+                     for (int64_t c = c0; c < c1; ++c) total[k * s.channels + c] = 0;
+                   }
+                   for (int64_t row = chunk * chunk_rows; row < row_end; row += kRows) {
+                     sum_rows<K>(s.channels, c0, c1, x, row, smaller(kRows, row_end - row), p, f,
+                                 total, y);
+                   }
+                 }
+               });
   add_parts(chunks, width, parts.data(), out);
 }
 
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_plain(Channels s, const Pointers<X, T>& x, const Pointers<P>& p, const F& f,
-                           double* out) {
+                           double* out, T* y) {
   const int64_t width = K * s.channels;
   const int64_t pieces = ceil_div(s.inner, kGrain);
   DoubleScratch parts(s.outer * pieces * width);
   const int64_t grain = items_worth(kGrain, smaller(s.inner, kGrain));
-  parallel_for(s.outer * pieces * s.channels, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(s.outer * pieces * s.channels, grain, [&](int64_t begin, int64_t end) PYDL_FLATTEN {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row = item / pieces, piece = item % pieces;  // row: (outer, channel)
       const int64_t o = row / s.channels, c = row % s.channels;
       const int64_t n = smaller(kGrain, s.inner - piece * kGrain);
       const Vectors<P> q = load_parameters<false>(p, c, kLanes);
       double total[K] = {};
-      sum_run(n, x, row * s.inner + piece * kGrain, q, f, total);
+      sum_run(n, x, row * s.inner + piece * kGrain, q, f, total, y);
       double* part = parts.data() + (o * pieces + piece) * width;
       for (int k = 0; k < K; ++k) part[k * s.channels + c] = total[k];
     }
@@ -248,16 +273,16 @@ PYDL_INLINE void sum_plain(Channels s, const Pointers<X, T>& x, const Pointers<P
 }
 
 // out (K, channels) = K sums per channel of what f(x, p, sums) adds to `sums`: x and p are arrays
-// of vectors as for map_channels, `sums` an array of K vectors. The result does not depend on the
-// number of threads.
+// of vectors as for map_channels, `sums` an array of K vectors. If f returns a vector, that goes to
+// y. The result does not depend on the number of threads.
 template <int K, int X, int P, class T, class F>
 PYDL_INLINE void sum_channels(Channels shape, const Pointers<X, T>& x, const Pointers<P>& p,
-                              const F& f, double* out) {
+                              const F& f, double* out, T* y = nullptr) {
   const Channels s = simplified(shape);
   if (s.inner == 1 && s.channels > 1) {
-    sum_channels_last<K>(s, x, p, f, out);
+    sum_channels_last<K>(s, x, p, f, out, y);
   } else {
-    sum_plain<K>(s, x, p, f, out);
+    sum_plain<K>(s, x, p, f, out, y);
   }
 }
 

@@ -167,7 +167,7 @@ template <class T>
 void copy_rows(int64_t rows, int64_t row, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
   if (rows <= 0 || row <= 0) return;
   if (rows == 1 || (x_stride == row && y_stride == row)) return copy(rows * row, x, y);
-  parallel_for(rows, items_worth(kGrain, row), [=](int64_t begin, int64_t end) {
+  parallel_for(rows, items_worth(kGrain, row), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
     for (int64_t r = begin; r < end; ++r) {
       const T* from = x + r * x_stride;
       T* to = y + r * y_stride;

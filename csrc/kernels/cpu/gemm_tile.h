@@ -32,6 +32,9 @@ struct TileArgsOf {
   ConstArray addend;  // what beta multiplies, if not C itself
   int64_t ld_addend = 0;
   Epilogue epilogue;
+  // What a later tile needs from memory: fetched meanwhile, a step for every k.
+  const float* later = nullptr;
+  int64_t later_step = 0;
 };
 using TileArgs = TileArgsOf<float>;
 
@@ -105,7 +108,7 @@ template <class T, int MR, int NV, TileA kA>
 void tile(const TileArgsOf<T>& t) {
   using Step = StepOf<T>;
   Vec acc[MR][NV] = {};
-  const float* b = t.b;
+  const float *b = t.b, *later = t.later ? t.later : t.b;
   for (int64_t i = 0; i < t.taps; ++i) {
     // A pointer every three rows: x86 addresses the other two as base + stride and + 2 stride.
     constexpr int kPointers = kA == TileA::kRows ? (MR + 2) / 3 : 1;
@@ -137,6 +140,8 @@ void tile(const TileArgsOf<T>& t) {
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) __builtin_prefetch(b + kPrefetch + v * kLanes);
       b += NV * kLanes;
+      __builtin_prefetch(later);
+      later += t.later_step;
     };
 #pragma GCC unroll 4
     for (int64_t k = Step::kSize; k <= t.k; k += Step::kSize) {

@@ -1,17 +1,23 @@
-// The recurrence of an LSTM. A thread owns blocks of kNR cells, hence their columns of all four
-// gates: it multiplies, applies the gates and updates the cells of a block while that is in cache,
-// and all threads meet once per step.
+// The recurrence of an LSTM. A thread owns a range of cells, and so their columns of all four
+// gates: it multiplies, applies the gates and updates its cells, and all threads meet once per
+// step.
 //
-//   forward:  for step: for own block: for gate: gates (N, kNR) += past w^T   tiles of kMR rows
-//                                      cells of the block
-//   backward: for step, from the last: for own block: dh (N, kNR) = dgates[t+1] w, cells
+//   forward:  for step: for own block of kNR cells: for gate: gates (N, kNR) += past w^T
+//                       own cells
+//   backward: for step, from the last: for own block: dh (N, kNR) = dgates[t+1] w
+//                                      own cells
 //
-// The packed weights of a block are panels of the micro-kernel (gemm_tile.h), one behind the other:
-// forward the four gates' (H, width), backward one (4 H, width). They are read once per step, by
-// every other step in reverse order: what was read last is still in the thread's L2 cache.
+// Products are cut into tiles of even numbers of rows, at most kMR. The packed weights of a block
+// are panels of the micro-kernel (gemm_tile.h), one behind the other: forward the four gates'
+// (H, width), backward one (4 H, width). They are read once per step, by every other step in
+// reverse order: what was read last is still in the thread's L2 cache. Cells come after all of the
+// thread's products, not block by block: their arrays are long rows then, which the hardware
+// fetches ahead.
 //
 // Every value is computed by one thread in an order of its own, whatever the number of threads.
 #include "kernels/lstm.h"
+
+#include <cstring>
 
 #include "kernels/barrier.h"
 #include "kernels/cpu/gemm_pack.h"
@@ -87,7 +93,8 @@ void pack_backward(const LstmShape& s, const float* w, float* packed) {
 
 // ---- threads ----
 
-// body(thread, threads, meet): the steps, in one parallel region; meet() waits for all threads.
+// body(own, meet) in each thread of one parallel region: its range of blocks, and a function that
+// waits for all threads.
 template <class Body>
 void in_step(const LstmShape& s, const Body& body) {
   const double work = static_cast<double>(s.batch) * kGates * s.hidden * s.hidden;
@@ -104,6 +111,15 @@ template <class F>
 PYDL_INLINE void for_own_blocks(const LstmShape& s, Range own, int64_t step, const F& f) {
   for (int64_t i = own.begin; i < own.end; ++i) {
     f(cell_block(s, step % 2 ? own.begin + own.end - 1 - i : i));
+  }
+}
+
+// f(n, cell, lanes) for each vector of a thread's cells, in each of N sequences.
+template <class F>
+PYDL_INLINE void for_own_cells(const LstmShape& s, Range own, const F& f) {
+  const int64_t begin = own.begin * kNR, end = smaller(own.end * kNR, s.hidden);
+  for (int64_t n = 0; n < s.batch; ++n) {
+    for_each_vector(begin, end, [&](int64_t cell, int64_t lanes) { f(n, cell, lanes); });
   }
 }
 
@@ -129,73 +145,58 @@ void multiply(int64_t rows, int64_t k, const float* a, int64_t lda, const float*
 // ---- forward ----
 
 struct ForwardStep {
-  const float *cont, *next_cont;  // (N); of the next step null after the last
+  const float *cont, *next_cont;  // (N); null after the last step
   const float *past, *c_before;   // (N, H)
   float *gates, *c, *h;
   float* next_past;
 };
 
-void mask(const float* cont, const float* h, int64_t batch, int64_t hidden, const CellBlock& block,
-          float* past) {
-  for (int64_t n = 0; n < batch; ++n) {
-    const int64_t at = n * hidden + block.begin;
-    for_each_vector(0, block.columns, [&](int64_t j, int64_t lanes) {
-      store_some(past + at + j, cont[n] * load_some(h + at + j, lanes), lanes);
-    });
-  }
-}
-
-void cells_forward(const LstmShape& s, const ForwardStep& step, const CellBlock& block) {
-  for (int64_t n = 0; n < s.batch; ++n) {
-    float* gate = step.gates + n * kGates * s.hidden + block.begin;
-    const int64_t row = n * s.hidden + block.begin;
+void own_cells_forward(const LstmShape& s, const ForwardStep& step, Range own) {
+  for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
+    const int64_t at = n * s.hidden + cell;
     const float cont = step.cont[n];
-    for_each_vector(0, block.columns, [&](int64_t v, int64_t lanes) {
-      float *at_i = gate + v, *at_f = at_i + s.hidden, *at_o = at_f + s.hidden;
-      float* at_g = at_o + s.hidden;
-      const Vec i = sigmoid(load_some(at_i, lanes)), o = sigmoid(load_some(at_o, lanes));
-      const Vec f = cont == 0 ? Vec{} : cont * sigmoid(load_some(at_f, lanes));
-      const Vec g = tanh(load_some(at_g, lanes));
-      const Vec c = f * load_some(step.c_before + row + v, lanes) + i * g;
-      const Vec h = o * tanh(c);
-      store_some(at_i, i, lanes);
-      store_some(at_f, f, lanes);
-      store_some(at_o, o, lanes);
-      store_some(at_g, g, lanes);
-      store_some(step.c + row + v, c, lanes);
-      store_some(step.h + row + v, h, lanes);
-      if (step.next_past) store_some(step.next_past + row + v, step.next_cont[n] * h, lanes);
-    });
-  }
+    float *gate_i = step.gates + n * s.gate_stride + cell, *gate_f = gate_i + s.hidden;
+    float *gate_o = gate_f + s.hidden, *gate_g = gate_o + s.hidden;
+    const Vec i = sigmoid(load_some(gate_i, lanes)), o = sigmoid(load_some(gate_o, lanes));
+    const Vec f = cont == 0 ? Vec{} : cont * sigmoid(load_some(gate_f, lanes));
+    const Vec g = tanh(load_some(gate_g, lanes));
+    const Vec c = f * load_some(step.c_before + at, lanes) + i * g;
+    const Vec h = o * tanh(c);
+    store_some(gate_i, i, lanes);
+    store_some(gate_f, f, lanes);
+    store_some(gate_o, o, lanes);
+    store_some(gate_g, g, lanes);
+    store_some(step.c + at, c, lanes);
+    store_some(step.h + at, h, lanes);
+    if (step.next_past) store_some(step.next_past + at, step.next_cont[n] * h, lanes);
+  });
 }
 
 void forward(const LstmShape& s, const float* packed, const float* cont, const float* h0,
              const float* c0, float* gates, float* past, float* c, float* h) {
   if (s.steps == 0) return;
-  const int64_t size = s.batch * s.hidden;
+  const int64_t size = s.batch * s.hidden, gates_size = s.batch * s.gate_stride;
   in_step(s, [&](Range own, const auto& meet) {
-    for_own_blocks(s, own, 0,
-                   [&](const CellBlock& block) { mask(cont, h0, s.batch, s.hidden, block, past); });
+    for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
+      const int64_t at = n * s.hidden + cell;
+      store_some(past + at, cont[n] * load_some(h0 + at, lanes), lanes);
+    });
     for (int64_t t = 0; t < s.steps; ++t) {
       meet();
       const bool last = t + 1 == s.steps;
-      const ForwardStep step{cont + t * s.batch,
-                             last ? nullptr : cont + (t + 1) * s.batch,
-                             past + t * size,
-                             t == 0 ? c0 : c + (t - 1) * size,
-                             gates + t * kGates * size,
-                             c + t * size,
-                             h + t * size,
-                             last ? nullptr : past + (t + 1) * size};
+      const ForwardStep step{cont + t * s.batch,     last ? nullptr : cont + (t + 1) * s.batch,
+                             past + t * size,        t == 0 ? c0 : c + (t - 1) * size,
+                             gates + t * gates_size, c + t * size,
+                             h + t * size,           last ? nullptr : past + (t + 1) * size};
       for_own_blocks(s, own, t, [&](const CellBlock& block) {
         const float* panel = weights_of(s, packed, block);
         for (int gate = 0; gate < kGates; ++gate) {
           multiply(s.batch, s.hidden, step.past, s.hidden, panel, 1,
-                   step.gates + gate * s.hidden + block.begin, kGates * s.hidden, block.columns);
+                   step.gates + gate * s.hidden + block.begin, s.gate_stride, block.columns);
           panel += s.hidden * panel_width(block.columns);
         }
-        cells_forward(s, step, block);
       });
+      own_cells_forward(s, step, own);
     }
   });
 }
@@ -203,48 +204,47 @@ void forward(const LstmShape& s, const float* packed, const float* cont, const f
 // ---- backward ----
 
 struct BackwardStep {
-  const float* next_cont;     // (N), null at the last step
+  const float* next_cont;     // (N); null at the last step
   const float *c_before, *c;  // (N, H)
   const float *gates, *dh;
-  const float* next_dgates;
-  float* dgates;
-  float* dc;  // (N, H): the gradient of c[t] in, of c[t-1] out
+  float *dgates, *sum;   // sum: (N, 4 H), over the steps from this one on
+  const float* next_dh;  // (N, H): what the next step gives back to h, before cont
+  float* dc;             // (N, H): the next step's gift to c in, this one's to c_before out
 };
 
-// dh: (N, kNR), what the next step gives back to this block of h.
-void cells_backward(const LstmShape& s, const BackwardStep& step, const CellBlock& block,
-                    const float* next_dh) {
-  for (int64_t n = 0; n < s.batch; ++n) {
-    const int64_t row = n * s.hidden + block.begin;
-    const float* gate = step.gates + n * kGates * s.hidden + block.begin;
-    float* dgate = step.dgates + n * kGates * s.hidden + block.begin;
-    for_each_vector(0, block.columns, [&](int64_t v, int64_t lanes) {
-      const auto at = [&](int which) { return load_some(gate + which * s.hidden + v, lanes); };
-      const Vec i = at(0), f = at(1), o = at(2), g = at(3);
-      const Vec tanh_c = tanh(load_some(step.c + row + v, lanes));
-      Vec dh = load_some(step.dh + row + v, lanes), dc{};
-      if (step.next_cont) {
-        dh += step.next_cont[n] * load_some(next_dh + n * kNR + v, lanes);
-        dc = load_some(step.dc + row + v, lanes);
-      }
-      dc += dh * o * (1.0f - tanh_c * tanh_c);
-      const auto put = [&](int which, Vec d) {
-        store_some(dgate + which * s.hidden + v, d, lanes);
-      };
-      put(0, dc * g * i * (1.0f - i));
-      put(1, dc * load_some(step.c_before + row + v, lanes) * f * (1.0f - f));
-      put(2, dh * tanh_c * o * (1.0f - o));
-      put(3, dc * i * (1.0f - g * g));
-      store_some(step.dc + row + v, dc * f, lanes);
-    });
-  }
+void own_cells_backward(const LstmShape& s, const BackwardStep& step, Range own) {
+  for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
+    const int64_t at = n * s.hidden + cell;
+    const float* gate = step.gates + n * s.gate_stride + cell;
+    float* dgate = step.dgates + n * s.gate_stride + cell;
+    float* sum = step.sum + n * kGates * s.hidden + cell;
+    const auto activation = [&](int which) { return load_some(gate + which * s.hidden, lanes); };
+    const auto put = [&](int which, Vec gradient) {
+      store_some(dgate + which * s.hidden, gradient, lanes);
+      if (step.next_cont) gradient += load_some(sum + which * s.hidden, lanes);
+      store_some(sum + which * s.hidden, gradient, lanes);
+    };
+    const Vec i = activation(0), f = activation(1), o = activation(2), g = activation(3);
+    const Vec tanh_c = tanh(load_some(step.c + at, lanes));
+    Vec dh = load_some(step.dh + at, lanes), dc{};
+    if (step.next_cont) {
+      dh += step.next_cont[n] * load_some(step.next_dh + at, lanes);
+      dc = load_some(step.dc + at, lanes);
+    }
+    dc += dh * o * (1.0f - tanh_c * tanh_c);
+    put(0, dc * g * i * (1.0f - i));
+    put(1, dc * load_some(step.c_before + at, lanes) * f * (1.0f - f));
+    put(2, dh * tanh_c * o * (1.0f - o));
+    put(3, dc * i * (1.0f - g * g));
+    store_some(step.dc + at, dc * f, lanes);
+  });
 }
 
 void backward(const LstmShape& s, const float* packed, const float* cont, const float* c0,
-              const float* gates, const float* c, const float* dh, float* dgates) {
-  const int64_t size = s.batch * s.hidden;
-  // dc, and for each block the dh that comes from the next step
-  const Scratch scratch(aligned_size(size) + blocks(s) * s.batch * kNR);
+              const float* gates, const float* c, const float* dh, float* dgates, float* sum) {
+  const int64_t size = s.batch * s.hidden, gates_size = s.batch * s.gate_stride;
+  if (s.steps == 0) std::memset(sum, 0, kGates * size * sizeof(float));
+  const Scratch scratch(aligned_size(size) + size);
   float *dc = scratch.data(), *next_dh = dc + aligned_size(size);
   in_step(s, [&](Range own, const auto& meet) {
     for (int64_t t = s.steps - 1; t >= 0; --t) {
@@ -252,19 +252,19 @@ void backward(const LstmShape& s, const float* packed, const float* cont, const 
       const BackwardStep step{last ? nullptr : cont + (t + 1) * s.batch,
                               t == 0 ? c0 : c + (t - 1) * size,
                               c + t * size,
-                              gates + t * kGates * size,
+                              gates + t * gates_size,
                               dh + t * size,
-                              last ? nullptr : dgates + (t + 1) * kGates * size,
-                              dgates + t * kGates * size,
+                              dgates + t * gates_size,
+                              sum,
+                              next_dh,
                               dc};
-      for_own_blocks(s, own, t, [&](const CellBlock& block) {
-        float* dh_of_block = next_dh + block.begin * s.batch;
-        if (!last) {
-          multiply(s.batch, kGates * s.hidden, step.next_dgates, kGates * s.hidden,
-                   weights_of(s, packed, block), 0, dh_of_block, kNR, block.columns);
-        }
-        cells_backward(s, step, block, dh_of_block);
-      });
+      if (!last) {
+        for_own_blocks(s, own, t, [&](const CellBlock& block) {
+          multiply(s.batch, kGates * s.hidden, step.dgates + gates_size, s.gate_stride,
+                   weights_of(s, packed, block), 0, next_dh + block.begin, s.hidden, block.columns);
+        });
+      }
+      own_cells_backward(s, step, own);
       meet();
     }
   });

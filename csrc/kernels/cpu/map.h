@@ -40,7 +40,7 @@ PYDL_INLINE void store_some(T* p, V v, int64_t n) {
 template <class Body>
 PYDL_INLINE void parallel_for_vectors(int64_t n, int64_t grain, const Body& body) {
   constexpr int64_t kPage = 1024;
-  parallel_for(ceil_div(n, kPage), grain / kPage, [&](int64_t begin, int64_t end) {
+  parallel_for(ceil_div(n, kPage), grain / kPage, [&](int64_t begin, int64_t end) PYDL_FLATTEN {
     for_each_vector(begin * kPage, smaller(end * kPage, n), body);
   });
 }

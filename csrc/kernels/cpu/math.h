@@ -146,6 +146,16 @@ class Power {
   bool is_integer_, is_odd_;
 };
 
+// 1 / v. 1 ulp; v must not be 0 or infinite.
+PYDL_INLINE Vec reciprocal(Vec v) {
+#if defined(__AVX512F__)
+  const Vec y = _mm512_maskz_rcp14_ps(0xffff, v);  // 14 bits and a step of Newton's method
+  return (1.0f - v * y) * y + y;
+#else
+  return 1.0f / v;
+#endif
+}
+
 // v^(-3/4) for v > 0, infinity included. 1.5 ulp.
 PYDL_INLINE Vec inverse_three_quarters(Vec v) {
 #if defined(__AVX512F__)

@@ -92,12 +92,13 @@ PYDL_INLINE void max_window(const Strip& s, Range rows, Range columns, const T* 
     index[v] = broadcast(static_cast<int32_t>(first));
   }
   for (int64_t h = rows.begin; h < rows.end; ++h) {
-    for (int64_t w = columns.begin; w < columns.end; ++w) {
-      const int64_t at = h * width + w;
-      const VecI here = broadcast(static_cast<int32_t>(at));
+    const int64_t row = h * width + columns.begin;
+    const T* from = x + row * s.step;
+    VecI here = broadcast(static_cast<int32_t>(row));
+    for (int64_t w = columns.begin; w < columns.end; ++w, from += s.step, here += 1) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
-        const Vec value = load_some(x + at * s.step + v * kLanes, n);
+        const Vec value = load_some(from + v * kLanes, n);
         const VecI greater = value > best[v];
         best[v] = select(greater, value, best[v]);
         index[v] = select(greater, here, index[v]);
@@ -182,7 +183,7 @@ void clear_position(const Strip& s, T* y, int32_t* mask) {
 bool is_empty(Range r) { return r.begin >= r.end; }
 
 template <class T>
-void max_row(const Strip& s, int64_t oh, const T* x, T* y, int32_t* mask) {
+[[gnu::flatten]] void max_row(const Strip& s, int64_t oh, const T* x, T* y, int32_t* mask) {
   const Range rows = s.rows.window(oh);
   for (int64_t ow = 0; ow < s.columns.out; ++ow) {
     const Range columns = s.columns.window(ow);
@@ -199,7 +200,7 @@ void max_row(const Strip& s, int64_t oh, const T* x, T* y, int32_t* mask) {
 }
 
 template <class T>
-void mean_row(const Strip& s, int64_t oh, const T* x, T* y) {
+[[gnu::flatten]] void mean_row(const Strip& s, int64_t oh, const T* x, T* y) {
   const Range rows = s.rows.window(oh);
   Reciprocal reciprocal;
   for (int64_t ow = 0; ow < s.columns.out; ++ow) {
@@ -215,7 +216,8 @@ void mean_row(const Strip& s, int64_t oh, const T* x, T* y) {
 }
 
 template <class T>
-void max_row_backward(const Strip& s, int64_t h, const T* dy, const int32_t* mask, T* dx) {
+[[gnu::flatten]] void max_row_backward(const Strip& s, int64_t h, const T* dy, const int32_t* mask,
+                                       T* dx) {
   const Range rows = Cover(s.rows).move_to(h);
   Cover cover(s.columns);
   for (int64_t w = 0; w < s.columns.in; ++w) {
@@ -228,7 +230,7 @@ void max_row_backward(const Strip& s, int64_t h, const T* dy, const int32_t* mas
 }
 
 template <class T>
-void mean_row_backward(const Strip& s, int64_t h, const T* dy, T* dx) {
+[[gnu::flatten]] void mean_row_backward(const Strip& s, int64_t h, const T* dy, T* dx) {
   const Range rows = Cover(s.rows).move_to(h);
   Cover cover(s.columns);
   Reciprocal reciprocal;

@@ -25,21 +25,24 @@ int64_t packed_size(const Correlation& c) {
 
 // ---- M = V U ----
 
-// At one point: `rows` rows of M times one panel; m.data is where its columns start.
+// At one point: `rows` rows of M, m.data being where the panel's columns start. Meanwhile the panel
+// `next` of U comes from memory, a share of it during each register tile.
 template <class F>
 void multiply(const Correlation& c, const Panel& p, int point, int64_t rows, const float* packed,
-              const Matrices& v, const Matrices& m) {
+              const float* next, const Matrices& v, const Matrices& m) {
   const int tiles = static_cast<int>(ceil_div(rows, kMR));
   TileArgs t;
   t.k = c.ic;
   t.a_stride = v.row;
   t.b = packed + p.u + point * p.point;
+  t.later_step = ceil_div(p.width, tiles);
   t.ldc = m.row;
   t.columns = p.width;
   for (int i = 0; i < tiles; ++i) {
     const Range r = part_of(rows, i, tiles);
     t.a = v.data + point * v.point + r.begin * v.row + p.group * c.ic;
     t.c = m.data + point * m.point + r.begin * m.row;
+    t.later = next + i * t.later_step * c.ic;
     run_tile<TileA::kRows>(r.end - r.begin, t);
   }
 }
@@ -106,8 +109,7 @@ struct Problem {
 template <class F>
 void run_fused(const Problem& p, const Panels<F>& panels, int threads) {
   const int blocks = static_cast<int>(
-      round_up(ceil_div(p.tiles.count, smaller(kFusedTiles, ceil_div(p.tiles.count, threads))),
-               smaller(threads, p.tiles.count)));
+      round_up(ceil_div(p.tiles.count, kFusedTiles), threads));  // as many for each
   const int64_t most = ceil_div(p.tiles.count, blocks);
   Matrices v = make_matrices(nullptr, most, p.c.group * p.c.ic);
   Matrices m = make_matrices(nullptr, most, kNR);
@@ -124,7 +126,8 @@ void run_fused(const Problem& p, const Panels<F>& panels, int threads) {
       for (int64_t i = 0; i < panels.count; ++i) {
         const Panel panel = panels.at(i);
         for (int point = 0; point < kPoints2<F>; ++point) {
-          multiply<F>(p.c, panel, point, range.end - range.begin, p.packed, my_v, my_m);
+          const float* next = p.packed + panel.u + (point + 1) * panel.point;
+          multiply<F>(p.c, panel, point, range.end - range.begin, p.packed, next, my_v, my_m);
         }
         const int64_t first = panel.group * p.c.oc + panel.column;
         transform_output<F>(p.c, p.tiles, range, panel.columns, my_m, p.skipped,
@@ -158,9 +161,12 @@ void run_staged(const Problem& p, const Panels<F>& panels, int threads) {
     parallel_for(products, threads > 1 ? 1 : products, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Panel panel = panels.at(i % panels.count);
+        const int point = static_cast<int>(i / panels.count);
+        const Panel after = panels.at((i + 1) % panels.count);
+        const float* next = p.packed + after.u + (i + 1) / panels.count * after.point;
         Matrices part = m;
         part.data += panel.m;
-        multiply<F>(p.c, panel, static_cast<int>(i / panels.count), rows, p.packed, v, part);
+        multiply<F>(p.c, panel, point, rows, p.packed, next, v, part);
       }
     });
     parallel_for(rows, tile_grain, [&](int64_t begin, int64_t end) {

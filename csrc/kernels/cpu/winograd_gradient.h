@@ -3,8 +3,8 @@
 //   dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G
 //
 // At each point dU (ic, oc) = V^T Y with V (tiles, ic) and Y = A dy A^T in panels (tiles, width).
-// It is made in pieces, some rows of one panel at all points, which stay in L2 from the products to
-// the transform that adds them to dw.
+// It is made in pieces, some rows of some panels at all points, which stay in cache from the
+// products to the transform that adds them to dw.
 #pragma once
 
 #include "kernels/cpu/tasks.h"
@@ -13,24 +13,31 @@
 
 namespace pydl::kernels::PYDL_ISA {
 
-// A piece of dU: (points, rows, width).
+// A piece of dU: at each point its panels one after the other, each (rows, width).
 struct Piece {
-  int64_t panel, first, rows;
+  Range panels;
+  int64_t first, rows;
 };
 
 struct Pieces {
-  explicit Pieces(const Correlation& c, int64_t panels)
+  Pieces(const Correlation& c, int64_t panels, int64_t rows_each, int64_t panels_each)
       : ic(c.ic),
-        per_panel(ceil_div(ic, kGradientRows)),
-        count(panels * per_panel),
-        point(odd_stride(ceil_div(ic, per_panel) * kNR)) {}
+        panels(panels),
+        row_parts(static_cast<int>(ceil_div(ic, rows_each))),
+        panel_parts(static_cast<int>(ceil_div(panels, panels_each))),
+        count(row_parts * panel_parts),
+        panel(ceil_div(ic, row_parts) * kNR),
+        point(odd_stride(ceil_div(panels, panel_parts) * panel)) {}
 
   Piece at(int64_t index) const {
-    const Range r = part_of(ic, static_cast<int>(index % per_panel), static_cast<int>(per_panel));
-    return {index / per_panel, r.begin, r.end - r.begin};
+    const Range rows = part_of(ic, static_cast<int>(index % row_parts), row_parts);
+    return {part_of(panels, static_cast<int>(index / row_parts), panel_parts), rows.begin,
+            rows.end - rows.begin};
   }
 
-  int64_t ic, per_panel, count, point;  // point: stride in a piece
+  int64_t ic, panels;
+  int row_parts, panel_parts;
+  int64_t count, panel, point;  // panel, point: strides in a piece
 };
 
 // Y of the panels [first, last): at each point one after the other, (tiles, width).
@@ -75,46 +82,54 @@ void transform_gradient(const Correlation& c, const WinogradTiles& tiles, Range 
   }
 }
 
-// du = beta du + V^T Y over `tiles` tiles; y is at the piece's panel.
+// du = beta du + V^T Y over `tiles` tiles; y starts at the piece's first panel.
 template <class F>
-void multiply_gradient(const Correlation& c, const Panel& panel, const Piece& piece,
-                       int64_t point_step, int64_t tiles, const Matrices& v,
+void multiply_gradient(const Correlation& c, const Panels<F>& panels, const Pieces& pieces,
+                       const Piece& piece, int64_t tiles, const Matrices& v,
                        const GradientPanels& y, float beta, float* du) {
   const int parts = static_cast<int>(ceil_div(piece.rows, kMR));
   TileArgs t;
   t.k = tiles;
   t.a_stride = v.row;
-  t.ldc = t.columns = panel.width;
   t.beta = beta;
   for (int point = 0; point < kPoints2<F>; ++point) {
-    const float* a = v.data + point * v.point + panel.group * c.ic + piece.first;
-    t.b = y.data + point * y.point;
-    for (int i = 0; i < parts; ++i) {
-      const Range r = part_of(piece.rows, i, parts);
-      t.a = a + r.begin;
-      t.c = du + point * point_step + r.begin * panel.width;
-      run_tile<TileA::kColumns>(r.end - r.begin, t);
+    for (int64_t j = 0; j < piece.panels.end - piece.panels.begin; ++j) {
+      const Panel panel = panels.at(piece.panels.begin + j);
+      const float* a = v.data + point * v.point + panel.group * c.ic + piece.first;
+      float* to = du + point * pieces.point + j * pieces.panel;
+      t.b = y.data + point * y.point + j * y.panel;
+      t.ldc = t.columns = panel.width;
+      for (int i = 0; i < parts; ++i) {
+        const Range r = part_of(piece.rows, i, parts);
+        t.a = a + r.begin;
+        t.c = to + r.begin * panel.width;
+        run_tile<TileA::kColumns>(r.end - r.begin, t);
+      }
     }
   }
 }
 
 // dw += G^T du G
 template <class F>
-void add_gradient(const WeightMap& map, const Panel& panel, const Piece& piece, int64_t point_step,
-                  const float* du, float* dw) {
-  float* to =
-      dw + map.first + panel.group * map.group + panel.column * map.oc + piece.first * map.ic;
-  for (int64_t k = 0; k < piece.rows; ++k, to += map.ic, du += panel.width) {
-    for (int64_t v = 0; v < panel.width; v += kLanes) {
-      Vec in[F::kPoints][F::kPoints], g[3][3], taps[kTaps];
+void add_gradient(const WeightMap& map, const Panels<F>& panels, const Pieces& pieces,
+                  const Piece& piece, const float* du, float* dw) {
+  for (int64_t j = piece.panels.begin; j < piece.panels.end; ++j, du += pieces.panel) {
+    const Panel panel = panels.at(j);
+    const float* from = du;
+    float* to =
+        dw + map.first + panel.group * map.group + panel.column * map.oc + piece.first * map.ic;
+    for (int64_t k = 0; k < piece.rows; ++k, to += map.ic, from += panel.width) {
+      for (int64_t v = 0; v < panel.width; v += kLanes) {
+        Vec in[F::kPoints][F::kPoints], g[3][3], taps[kTaps];
 #pragma GCC unroll 36
-      for (int j = 0; j < kPoints2<F>; ++j) {
-        in[j / F::kPoints][j % F::kPoints] = load(du + j * point_step + v);
-      }
-      along_both<F::weights_gradient>(in, g);
+        for (int i = 0; i < kPoints2<F>; ++i) {
+          in[i / F::kPoints][i % F::kPoints] = load(from + i * pieces.point + v);
+        }
+        along_both<F::weights_gradient>(in, g);
 #pragma GCC unroll 9
-      for (int t = 0; t < kTaps; ++t) taps[t] = g[t / 3][t % 3];
-      add_taps(taps, map.oc, panel.columns - v, to + v * map.oc);
+        for (int i = 0; i < kTaps; ++i) taps[i] = g[i / 3][i % 3];
+        add_taps(taps, map.oc, panel.columns - v, to + v * map.oc);
+      }
     }
   }
 }
@@ -164,12 +179,12 @@ bool gradient_fused(const GradientProblem& p, const Panels<F>& panels, const Pie
         for (int64_t i = 0; i < pieces.count; ++i) {
           const Piece piece = pieces.at(i);
           if (piece.first == 0) {
-            transform_gradient<F>(p.c, p.tiles, block, panels, {piece.panel, piece.panel + 1},
-                                  p.ddst, p.zeros, my_y, 0, seen);
+            transform_gradient<F>(p.c, p.tiles, block, panels, piece.panels, p.ddst, p.zeros, my_y,
+                                  0, seen);
           }
-          multiply_gradient<F>(
-              p.c, panels.at(piece.panel), piece, pieces.point, block.end - block.begin, my_v, my_y,
-              first == mine.begin ? 0.0f : 1.0f, all_du + part * du_size + i * piece_size);
+          multiply_gradient<F>(p.c, panels, pieces, piece, block.end - block.begin, my_v, my_y,
+                               first == mine.begin ? 0.0f : 1.0f,
+                               all_du + part * du_size + i * piece_size);
         }
       }
     }
@@ -185,7 +200,7 @@ bool gradient_fused(const GradientProblem& p, const Panels<F>& panels, const Pie
         for (int64_t j = 0; j < piece_size; j += kLanes)
           store(du + j, load(du + j) + load(more + j));
       }
-      add_gradient<F>(p.map, panels.at(piece.panel), piece, pieces.point, du, p.dw);
+      add_gradient<F>(p.map, panels, pieces, piece, du, p.dw);
     }
   });
   return true;
@@ -226,13 +241,11 @@ bool gradient_staged(const GradientProblem& p, const Panels<F>& panels, const Pi
     const auto body = [&](int64_t begin, int64_t end, float* own) {
       for (int64_t i = begin; i < end; ++i) {
         const Piece piece = pieces.at(i);
-        const Panel panel = panels.at(piece.panel);
-        GradientPanels of_panel = y;
-        of_panel.data += piece.panel * y.panel;
+        GradientPanels part = y;
+        part.data += piece.panels.begin * y.panel;
         float* du = blocks > 1 ? all_du + i * piece_size : own;
-        multiply_gradient<F>(p.c, panel, piece, pieces.point, rows, v, of_panel,
-                             b == 0 ? 0.0f : 1.0f, du);
-        if (b + 1 == blocks) add_gradient<F>(p.map, panel, piece, pieces.point, du, p.dw);
+        multiply_gradient<F>(p.c, panels, pieces, piece, rows, v, part, b == 0 ? 0.0f : 1.0f, du);
+        if (b + 1 == blocks) add_gradient<F>(p.map, panels, pieces, piece, du, p.dw);
       }
     };
     parallel_for_scratch(pieces.count, threads > 1 ? 1 : pieces.count, blocks > 1 ? 0 : piece_size,
@@ -247,16 +260,18 @@ bool backward_weights(const Correlation& c, const WeightMap& map, const float* s
   const WinogradTiles tiles = winograd_tiles(c, F::kOut);
   if (tiles.count == 0) return true;
   const Panels<F> panels(c);
-  const Pieces pieces(c, panels.count);
   const int64_t channels = c.group * larger(c.ic, c.oc), bytes = sizeof(float);
   const Scratch zeros(channels), flags(ceil_div(tiles.count, bytes));
   zero(channels, zeros.data());
   const GradientProblem p{
       c, map, tiles, src, ddst, zeros.data(), reinterpret_cast<uint8_t*>(flags.data()), dw};
-  const bool small = pieces.count * kPoints2<F> * pieces.point <= kFusedGradientFloats;
   const int threads = threads_for(c);
-  return small ? gradient_fused<F>(p, panels, pieces, threads)
-               : gradient_staged<F>(p, panels, pieces, threads);
+  if (panels.count * panels.size <= kFusedGradientFloats) {
+    const Pieces pieces(c, panels.count, kFusedGradientRows, 1);
+    return gradient_fused<F>(p, panels, pieces, threads);
+  }
+  const Pieces pieces(c, panels.count, kGradientRows, ceil_div(kGradientColumns, kNR));
+  return gradient_staged<F>(p, panels, pieces, threads);
 }
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -53,8 +53,44 @@ void backward(const NormShape& s, const T* y, const float* inv_std, const T* dy,
   }
 }
 
+template <class T>
+void forward_fused(const NormShape& s, const T* x, const float* mean, const float* inv_std,
+                   const float* scale, const float* bias, const T* residual, bool relu, T* y) {
+  for (int64_t c = 0; c < s.channels; ++c) {
+    for_each_of_channel(s, c, [&](int64_t i) {
+      double value = (static_cast<double>(x[i]) - mean[c]) * inv_std[c] * scale[c] + bias[c];
+      if (residual) value += residual[i];
+      y[i] = static_cast<float>(relu && value < 0 ? 0 : value);
+    });
+  }
+}
+
+template <class T>
+void backward_fused(const NormShape& s, const T* x, const float* mean, const float* inv_std,
+                    const float* scale, const float* bias, bool relu, const T* y, const T* dy,
+                    float* dscale, float* dbias, T* dx, T* dresidual) {
+  const double count = static_cast<double>(s.outer * s.inner);
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const auto xhat = [&](int64_t i) { return (static_cast<double>(x[i]) - mean[c]) * inv_std[c]; };
+    const auto gradient = [&](int64_t i) {
+      const double out = y ? y[i] : xhat(i) * scale[c] + bias[c];
+      return relu && !(out > 0) ? 0.0f : static_cast<float>(dy[i]);
+    };
+    const double a = channel_mean(s, c, gradient);
+    const double b = channel_mean(s, c, [&](int64_t i) { return gradient(i) * xhat(i); });
+    dbias[c] = static_cast<float>(dbias[c] + a * count);
+    dscale[c] = static_cast<float>(dscale[c] + b * count);
+    for_each_of_channel(s, c, [&](int64_t i) {
+      const float g = gradient(i);
+      dx[i] = static_cast<float>(scale[c] * inv_std[c] * (g - a - xhat(i) * b));
+      if (dresidual) dresidual[i] = g;
+    });
+  }
+}
+
 }  // namespace
 
-const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward)};
+const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward),
+                          PYDL_TYPED(forward_fused), PYDL_TYPED(backward_fused)};
 
 }  // namespace pydl::kernels::ref
