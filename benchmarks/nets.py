@@ -131,9 +131,9 @@ class Ours:
 
     def __init__(self, case: Case, given: Problem, rate: float = 0.001) -> None:
         self.train = case.train
-        options = {"precision": "BF16"} if case.bf16 else {}
         keep = "all" if case.train else "outputs"
-        self.net = pydl.Net(given.message, phase=case.phase, keep=keep, **options)
+        precision = "BF16" if case.bf16 else "FLOAT32"
+        self.net = pydl.Net(given.message, phase=case.phase, keep=keep, precision=precision)
         self.core = self.net._core
         for name, blobs in given.weights.items():
             for i, blob in enumerate(blobs):
@@ -156,14 +156,6 @@ class Ours:
         return {name: [b.data for b in blobs] for name, blobs in self.net.params.items()}
 
 
-def has_bf16() -> bool:
-    try:
-        pydl.Net(FOLDER / "lenet.prototxt", precision="BF16")
-    except TypeError:
-        return False
-    return True
-
-
 # ---- side by side ----
 OUTPUTS_MAY_DIFFER = 1e-3
 # Of the weights in a step: rounding decides which way a value near a ReLU's corner, or one of two
@@ -171,7 +163,7 @@ OUTPUTS_MAY_DIFFER = 1e-3
 CHANGES_MAY_DIFFER = 0.05
 
 
-def sides(bf16: bool = False) -> list[str]:
+def sides() -> list[str]:
     torch = [f"torch {mode}" for mode in torch_peer.modes(images=True)]
     return ["pydl", *torch, *onnx_peer.installed()]
 
@@ -182,18 +174,14 @@ def rows(net: str, threads: int, match: str = "") -> Iterator[Row]:
         if match not in str(case):
             continue
         progress(str(case))
-        supported = not case.bf16 or has_bf16()
-        if supported:
-            verify(case, threads)
+        verify(case, threads)
         given = problem(case)
-        calls = {"pydl": Ours(case, given).call()} if supported else {}
-        calls |= peers(case, given, threads)
+        calls = {"pydl": Ours(case, given).call(), **peers(case, given, threads)}
         yield Row(
             str(case),
             best(calls, seconds=3),
             flops=given.flops,
             bf16=case.bf16,
-            note="" if supported else "pydl has no bf16 here",
             extra={"net": net, "batch": case.batch, "kind": f"{case.task} {case.precision}"},
         )
 

@@ -17,6 +17,8 @@ Operations and what they take (widths are the heights if left out, the rest its 
     ip       mb ic oc
     lstm     mb t ic oc
 
+and each the word bf16, for activations and their gradients in bfloat16.
+
 Every implementation that takes a problem is compared with `ref`, the plain loops that define it:
 the error is the length of the difference as a share of the length of the result. Its time stands
 beside the better of PyTorch's two memory formats: `peer/pydl` above 1, pydl is faster.
@@ -82,12 +84,13 @@ def parse(line: str) -> Description:
     found = set()
     for token in tokens:
         parts = re.findall(r"([a-z]+)(\d+)", token)
-        if "".join(f"{key}{value}" for key, value in parts) == token:
+        is_sizes = "".join(f"{key}{value}" for key, value in parts) == token
+        if is_sizes and token != "bf16":
             for key, value in parts:
                 _known(f"size of {family}", key, keys)
                 numbers[key] = int(value)
         else:
-            _known(f"word of {family}", token, words)
+            _known(f"word of {family}", token, (*words, "bf16"))
             found.add(token)
     return Description(family, numbers, frozenset(found))
 
@@ -116,9 +119,11 @@ class Conv:
         )
         random = np.random.default_rng(0)
         n, out = d.get("mb"), tuple(self.shape.out)
+        self.bf16 = "bf16" in d.words
         self.x = random.standard_normal((n, *size, ic), np.float32)
         self.w = random.standard_normal((oc, ic // self.group, *kernel), np.float32)
         self.dy = random.standard_normal((n, *out, oc), np.float32)
+        self._x, self._dy = (to_bf16(a) if self.bf16 else a for a in (self.x, self.dy))
         self.flops = self.shape.flops
 
     def implementations(self) -> list[str]:
@@ -127,25 +132,28 @@ class Conv:
     def ours(self, pass_: str, implementation: str) -> Task:
         conv = _kernels().Conv(self.shape, implementation)
         if pass_ == "forward":
-            y = np.empty_like(self.dy)
-            return Task(lambda: conv.forward(self.x, self.w, None, y), lambda: [y])
+            y = np.empty_like(self._dy)
+            return Task(lambda: conv.forward(self._x, self.w, None, y), lambda: [y])
         if pass_ == "backward_data":
-            dx = np.empty_like(self.x)
-            return Task(lambda: conv.backward_data(self.dy, self.w, dx, False), lambda: [dx])
+            dx = np.empty_like(self._x)
+            return Task(lambda: conv.backward_data(self._dy, self.w, dx, False), lambda: [dx])
         dw = np.zeros_like(self.w)
 
         def gradient() -> list[np.ndarray]:
             dw.fill(0)  # it is added to
-            conv.backward_weights(self.x, self.dy, dw, None)
+            conv.backward_weights(self._x, self._dy, dw, None)
             return [dw]
 
-        return Task(lambda: conv.backward_weights(self.x, self.dy, dw, None), gradient)
+        return Task(lambda: conv.backward_weights(self._x, self._dy, dw, None), gradient)
 
     def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
         from torch_peer import torch
 
-        x, dy = (_image(a).contiguous(memory_format=memory_format) for a in (self.x, self.dy))
-        w = torch.from_numpy(self.w).contiguous(memory_format=memory_format)
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        x, dy, w = (
+            tensor.to(dtype, memory_format=memory_format)
+            for tensor in (_image(self.x), _image(self.dy), torch.from_numpy(self.w))
+        )
         geometry = self.stride, self.pad, self.dilation
         if pass_ == "forward":
             conv = torch.nn.functional.conv2d
@@ -171,26 +179,29 @@ class Gemm:
         random = np.random.default_rng(0)
         self.a = random.standard_normal((k, m) if self.trans_a else (m, k), np.float32)
         self.b = random.standard_normal((n, k) if self.trans_b else (k, n), np.float32)
-        self.flops, self._out = 2.0 * m * n * k, (m, n)
+        self.bf16 = "bf16" in d.words
+        self._a, self._b = (to_bf16(x) if self.bf16 else x for x in (self.a, self.b))
+        self._c = np.empty((m, n), self._a.dtype)
+        self.flops = 2.0 * m * n * k
 
     def implementations(self) -> list[str]:
         return ["plain", "packed"]
 
     def ours(self, pass_: str, implementation: str) -> Task:
-        c = np.empty(self._out, np.float32)
-        kernels = _kernels()
+        c, kernels = np.empty_like(self._c), _kernels()
         if implementation == "packed":
-            packed = kernels.Packed(self.b, self.trans_b)
-            return Task(lambda: packed.gemm(self.a, c, self.trans_a), lambda: [c])
+            packed = kernels.Packed(self._b, self.trans_b, self.bf16)
+            return Task(lambda: packed.gemm(self._a, c, self.trans_a), lambda: [c])
         run = kernels.gemm
-        return Task(lambda: run(self.a, self.b, c, self.trans_a, self.trans_b), lambda: [c])
+        return Task(lambda: run(self._a, self._b, c, self.trans_a, self.trans_b), lambda: [c])
 
     def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
         from torch_peer import torch
 
-        a, b = torch.from_numpy(self.a), torch.from_numpy(self.b)
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        a, b = (torch.from_numpy(x).to(dtype) for x in (self.a, self.b))
         a, b = a.T if self.trans_a else a, b.T if self.trans_b else b
-        c = torch.empty(self._out)
+        c = torch.empty(self._c.shape, dtype=dtype)
         return lambda: torch.matmul(a, b, out=c)
 
 
@@ -204,7 +215,7 @@ class Layer:
         from single import Ours, Single
 
         layer, shapes = LAYERS[d.family](d)
-        self._single = Single(layer, shapes)
+        self._single = Single(layer, shapes, bf16="bf16" in d.words)
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
 
@@ -316,7 +327,7 @@ def rows(line: str, isa: str, seconds: float) -> Iterator[list[str]]:
         errors = {}
         for name, task in tasks.items():
             task.run()
-            errors[name] = max(map(distance, task.results(), want), default=0.0)
+            errors[name] = max(map(distance, map(as_float, task.results()), want), default=0.0)
         times = best({name: t.run for name, t in tasks.items()} | _peers(operation, pass_), seconds)
         peer = min((ms for side, ms in times.items() if side not in tasks), default=None)
         for name in names:
@@ -332,7 +343,7 @@ def _reference(operation: object, pass_: str, isa: str) -> list[np.ndarray]:
     try:
         task = operation.ours(pass_, operation.implementations()[-1])
         task.run()
-        return [np.array(values) for values in task.results()]
+        return [np.array(as_float(values)) for values in task.results()]
     finally:
         kernels.set_isa(isa)
 
@@ -346,6 +357,19 @@ def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
     if not isinstance(operation, Gemm):
         formats["torch channels_last"] = torch.channels_last
     return {name: operation.theirs(pass_, form) for name, form in formats.items()}
+
+
+def to_bf16(array: np.ndarray) -> np.ndarray:
+    """The upper halves of float32 numbers, rounded to nearest even, as uint16."""
+    bits = array.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def as_float(array: np.ndarray) -> np.ndarray:
+    """float32 of bfloat16 or of float32."""
+    if array.dtype != np.uint16:
+        return array
+    return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 def _image(array: np.ndarray) -> object:

@@ -28,6 +28,7 @@ class Single:
     layer: str
     shapes: tuple[tuple[int, ...], ...]
     in_place: bool = False
+    bf16: bool = False
 
     @property
     def marked(self) -> bool:
@@ -57,7 +58,8 @@ class Single:
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
                      {identity} }}"""
-        return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN")
+        precision = "BF16" if self.bf16 else "FLOAT32"
+        return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
 
 
 class Ours:
@@ -119,6 +121,8 @@ class Theirs:
         make = torch_peer.MAKERS[spec["type"]]
         self.part = make(torch_peer.params_of(spec), blobs, in_place).train()
         self._format = memory_format
+        self._dtype = torch.bfloat16 if single.bf16 else torch.float32
+        self.part.to(self._dtype)
         self.bottoms = [self._tensor(b).requires_grad_(backward) for b in bottoms]
         self._dy = self._tensor(dy)
         if backward:
@@ -140,7 +144,7 @@ class Theirs:
         return {"y": self._y.detach().numpy(), **found}
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
+        tensor = torch.from_numpy(array).to(self._dtype)
         return tensor.to(memory_format=self._format) if tensor.ndim == 4 else tensor
 
 
