@@ -72,7 +72,7 @@ def rows(probe: Probe, match: str = "") -> Iterator[Row]:
 
 def timed(name: str, sides: dict[str, Callable], probe: Probe, bytes: float, in_place: bool) -> Row:
     """A row with the time that moving as many bytes takes."""
-    move, moved = probe.mover(in_place)
+    move, moved = probe.mover(bytes, in_place)
     ms = best({**sides, "memory": move})
     return Row(name, ms, bytes=bytes, limit_ms=ms.pop("memory") * bytes / moved)
 

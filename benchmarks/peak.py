@@ -66,22 +66,25 @@ class Probe:
             "multiply-adds in registers",
         )
 
-    def mover(self, in_place: bool) -> tuple[Callable[[], object], float]:
-        """A function that updates an array in place or copies it, and the bytes that it moves."""
+    def mover(self, bytes: float, in_place: bool) -> tuple[Callable[[], object], float]:
+        """A function that updates an array in place or copies it, moving up to that many bytes in
+        all, and how many it moves: a smaller array would leave more of it in the caches."""
         if self._library is None:
             return self._numpy_read, self._array.nbytes
-        if in_place:
-            return self._moves("update_bandwidth"), 2.0 * self._array.nbytes
-        return self._moves("copy_bandwidth"), 1.0 * self._array.nbytes
+        if in_place:  # each element is read and written
+            count = min(self._array.size, int(bytes / 8))
+            return self._moves("update_bandwidth", count), 8.0 * count
+        count = min(self._array.size, int(bytes / 4))
+        return self._moves("copy_bandwidth", count), 4.0 * count
 
     def _flops(self, function: str) -> Callable[[], float]:
         call = getattr(self._library, function)
         return lambda: call(self._threads, STEPS)
 
-    def _moves(self, function: str) -> Callable[[], float]:
+    def _moves(self, function: str, count: int | None = None) -> Callable[[], float]:
         call, array = getattr(self._library, function), self._array
         pointer = array.ctypes.data_as(ctypes.c_void_p)
-        return lambda: call(self._threads, pointer, array.size)
+        return lambda: call(self._threads, pointer, count or array.size)
 
     def _numpy_read(self) -> float:
         start = time.perf_counter()
