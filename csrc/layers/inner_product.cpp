@@ -69,7 +69,8 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const ConstArray x = bottom[0]->data(format());
     const Array y =
         top[0]->mutable_data(Format{Device::kCpu, Layout::kPlain, top[0]->format().dtype});
-    if (m_ <= kFewRows) return gemm.gemm(shape, x, w.data(), epilogue, y);
+    if (m_ <= kFewRows && x.dtype == DType::kFloat32)
+      return gemm.gemm(shape, x, w.data(), epilogue, y);
     if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_), x.dtype);
     gemm.gemm_packed(shape, x, *packed_, epilogue, y);
   }
@@ -106,7 +107,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
 
  private:
   // So few that a packed copy of W would cost more than it saves, in time and in memory.
-  static constexpr int64_t kFewRows = 32;
+  static constexpr int64_t kFewRows = 128;
 
   int64_t m_ = 0, n_ = 0, k_ = 0;
   kernels::PackedMatrixPtr packed_;
