@@ -254,6 +254,54 @@ def test_fused_layers_give_what_single_ones_give(kind, negative_slope):
     assert nets[0]._core.layer_rows()[2]["fused"] == (negative_slope == 0)
 
 
+def residual_block():
+    """conv - BatchNorm - Scale - sum with the input - ReLU, as in ResNets."""
+    scale = "scale_param { bias_term: true }"
+    return (
+        conv("3 kernel_size: 3 pad: 1", tops="a")
+        + layer("BatchNorm", "", "a", "a", "bn")
+        + layer("Scale", scale, "a", "a", "scale")
+        + layer("Eltwise", "", "x a", "sum", "add")
+        + layer("ReLU", "", "sum", "sum", "relu")
+    )
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize("keep", ["all", "outputs"])
+def test_fused_normalisation_gives_what_single_layers_give(phase, keep):
+    shapes = {"x": (2, 3, 5, 6)}
+    backward = "force_backward: true " if phase == "TRAIN" else ""
+    fused, single = (
+        make_net(backward + residual_block(), shapes, phase=phase, keep=keep) for _ in range(2)
+    )
+    for net in (fused, single):
+        fill_params(net)
+        net.params["bn"][1].data[...] = 1.5
+        net.params["bn"][2].data[...] = 1
+    single._core.before_forward(lambda i: None)
+    rows = {row["name"]: row for row in fused._core.layer_rows()}
+    assert rows["bn"]["fused"] == (phase == "TEST")  # into the convolution's weights
+    assert rows["scale"]["fused"]
+    for _ in range(2):  # the second time with other weights
+        x = {"x": normal(*shapes["x"])}
+        if backward:
+            got, want = (outputs_and_gradients(net, x) for net in (fused, single))
+        else:
+            got, want = (net.forward(**x) for net in (fused, single))
+        assert_same(got, want, rtol=1e-5, atol=1e-6)
+        for net in (fused, single):
+            net.params["scale"][0].data[...] *= 1.25
+            net.params["bn"][0].data[...] += 0.5
+
+
+def test_a_backward_pass_that_cuts_a_fused_chain_says_where_it_may_start():
+    net = make_net("force_backward: true " + residual_block(), {"x": (2, 3, 5, 6)}, phase="TRAIN")
+    net.forward(x=normal(2, 3, 5, 6))
+    names = [row["name"] for row in net._core.layer_rows()]
+    with pytest.raises(Error, match='layers that run as one: "bn" to "scale"'):
+        net._core.backward(names.index("bn"), 0)
+
+
 # Gradients
 
 

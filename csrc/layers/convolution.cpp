@@ -4,6 +4,7 @@
 #include "kernels/conv.h"
 #include "kernels/eltwise.h"
 #include "layers/conv_params.h"
+#include "layers/folded_weights.h"
 #include "layers/weights_cache.h"
 #include "pydl/layer.h"
 
@@ -19,8 +20,11 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   DTypes dtypes() const override {
     return channel_axis_ == 1 ? DTypes::kBFloat16 : DTypes::kFloat32;
   }
-  bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
-    return chain.empty() && next.is_rectifier();
+  // Layers that map channels, as part of the weights, where these are not to be learned; ReLU.
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override {
+    if (!chain.empty() && chain.back()->is_rectifier()) return false;
+    const bool folds = direct() && FoldedWeights::accepts(next);
+    return next.is_rectifier() || (folds && !with_backward);
   }
   Layouts layouts() const override {
     return channel_axis_ == 1 ? Layouts::kChannelsLast : Layouts::kPlain;
@@ -67,11 +71,16 @@ class Convolution final : public LayerOf<ConvolutionParams> {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     refresh_weights();
-    const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
-    const kernels::Epilogue epilogue{bias, !fused_.empty()};
+    const Blob* own_bias = params_of().bias_term ? params()[1].get() : nullptr;
+    const bool folds = folded_.fold(fused_, *params()[0], own_bias);
+    if (folds != folds_ || (folds && folded_.changed())) conv_->weights_changed();
+    folds_ = folds;
+    const float* w = folds ? folded_.weights() : params()[0]->data();
+    const float* bias = folds ? folded_.bias() : own_bias ? own_bias->data() : nullptr;
+    const kernels::Epilogue epilogue{bias, !fused_.empty() && fused_.back()->is_rectifier()};
     for (size_t i = 0; i < bottom.size(); ++i) {
       const ConstArray x = input(*bottom[i]);
-      conv_->forward(x, params()[0]->data(), epilogue, output(top[i]));
+      conv_->forward(x, w, epilogue, output(top[i]));
       if (!direct())
         scratch_to_plain(problem_.n, problem_.oc, problem_.out_count(), y_, top[i]->mutable_data(),
                          false);
@@ -80,6 +89,8 @@ class Convolution final : public LayerOf<ConvolutionParams> {
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     refresh_weights();
+    if (folds_) conv_->weights_changed();
+    folds_ = false;
     const bool bias = params_of().bias_term && param_propagate(1);
     for (size_t i = 0; i < top.size(); ++i) {
       const ConstArray dy = gradient(*top[i]);
@@ -177,6 +188,8 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   std::unique_ptr<kernels::Conv> conv_;
   kernels::Isa isa_ = kernels::Isa::kRef;
   WeightsCache cache_;
+  FoldedWeights folded_;
+  bool folds_ = false;        // the last Forward used folded_
   std::vector<float> x_, y_;  // only where the channel is not axis 1
 };
 

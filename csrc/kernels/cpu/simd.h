@@ -16,8 +16,8 @@
 #endif
 
 #define PYDL_INLINE [[gnu::always_inline]] inline
-// After the parameters of a lambda: everything that it calls is inlined in it, bodies of loops above
-// all, which know then whether they get whole vectors.
+// After the parameters of a lambda: everything that it calls is inlined in it, bodies of loops
+// above all, which know then whether they get whole vectors.
 #define PYDL_FLATTEN __attribute__((flatten))
 
 namespace pydl::kernels::PYDL_ISA {
