@@ -1,6 +1,11 @@
 """Nets: which layers are in, in-place chains, gradients, parameters, memory and messages."""
 
 import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -292,6 +297,24 @@ def test_fused_normalisation_gives_what_single_layers_give(phase, keep):
         for net in (fused, single):
             net.params["scale"][0].data[...] *= 1.25
             net.params["bn"][0].data[...] += 0.5
+
+
+def test_verbose_lines(tmp_path):
+    code = (
+        "import pydl, numpy as np; from net_text import *; from test_net import residual_block;"
+        "net = make_net(residual_block(), {'x': (2, 3, 5, 6)}, phase='TEST'); net.forward()"
+    )
+    environment = {**os.environ, "PYDL_VERBOSE": "1"}
+    command = [sys.executable, "-c", code]
+    tests = Path(__file__).parent
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests)
+    assert run.returncode == 0, run.stderr
+    assert re.search(
+        r"^pydl forward a Convolution \S+ float32 channels-last 2x3x5x6 [\d.]+ ms "
+        r"[\d.]+ GFLOP/s with the next 2$",
+        run.stderr,
+        re.MULTILINE,
+    ), run.stderr
 
 
 def test_a_backward_pass_that_cuts_a_fused_chain_says_where_it_may_start():

@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/memory.h"
 #include "core/net_builder.h"
+#include "core/verbose.h"
 #include "graph/graph.h"
 #include "kernels/eltwise.h"
 
@@ -98,7 +99,12 @@ double Net::Forward(int begin, int end) {
     try {
       const std::vector<int>& chain = nodes_[i].chain;
       nodes_[i].chained = may_fuse && !chain.empty() && chain.back() <= end;
-      if (!chain_does(i, false)) loss += ForwardLayer(i);
+      if (chain_does(i, false)) {
+        nodes_[i].forward_ms = 0;
+      } else {
+        loss += ForwardLayer(i);
+        Report(i, "forward");
+      }
     } catch (...) {
       Rethrow(i);
     }
@@ -130,7 +136,7 @@ bool Net::chain_does(int index, bool backward) const {
 
 double Net::ForwardLayer(int index) {
   LayerNode& node = nodes_[index];
-  Timer timer(timing_, &node.forward_ms);
+  Timer timer(timing_ || verbose(), &node.forward_ms);
   ReshapeIfNeeded(index);
   if (node.chained)
     std::for_each(node.chain.begin(), node.chain.end(), [&](int i) { ReshapeIfNeeded(i); });
@@ -149,6 +155,18 @@ double Net::ForwardLayer(int index) {
     loss += weight * kernels.sum(top->count(), top->data());
   }
   return loss;
+}
+
+// The gradients of the weights and of the bottom each take as many operations as the forward pass.
+void Net::Report(int index, const char* pass) const {
+  if (!verbose()) return;
+  const LayerNode& node = nodes_[index];
+  const bool forward = pass[0] == 'f';
+  const bool weights = !node.param_ids.empty() && node.layer->param_propagate(0);
+  const auto propagates = [](Propagate p) { return p != Propagate::kNo; };
+  const bool down = std::any_of(node.down.begin(), node.down.end(), propagates);
+  report_layer(pass, node, forward ? node.forward_ms : node.backward_ms,
+               (forward ? 1 : weights + down) * node.layer->flops(node.bottom, node.top));
 }
 
 void Net::Backward() { Backward(static_cast<int>(nodes_.size()) - 1, 0); }
@@ -175,7 +193,12 @@ void Net::Backward(int begin, int end) {
   for (int i = begin; i >= end; --i) {
     for (const Hook& hook : before_backward) hook(i);
     try {
-      if (nodes_[i].needs_backward && !chain_does(i, true)) BackwardLayer(i);
+      if (nodes_[i].needs_backward && !chain_does(i, true)) {
+        BackwardLayer(i);
+        Report(i, "backward");
+      } else {
+        nodes_[i].backward_ms = 0;
+      }
     } catch (...) {
       Rethrow(i);
     }
@@ -185,7 +208,7 @@ void Net::Backward(int begin, int end) {
 
 void Net::BackwardLayer(int index) {
   LayerNode& node = nodes_[index];
-  Timer timer(timing_, &node.backward_ms);
+  Timer timer(timing_ || verbose(), &node.backward_ms);
   if (!node.view) {
     const bool with_chain = node.chained && node.layer->fuses_backward();
     const ChainEnds ends = with_chain ? chain_ends(node) : ChainEnds{node.bottom, node.top, {}};

@@ -149,6 +149,7 @@ class Net {
   double ForwardLayer(int index);
   void BackwardLayer(int index);
   void CheckChains(int begin, int end) const;
+  void Report(int index, const char* pass) const;
   void PlanMemory();
   [[noreturn]] void Rethrow(int index) const;  // what is being thrown, with file:line and layer
 
