@@ -12,6 +12,7 @@ file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp
 
 set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm_tile.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/lrn.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/norm.cpp)
 
