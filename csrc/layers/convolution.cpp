@@ -105,7 +105,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
       const bool add = down[i] == Propagate::kAdd;
       const float* w = params()[0]->data();
       if (direct()) {
-        const Format to = own(*bottom[i]);
+        const Format to = format_for(*bottom[i]);
         conv_->backward_data(dy, w, add ? bottom[i]->update_diff(to) : bottom[i]->mutable_diff(to),
                              add);
       } else {
@@ -152,8 +152,6 @@ class Convolution final : public LayerOf<ConvolutionParams> {
 
   // Channels-last arrays for the kernel: the blobs' own when the channel is axis 1, else scratch.
   bool direct() const { return channel_axis_ == 1; }
-  // In this layer's layout, but the type that the blob has.
-  Format own(const Blob& blob) const { return {Device::kCpu, layout(), blob.format().dtype}; }
   ConstArray input(const Blob& bottom) {
     if (direct()) return bottom.data(format());
     x_.resize(bottom.count());
@@ -162,7 +160,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     return x_.data();
   }
   Array output(Blob* top) {
-    if (direct()) return top->mutable_data(own(*top));
+    if (direct()) return top->mutable_data(format_for(*top));
     y_.resize(top->count());
     return y_.data();
   }

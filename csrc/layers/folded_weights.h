@@ -19,6 +19,7 @@ class FoldedWeights {
   // False: the chain has none of them, so that the layer's own are to be used.
   bool fold(const LayerChain& chain, const Blob& weights, const Blob* bias) {
     affine_.clear();
+    if (chain.empty()) return false;
     std::vector<const Blob*> blobs{&weights};
     if (bias) blobs.push_back(bias);
     for (const Layer* layer : chain) {

@@ -67,8 +67,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
     const kernels::Epilogue epilogue{bias, !fused_.empty()};
     const ConstArray x = bottom[0]->data(format());
-    const Array y =
-        top[0]->mutable_data(Format{Device::kCpu, Layout::kPlain, top[0]->format().dtype});
+    const Array y = top[0]->mutable_data(format_for(*top[0]));
     if (m_ <= kFewRows && x.dtype == DType::kFloat32)
       return gemm.gemm(shape, x, w.data(), epilogue, y);
     if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_), x.dtype);
@@ -96,7 +95,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     kernels::GemmShape shape{m_, k_, n_};
     shape.trans_b = transpose;
     shape.beta = add ? 1 : 0;
-    const Format to{Device::kCpu, Layout::kPlain, bottom[0]->format().dtype};
+    const Format to = format_for(*bottom[0]);
     gemm.gemm(shape, dy, params()[0]->data(), {},
               add ? bottom[0]->update_diff(to) : bottom[0]->mutable_diff(to));
   }

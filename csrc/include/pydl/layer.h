@@ -117,6 +117,10 @@ class Layer {
   Format format() const { return format_; }
   Layout layout() const { return format_.layout; }
   void set_format(Format format) { format_ = format; }
+  // This layer's layout, but the element type that the net chose for the blob.
+  Format format_for(const Blob& blob) const {
+    return {format_.device, format_.layout, blob.format().dtype};
+  }
   // A backward pass may follow, so what it reads has to be kept.
   bool needs_backward() const { return needs_backward_; }
   void set_needs_backward(bool yes) { needs_backward_ = yes; }
