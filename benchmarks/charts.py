@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+PRECISION_COLORS = {"FLOAT32": "#1f618d", "BF16": "#c0392b"}
 COLORS = {
     "pydl": "#c0392b",
     "PyTorch": "#e59866",
@@ -49,6 +52,31 @@ def lines(
     axes.set_xticks(sizes)
     axes.set_xlabel("m = n = k")
     _finish(axes, title, max(map(max, percents.values())))
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> None:
+    """Test error on the way, a panel for each example, a line for each seed.
+
+    Args:
+        panels: {title: {precision: runs}}; a run has "iterations" and "accuracy".
+    """
+    plt = _pyplot()
+    figure, row = plt.subplots(1, len(panels), figsize=(9, 3.6), layout="constrained")
+    for axes, (title, by_precision) in zip(np.atleast_1d(row), panels.items(), strict=True):
+        for precision, color in PRECISION_COLORS.items():
+            for i, run in enumerate(by_precision.get(precision, [])):
+                errors = [100 * (1 - accuracy) for accuracy in run["accuracy"]]
+                axes.plot(run["iterations"][1:], errors[1:], color=color, linewidth=1.2, alpha=0.8,
+                          label=None if i else precision)  # fmt: skip
+        axes.set_title(title)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("test error, %")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -25,6 +25,7 @@ NAMES = {
     "resnet50": "ResNet-50",
     "lstm": "LSTM",
 }
+EXAMPLES = {"mnist": "LeNet, 4,000 digits", "fashion_mnist": "LeNet, Fashion-MNIST"}
 KINDS = ("training step f32", "training step bf16", "inference f32", "inference bf16")
 PART = re.compile(r"(<!-- begin (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SMALL_SHARE = 0.005  # of a net's time: layers below are summed up by type
@@ -184,6 +185,25 @@ def _shares(most: list[tuple[str, float]], total: float) -> str:
     return ", ".join(f"{name} {100 * ms / total:.0f} %" for name, ms in most if ms > 0)
 
 
+def precision_table(results: Results) -> str:
+    """The accuracy at the end of each run."""
+    body = []
+    for (example, precision), runs in _runs(results).items():
+        last = [run["accuracy"][-1] for run in runs]
+        mean = sum(last) / len(last)
+        body.append([EXAMPLES[example], precision, f"{mean:.2%}", *(f"{a:.2%}" for a in last)])
+    seeds = [f"seed {i + 1}" for i in range(len(body[0]) - 3)] if body else []
+    return table(["", "precision", "mean", *seeds], body)
+
+
+def _runs(results: Results) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """By example and precision, in order of their seeds."""
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in sorted(results.table("precision"), key=lambda row: row["seed"]):
+        runs.setdefault((row["example"], row["precision"]), []).append(row)
+    return dict(sorted(runs.items(), key=lambda run: list(EXAMPLES).index(run[0][0])))
+
+
 PARTS: dict[str, Callable[[Results], str]] = {
     "machine": machine,
     "goals": goal_table,
@@ -194,6 +214,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "scaling": scaling_table,
     "start": start_table,
     "shares": shares_table,
+    "precision": precision_table,
 }
 
 
@@ -265,6 +286,13 @@ def draw(results: Results, images: Path) -> Iterator[Path]:
         percents = [_percents(row, peak) for row in squares]
         by_side = {side: [p[side] for p in percents] for side in percents[0]}
         charts.lines(path, "float32 matrix product", sizes, by_side)
+        yield path
+    panels: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for (example, precision), runs in _runs(results).items():
+        panels.setdefault(EXAMPLES[example], {})[precision] = runs
+    if panels:
+        path = images / "performance_precision.svg"
+        charts.curves(path, panels)
         yield path
 
 

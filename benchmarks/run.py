@@ -8,7 +8,7 @@
 
 Tables: nets (whole nets beside PyTorch, ONNX Runtime and OpenVINO), layers (where a net's time
 goes), scaling (all threads against one), memory (of a training step), gemm, bandwidth (layers that
-memory limits), start (reading weights). Every part runs in a process of its own. Sides first
+memory limits), start (reading weights), precision (training curves). Every part runs in a process of its own. Sides first
 compute the same (checked), then take turns; each time is the best of at least five. `peer/pydl` is
 the fastest peer's time over pydl's: above 1, pydl is faster. The machine's peak is measured in the
 same run; `% peak` is the share of the peak FLOP/s or, marked m, of the memory's bandwidth.
@@ -31,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "performance.json"
 BY_NET = ("nets", "layers", "scaling")
-TABLES = (*BY_NET, "memory", "gemm", "bandwidth", "start")
+TABLES = (*BY_NET, "memory", "gemm", "bandwidth", "start", "precision")
 NETS = ("lenet", "alexnet", "vgg16", "googlenet", "resnet50", "lstm")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -164,6 +164,14 @@ def fill_start(chosen: argparse.Namespace, net: None, peak: object) -> Iterator[
         yield row
 
 
+def fill_precision(chosen: argparse.Namespace, net: None, peak: object) -> Iterator[dict]:
+    import precision
+
+    for row in precision.rows(chosen.match):
+        print(f"{row['case']}: accuracy {row['accuracy'][-1]:.4f}", flush=True)
+        yield row
+
+
 FILLERS: dict[str, Callable[..., Iterator[dict]]] = {
     "nets": fill_nets,
     "layers": fill_layers,
@@ -172,6 +180,7 @@ FILLERS: dict[str, Callable[..., Iterator[dict]]] = {
     "gemm": fill_gemm,
     "bandwidth": fill_bandwidth,
     "start": fill_start,
+    "precision": fill_precision,
 }
 
 

@@ -9,6 +9,7 @@
 #include "kernels/cpu/gemm_amx.h"
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/gemm_vectors.h"
 #include "kernels/cpu/integers.h"
 #include "kernels/packed.h"
 #include "kernels/parallel.h"
@@ -43,19 +44,6 @@ Product make_product(const GemmShape& s, ConstArray a, ConstArray b, const float
     p.beta = 1;
   }
   return p;
-}
-
-int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
-
-// To another type, or the same.
-void copy_vector(int64_t n, ConstArray from, Array to) {
-  with_type(from, [&](const auto* x) {
-    with_type(to, [&](auto* y) {
-      for (int64_t i = 0; i < n; i += kLanes) {
-        store_n(y + i, load_n(x + i, smaller(n - i, kLanes)), smaller(n - i, kLanes));
-      }
-    });
-  });
 }
 
 // ---- one block: C (rows, columns) = beta addend + A B, then the epilogue ----
@@ -372,111 +360,20 @@ void multiply_transposed(const Product& p) {
   });
 }
 
-// ---- matrix times vector, at the speed of memory ----
-
-// y[i] = a[i, :] . x + beta y[i], then the epilogue
-template <class T>
-void dot_rows(const T* a, int64_t lda, Range rows, int64_t k, const float* x, float beta,
-              const Epilogue& epilogue, float* y) {
-  constexpr int kRows = 4;
-  for (int64_t i = rows.begin; i < rows.end; i += kRows) {
-    const int64_t left = smaller(kRows, rows.end - i);
-    const T* row[kRows];
-    for (int r = 0; r < kRows; ++r) row[r] = a + (i + smaller(r, left - 1)) * lda;
-    Vec acc[kRows][2] = {};
-    int64_t p = 0;
-    for (; p + 2 * kLanes <= k; p += 2 * kLanes) {
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        acc[r][0] += load(row[r] + p) * load(x + p);
-        acc[r][1] += load(row[r] + p + kLanes) * load(x + p + kLanes);
-      }
-    }
-    for (; p < k; p += kLanes) {
-      const int64_t n = smaller(kLanes, k - p);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) acc[r][0] += load_n(row[r] + p, n) * load_n(x + p, n);
-    }
-    for (int r = 0; r < left; ++r) {
-      float value = sum(acc[r][0] + acc[r][1]);
-      if (epilogue.bias) value += epilogue.bias[i + r];
-      if (beta != 0) value += beta * y[i + r];
-      if (epilogue.relu) value = value < 0 ? 0 : value;
-      y[i + r] = value;
-    }
-  }
-}
-
-// y[j] = sum over p of x[p] a[p, j] + beta y[j], then the epilogue
-template <class T>
-void add_rows(const T* a, int64_t lda, Range columns, int64_t k, const float* x, float beta,
-              const Epilogue& epilogue, float* y) {
-  constexpr int kRows = 8;
-  const auto each = [&](auto&& f) {
-    for (int64_t j = columns.begin; j < columns.end; j += kLanes) {
-      f(j, smaller(kLanes, columns.end - j));
-    }
-  };
-  each([&](int64_t j, int64_t n) {
-    Vec v = epilogue.bias ? load_n(epilogue.bias + j, n) : Vec{};
-    if (beta != 0) v += beta * load_n(y + j, n);
-    store_n(y + j, v, n);
-  });
-  int64_t p = 0;
-  for (; p + kRows <= k; p += kRows) {
-    each([&](int64_t j, int64_t n) {
-      Vec v = load_n(y + j, n);
-      const T* from = a + p * lda + j;
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r, from += lda) v += x[p + r] * load_n(from, n);
-      store_n(y + j, v, n);
-    });
-  }
-  for (; p < k; ++p) {
-    each([&](int64_t j, int64_t n) {
-      store_n(y + j, load_n(y + j, n) + x[p] * load_n(a + p * lda + j, n), n);
-    });
-  }
-  if (!epilogue.relu) return;
-  each([&](int64_t j, int64_t n) { store_n(y + j, relu(load_n(y + j, n)), n); });
-}
-
-// y = op(A) x + beta y, op(A) (m, k); then the epilogue. Vectors of bfloat16 are small beside A:
-// they are taken as copies in float.
-void multiply_vector(const Operand& a, int64_t m, int64_t k, ConstArray x, float beta,
-                     const Epilogue& epilogue, Array y) {
-  const bool copy_x = x.dtype != DType::kFloat32, copy_y = y.dtype != DType::kFloat32;
-  const int64_t size = copy_x ? aligned_size(k) : 0;
-  Scratch scratch(size + (copy_y ? m : 0));
-  if (copy_x) copy_vector(k, x, scratch.data());
-  if (copy_y && beta != 0) copy_vector(m, y, scratch.data() + size);
-  const float* from = copy_x ? scratch.data() : static_cast<const float*>(x.data);
-  float* to = copy_y ? scratch.data() + size : static_cast<float*>(y.data);
-  with_type(a.x, [&](const auto* data) {
-    parallel(threads_for(static_cast<double>(m) * k), [&](int thread, int parts) {
-      if (a.transposed) {
-        add_rows(data, a.stride, part_of(m, thread, parts, kLanes), k, from, beta, epilogue, to);
-      } else {
-        dot_rows(data, a.stride, part_of(m, thread, parts, 4), k, from, beta, epilogue, to);
-      }
-    });
-  });
-  if (copy_y) copy_vector(m, to, y);
-}
-
 // ---- the family's functions ----
 
 void gemm_plain(const GemmShape& s, ConstArray a, ConstArray b, const Epilogue& epilogue, Array c) {
   if (s.m <= 0 || s.n <= 0) return;
   const Product p = make_product(s, a, b, nullptr, epilogue, c);
   const bool adds_to_c = p.addend.data == p.c.data;
-  const bool row_of_a = !s.trans_a || p.a.stride == 1;
-  if (p.m == 1 && row_of_a && adds_to_c) {
-    return multiply_vector({b, p.b.stride, !p.b.transposed}, p.n, p.k, a, p.beta, p.epilogue, c);
+  const bool rows_of_a = !s.trans_a || (p.m == 1 && p.a.stride == 1);
+  if (p.m <= kFewVectors && rows_of_a && adds_to_c) {
+    return multiply_vectors({b, p.b.stride, !p.b.transposed}, p.n, p.k,
+                            {p.m, a, p.a.stride, c, p.ldc}, p.beta, p.epilogue);
   }
   const bool column_of_b = s.trans_b || p.b.stride == 1;
   if (p.n == 1 && column_of_b && p.ldc == 1 && !epilogue.bias && adds_to_c) {
-    return multiply_vector(p.a, p.m, p.k, b, p.beta, p.epilogue, c);
+    return multiply_vectors(p.a, p.m, p.k, {1, b, p.k, c, p.m}, p.beta, p.epilogue);
   }
   if (suits_transposed(p) && adds_to_c) {
     with_step(b.dtype, [&]<class T>() { multiply_transposed<T>(p); });
@@ -504,7 +401,7 @@ void gemm_packed(const GemmShape& s, ConstArray a, const PackedMatrix& b, const 
 
 void gemv(const GemmShape& s, ConstArray a, ConstArray x, Array y) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
-  multiply_vector({a, lda, s.trans_a}, s.m, s.k, x, s.beta, {}, y);
+  multiply_vectors({a, lda, s.trans_a}, s.m, s.k, {1, x, s.k, y, s.m}, s.beta, {});
 }
 
 }  // namespace
