@@ -8,10 +8,11 @@
 
 Tables: nets (whole nets beside PyTorch, ONNX Runtime and OpenVINO), layers (where a net's time
 goes), scaling (all threads against one), memory (of a training step), gemm, bandwidth (layers that
-memory limits), start (reading weights), precision (training curves). Every part runs in a process of its own. Sides first
-compute the same (checked), then take turns; each time is the best of at least five. `peer/pydl` is
-the fastest peer's time over pydl's: above 1, pydl is faster. The machine's peak is measured in the
-same run; `% peak` is the share of the peak FLOP/s or, marked m, of the memory's bandwidth.
+memory limits), start (reading weights), precision (training curves). Every part runs in a process
+of its own. Sides first compute the same (checked), then take turns; each time is the best of at
+least five. `peer/pydl` is the fastest peer's time over pydl's: above 1, pydl is faster. The
+machine's peak is measured in the same run; `% peak` is the share of the peak FLOP/s or, marked m,
+of the memory's bandwidth.
 
 Raw results go to a JSON file; those of separate invocations merge there. A run of everything writes
 the pages too.

@@ -577,7 +577,8 @@ def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=Fa
     """`bf16`: which of a, b, c and the residual are bfloat16. The sums of `integers` are exact."""
     a, b = ((k, m) if trans_a else (m, k)), ((n, k) if trans_b else (k, n))
     words = {"A'": trans_a, "B'": trans_b, f"beta {beta}": beta, "bias": bias, "packed": packed,
-             "relu": relu, "residual": residual, f"stride +{stride}": stride, "special": fill is special,
+             "relu": relu, "residual": residual, f"stride +{stride}": stride,
+             "special": fill is special,
              "integers": fill is integers, f"bf16 {bf16}": bf16}  # fmt: skip
 
     def call(a_full, b_full, bias_array, residual_array, c_full):
