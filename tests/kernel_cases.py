@@ -669,11 +669,11 @@ def lstm() -> None:
 # Convolutions
 
 
-def conv_shape(n, ic, oc, in_, kernel, stride=1, pad=0, dilation=1, group=1):
+def conv_shape(n, ic, oc, in_, kernel, stride=1, pad=0, dilation=1, group=1, **choice):
     """A shape of as many spatial axes as `in_` has; the rest may be one number for all axes."""
     axes = len(in_)
     per_axis = [(v,) * axes if isinstance(v, int) else v for v in (kernel, stride, pad, dilation)]
-    return kernels.ConvShape(n, ic, oc, group, in_, *per_axis)
+    return kernels.ConvShape(n, ic, oc, group, in_, *per_axis, **choice)
 
 
 CONVOLUTIONS = (

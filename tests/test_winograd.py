@@ -24,7 +24,7 @@ def correlate(x, w):
     return np.tensordot(patches(x), w.astype(np.float64), ([1, 2, 3], [1, 2, 3]))
 
 
-def passes(name, n, size, ic, oc):
+def passes(conv, n, size, ic, oc):
     """For each pass its result in float32 and in float64, on data as in a net with ReLUs."""
     rng = np.random.default_rng(ic)
     image, result = (n, size, size, ic), (n, size, size, oc)
@@ -32,7 +32,6 @@ def passes(name, n, size, ic, oc):
     dy = rng.standard_normal(result).astype(np.float32)
     w = (rng.standard_normal((oc, ic, 3, 3)) * np.sqrt(2 / (9 * ic))).astype(np.float32)
     y, dx, dw = np.empty(result, np.float32), np.empty(image, np.float32), np.zeros_like(w)
-    conv = kernels.Conv(conv_shape(n, ic, oc, (size, size), 3, pad=1), name)
     conv.forward(x, w, None, y)
     conv.backward_data(dy, w, dx, False)
     conv.backward_weights(x, dy, dw, None)
@@ -57,7 +56,8 @@ def errors(got, want):
 @pytest.mark.parametrize(("n", "size", "ic", "oc"), [(2, 28, 64, 64), (4, 14, 256, 128)])
 def test_errors_are_as_documented(isa, name, rms, largest, n, size, ic, oc):
     kernels.set_isa(isa)
-    for which, got, want in passes(name, n, size, ic, oc):
+    conv = kernels.Conv(conv_shape(n, ic, oc, (size, size), 3, pad=1), name)
+    for which, got, want in passes(conv, n, size, ic, oc):
         got_rms, got_largest = errors(got, want)
         assert got_rms < rms and got_largest < largest, (which, got_rms, got_largest)
 
@@ -137,9 +137,7 @@ def test_weights_that_are_kept_follow_changes(isa):
 
 def test_arithmetic_says_which_are_allowed():
     def names(arithmetic):
-        shape = kernels.ConvShape(
-            8, 64, 64, 1, (28, 28), (3, 3), (1, 1), (1, 1), (1, 1), arithmetic=arithmetic
-        )
+        shape = conv_shape(8, 64, 64, (28, 28), 3, pad=1, arithmetic=arithmetic)
         return kernels.Conv(shape).name, kernels.conv_implementations(shape)
 
     kernels.set_isa(ISAS[-1])
