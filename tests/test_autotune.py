@@ -11,7 +11,7 @@ import pytest
 from kernel_cases import conv_shape, to_bf16
 from net_text import conv, dense, fill_params, layer, make_net, normal
 from test_solver import solver_message
-from test_winograd import errors, passes
+from winograd_errors import Problem, shape_of
 
 import pydl
 from pydl import _core
@@ -61,10 +61,9 @@ CHOICES = 2 + 3  # forward; backward, where the input wants no gradient
 def test_results_are_within_the_bounds_of_what_may_be_chosen(isa, arithmetic):
     kernels.set_isa(isa)
     rms, largest = (2.5e-6, 2e-5) if arithmetic == "fast" else (2e-6, 1.2e-5)
-    shape = conv_shape(2, 32, 48, (17, 17), 3, pad=1, arithmetic=arithmetic)
+    shape = shape_of(2, 17, 32, 48, arithmetic=arithmetic)
     chosen = kernels.Conv(shape, autotune=True)
-    for which, got, want in passes(chosen, 2, 17, 32, 48):
-        got_rms, got_largest = errors(got, want)
+    for which, (got_rms, got_largest) in Problem(2, 17, 32, 48).errors(chosen).items():
         assert got_rms < rms and got_largest < largest, (which, got_rms, got_largest)
     assert chosen.name in kernels.conv_implementations(shape)
 
@@ -187,9 +186,10 @@ def test_solver(timed):
 
 
 def test_verbose_lines_tell_what_was_chosen():
+    text, inputs = two_alike(12)
     code = (
-        "import pydl; from net_text import *; from test_autotune import two_alike;"
-        "net = make_net(*two_alike(12), autotune=True); net.forward(); net._core.backward();"
+        "import pydl; from net_text import *;"
+        f"net = make_net({text!r}, {inputs!r}, autotune=True); net.forward(); net._core.backward();"
         "print({r['name']: r['implementation'] for r in net._core.layer_rows()}['b'])"
     )
     environment = {**os.environ, "PYDL_VERBOSE": "1"}

@@ -8,8 +8,8 @@
 // Padding is zeros: an output whose window reaches into it may be NaN where a weight is not finite.
 //
 // x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
-// float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
-// of dy) where that is bfloat16.
+// float32. Where x (backward_data: dy) is bfloat16, products are of bfloat16: the weights, and in
+// backward_weights dy, are rounded to it. The Winograd kernels do without this rounding.
 #pragma once
 
 #include <cstdint>
