@@ -66,7 +66,8 @@ class Net:
             are float32 in any case.
         arithmetic: of convolutions: "FAST", "STRICT" (no larger error than the plain order of
             sums) or "DIRECT" (no Winograd transforms).
-        autotune: time the kernels that can do a layer once and keep the fastest.
+        autotune: time the kernels that can do a convolution, the first time each pass of it runs,
+            and keep the fastest; once in a process for each shape.
         deterministic: no autotune; results then depend on nothing but the instruction set.
             The last four replace the file's own fields of these names, where they are given.
 

@@ -308,7 +308,7 @@ class Solver:
 
     # ---- set-up ----
     def _make_net(self, spec: Mapping[str, Any]) -> Net:
-        fields = ("precision", "deterministic")
+        fields = ("precision", "autotune", "deterministic")
         options = {name: getattr(self.param, name) for name in fields if self.param.HasField(name)}
         return Net.from_core(_core.Net(dict(spec), "all", self.seed, **options))
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from kernel_cases import conv_shape
+from kernel_cases import conv_shape, from_bf16, to_bf16
+from winograd_errors import Problem, correlate, shape_of
 
 import pydl
 from pydl import Error, _core
@@ -12,41 +13,7 @@ ISAS = [isa for isa in kernels.available_isas() if isa != "ref"]
 WINOGRAD = ("winograd_4x4", "winograd_2x2")
 
 
-def patches(x):
-    """(n, h, w, c) -> (n h w, c, 3, 3): what a 3x3 window with pad 1 sees, in float64."""
-    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-    return windows.reshape(-1, x.shape[3], 3, 3)
-
-
-def correlate(x, w):
-    """3x3, pad 1, in float64; w: (oc, ic, 3, 3)."""
-    return np.tensordot(patches(x), w.astype(np.float64), ([1, 2, 3], [1, 2, 3]))
-
-
-def passes(name, n, size, ic, oc):
-    """For each pass its result in float32 and in float64, on data as in a net with ReLUs."""
-    rng = np.random.default_rng(ic)
-    image, result = (n, size, size, ic), (n, size, size, oc)
-    x = np.maximum(rng.standard_normal(image), 0).astype(np.float32)
-    dy = rng.standard_normal(result).astype(np.float32)
-    w = (rng.standard_normal((oc, ic, 3, 3)) * np.sqrt(2 / (9 * ic))).astype(np.float32)
-    y, dx, dw = np.empty(result, np.float32), np.empty(image, np.float32), np.zeros_like(w)
-    conv = kernels.Conv(conv_shape(n, ic, oc, (size, size), 3, pad=1), name)
-    conv.forward(x, w, None, y)
-    conv.backward_data(dy, w, dx, False)
-    conv.backward_weights(x, dy, dw, None)
-    turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-    gradient = np.tensordot(dy.reshape(-1, oc).astype(np.float64), patches(x), ([0], [0]))
-    yield "forward", y, correlate(x, w).reshape(result)
-    yield "backward_data", dx, correlate(dy, turned).reshape(image)
-    yield "backward_weights", dw, gradient
-
-
-def errors(got, want):
-    """Root mean square and largest error, relative to the root mean square of the values."""
-    error, scale = np.abs(got - want), np.sqrt(np.mean(want**2))
-    return np.sqrt(np.mean(error**2)) / scale, error.max() / scale
+LAYERS = [(2, 28, 64, 64), (4, 14, 256, 128)]  # n, size, ic, oc
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -54,12 +21,42 @@ def errors(got, want):
     ("name", "rms", "largest"),
     [("winograd_4x4", 2.5e-6, 2e-5), ("winograd_2x2", 1e-6, 8e-6), ("implicit_gemm", 2e-6, 1.2e-5)],
 )
-@pytest.mark.parametrize(("n", "size", "ic", "oc"), [(2, 28, 64, 64), (4, 14, 256, 128)])
-def test_errors_are_as_documented(isa, name, rms, largest, n, size, ic, oc):
+@pytest.mark.parametrize("layer", LAYERS)
+def test_errors_are_as_documented(isa, name, rms, largest, layer):
     kernels.set_isa(isa)
-    for which, got, want in passes(name, n, size, ic, oc):
-        got_rms, got_largest = errors(got, want)
+    conv = kernels.Conv(shape_of(*layer), name)
+    for which, (got_rms, got_largest) in Problem(*layer).errors(conv).items():
         assert got_rms < rms and got_largest < largest, (which, got_rms, got_largest)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("name", "rms", "largest"),
+    [*((name, 2e-3, 2e-2) for name in WINOGRAD), ("implicit_gemm", 2.8e-3, 3e-2)],
+)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_errors_with_bfloat16_are_as_documented(isa, name, rms, largest, layer):
+    kernels.set_isa(isa)
+    conv = kernels.Conv(shape_of(*layer), name)
+    errors = Problem(*layer, bf16=True).errors(conv)
+    of_weights = errors.pop("backward_weights")  # float32
+    assert of_weights[0] < 2.5e-6 and of_weights[1] < 2e-5
+    for which, (got_rms, got_largest) in errors.items():
+        assert got_rms < rms and got_largest < largest, (which, got_rms, got_largest)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", WINOGRAD)
+def test_bfloat16_is_widened_before_and_rounded_behind(isa, name):
+    kernels.set_isa(isa)
+    half = Problem(3, 13, 24, 40, bf16=True)
+    whole = Problem(3, 13, 24, 40)
+    whole.x, whole.dy = from_bf16(half.x), from_bf16(half.dy)
+    conv = kernels.Conv(shape_of(3, 13, 24, 40), name)
+    got, want = half.run(conv), whole.run(conv)
+    for which in ("forward", "backward_data"):
+        np.testing.assert_array_equal(to_bf16(got[which]), to_bf16(want[which]), which)
+    np.testing.assert_array_equal(got["backward_weights"], want["backward_weights"])
 
 
 def run_passes(name, shape, x, w, dy):
@@ -75,7 +72,8 @@ def run_passes(name, shape, x, w, dy):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", WINOGRAD)
 @pytest.mark.parametrize("where", ["x", "w", "dy", "x, w and dy", "all of x"])
-def test_what_is_not_finite_stays_where_it_belongs(isa, name, where):
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+def test_what_is_not_finite_stays_where_it_belongs(isa, name, where, bf16):
     rng = np.random.default_rng(3)
     pad = 0 if "w" in where else 1  # zeros times infinity
     shape = conv_shape(3, 10, 24, (13, 11), 3, pad=pad, group=2)
@@ -88,6 +86,8 @@ def test_what_is_not_finite_stays_where_it_belongs(isa, name, where):
             array.flat[places] = np.nan, np.inf, -np.inf, np.inf
     if where == "all of x":
         x[...] = np.nan
+    if bf16:
+        x, dy, w = to_bf16(x), to_bf16(dy), from_bf16(to_bf16(w))
     # Zeros of the padding times infinite weights: NaN, except in ref, which leaves them out.
     kernels.set_isa(isa if "w" in where else "ref")
     want = run_passes("implicit_gemm" if "w" in where else "ref", shape, x, w, dy)
@@ -137,9 +137,7 @@ def test_weights_that_are_kept_follow_changes(isa):
 
 def test_arithmetic_says_which_are_allowed():
     def names(arithmetic):
-        shape = kernels.ConvShape(
-            8, 64, 64, 1, (28, 28), (3, 3), (1, 1), (1, 1), (1, 1), arithmetic=arithmetic
-        )
+        shape = conv_shape(8, 64, 64, (28, 28), 3, pad=1, arithmetic=arithmetic)
         return kernels.Conv(shape).name, kernels.conv_implementations(shape)
 
     kernels.set_isa(ISAS[-1])
@@ -158,8 +156,19 @@ def test_winograd_is_chosen_where_it_pays():
     for name, shape in (
         ("winograd_4x4", conv_shape(4, 512, 512, (14, 14), 3, pad=1)),
         ("implicit_gemm", conv_shape(4, 3, 64, (224, 224), 3, pad=1)),  # few channels
-        ("implicit_gemm", conv_shape(1, 512, 512, (7, 7), 3, pad=1)),  # few tiles
+        ("winograd_2x2", conv_shape(1, 512, 512, (7, 7), 3, pad=1)),  # few tiles
+        ("implicit_gemm", conv_shape(1, 512, 512, (7, 7), 3, pad=1, learns=True)),
         ("implicit_gemm", conv_shape(4, 64, 64, (56, 56), 3, pad=1, stride=2)),
         ("depthwise", conv_shape(4, 64, 64, (56, 56), 3, pad=1, group=64)),
     ):
         assert kernels.Conv(shape).name == name, str(shape)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_with_bfloat16_products_take_less_time_where_the_cpu_has_them(isa):
+    kernels.set_isa(isa)
+    large = conv_shape(4, 256, 256, (28, 28), 3, pad=1, bf16=True)
+    cut = conv_shape(32, 384, 384, (13, 13), 3, pad=1, group=2, bf16=True, learns=True)
+    has = isa in ("avx512_bf16", "amx")
+    assert kernels.Conv(large).name == ("implicit_gemm" if isa == "amx" else "winograd_4x4")
+    assert kernels.Conv(cut).name == ("implicit_gemm" if has else "winograd_4x4")

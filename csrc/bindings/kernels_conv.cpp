@@ -2,7 +2,7 @@
 
 #include "bindings/kernel_table.h"
 #include "core/check.h"
-#include "kernels/conv.h"
+#include "kernels/conv_autotune.h"
 
 namespace pydl {
 
@@ -13,9 +13,10 @@ using kernels::ConvShape;
 // One problem and how it is solved, on arrays in the layouts of kernels/conv.h.
 class Convolution {
  public:
-  Convolution(const ConvShape& shape, const std::string& name)
+  Convolution(const ConvShape& shape, const std::string& name, bool autotune)
       : shape_(shape),
-        conv_(name.empty() ? kernels::make_conv(shape) : kernels::make_conv(shape, name)) {}
+        conv_(name.empty() ? kernels::make_conv(shape, autotune)
+                           : kernels::make_conv(shape, name)) {}
 
   const char* name() const { return conv_->name(); }
   void weights_changed() { conv_->weights_changed(); }
@@ -71,14 +72,25 @@ kernels::Arithmetic arithmetic_from_name(const std::string& name) {
 
 ConvShape make_shape(int64_t n, int64_t ic, int64_t oc, int64_t group, const Dims& in,
                      const Dims& kernel, const Dims& stride, const Dims& pad, const Dims& dilation,
-                     const std::string& arithmetic) {
-  return {n, ic, oc, group, in, kernel, stride, pad, dilation, arithmetic_from_name(arithmetic)};
+                     const std::string& arithmetic, bool bf16, bool learns) {
+  return {n,
+          ic,
+          oc,
+          group,
+          in,
+          kernel,
+          stride,
+          pad,
+          dilation,
+          arithmetic_from_name(arithmetic),
+          bf16 ? DType::kBFloat16 : DType::kFloat32,
+          learns};
 }
 
 std::vector<std::string> implementations(const ConvShape& shape) {
   std::vector<std::string> names;
-  for (const auto& one : kernels::conv_list()) {
-    if (one.accepts(shape)) names.push_back(one.name);
+  for (const auto* one : kernels::conv_list()) {
+    if (one->accepts(shape)) names.push_back(one->name);
   }
   return names;
 }
@@ -89,7 +101,8 @@ void bind_conv_kernels(py::module_& m) {
   using py::arg;
   py::class_<ConvShape>(m, "ConvShape")
       .def(py::init(&make_shape), arg("n"), arg("ic"), arg("oc"), arg("group"), arg("in_"),
-           arg("kernel"), arg("stride"), arg("pad"), arg("dilation"), arg("arithmetic") = "fast")
+           arg("kernel"), arg("stride"), arg("pad"), arg("dilation"), arg("arithmetic") = "fast",
+           arg("bf16") = false, arg("learns") = false)
       .def_readonly("n", &ConvShape::n)
       .def_readonly("ic", &ConvShape::ic)
       .def_readonly("oc", &ConvShape::oc)
@@ -101,8 +114,10 @@ void bind_conv_kernels(py::module_& m) {
       .def("__str__", &ConvShape::text);
   m.def("conv_implementations", &implementations,
         "Names of those that take this shape, in their order, for the instruction set in use.");
+  m.def("timed_convs", &kernels::timed_convs, "How many choices autotune has made by measuring.");
   py::class_<Convolution>(m, "Conv")
-      .def(py::init<const ConvShape&, const std::string&>(), arg("shape"), arg("name") = "")
+      .def(py::init<const ConvShape&, const std::string&, bool>(), arg("shape"), arg("name") = "",
+           arg("autotune") = false)
       .def_property_readonly("name", &Convolution::name)
       .def("weights_changed", &Convolution::weights_changed)
       .def("forward", &Convolution::forward, py::arg("x"), py::arg("w"), py::arg("bias"),

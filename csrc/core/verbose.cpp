@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "pydl/net.h"
 
 namespace pydl {
 

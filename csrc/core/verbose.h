@@ -1,8 +1,8 @@
 #pragma once
 
-#include "pydl/net.h"
-
 namespace pydl {
+
+struct LayerNode;
 
 // Environment variable PYDL_VERBOSE=1: a line on stderr for each layer that runs.
 bool verbose();

@@ -14,7 +14,8 @@ namespace pydl::kernels {
 class Barrier {
  public:
   // Returns once `threads` threads, all running at the same time, have called it. What each wrote
-  // before can be read by all after. Inlined always: see FlushDenormals in parallel.h.
+  // before can be read by all after. Inlined always: a copy built for a newer instruction set must
+  // not be linked into other code.
   [[gnu::always_inline]] void wait(int threads) {
     if (threads == 1) return;
     const unsigned round = round_.load(std::memory_order_acquire);

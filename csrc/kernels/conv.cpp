@@ -1,10 +1,12 @@
 #include "kernels/conv.h"
 
+#include <array>
 #include <functional>
 #include <numeric>
 #include <utility>
 
 #include "core/check.h"
+#include "kernels/conv_autotune.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/isa.h"
 
@@ -44,37 +46,61 @@ void check_shape(const ConvShape& s) {
   }
 }
 
-// Each pass by the implementation that pays there.
-class ConvByPass final : public Conv {
- public:
-  ConvByPass(std::shared_ptr<Conv> forward, std::shared_ptr<Conv> data,
-             std::shared_ptr<Conv> weights)
-      : forward_(std::move(forward)), data_(std::move(data)), weights_(std::move(weights)) {}
-
-  const char* name() const override { return forward_->name(); }
-  void weights_changed() override {
-    for (Conv* conv : {forward_.get(), data_.get(), weights_.get()}) conv->weights_changed();
-  }
-  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
-    forward_->forward(x, w, epilogue, y);
-  }
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
-    data_->backward_data(dy, w, dx, add);
-  }
-  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
-    weights_->backward_weights(x, dy, dw, dbias);
-  }
-
- private:
-  const std::shared_ptr<Conv> forward_, data_, weights_;
-};
-
 const ConvImplementation& best_for(const ConvShape& shape, ConvPass pass) {
-  for (const ConvImplementation& i : conv_list()) {
-    if (i.accepts(shape) && i.pays(shape, pass)) return i;
+  for (const ConvImplementation* i : conv_list()) {
+    if (i->accepts(shape) && i->pays(shape, pass)) return *i;
   }
   fail("convolution: no implementation takes ", shape.text());
 }
+
+using Choose = const ConvImplementation& (*)(const ConvShape&, ConvPass);
+
+// Each pass by the implementation that `choose` names for it, at the first use.
+class ConvByPass final : public Conv {
+ public:
+  ConvByPass(const ConvShape& shape, Choose choose) : shape_(shape), choose_(choose) {}
+
+  const char* name() const override {
+    const Chosen& forward = passes_[static_cast<int>(ConvPass::kForward)];
+    return (forward.how ? *forward.how : best_for(shape_, ConvPass::kForward)).name;
+  }
+  void weights_changed() override {
+    for (const Chosen& pass : passes_) {
+      if (pass.conv) pass.conv->weights_changed();
+    }
+  }
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
+    at(ConvPass::kForward).forward(x, w, epilogue, y);
+  }
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+    at(ConvPass::kBackwardData).backward_data(dy, w, dx, add);
+  }
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
+    at(ConvPass::kBackwardWeights).backward_weights(x, dy, dw, dbias);
+  }
+
+ private:
+  struct Chosen {
+    const ConvImplementation* how = nullptr;
+    std::shared_ptr<Conv> conv;  // passes with the same implementation share it
+  };
+
+  Conv& at(ConvPass pass) {
+    Chosen& chosen = passes_[static_cast<int>(pass)];
+    if (chosen.conv) return *chosen.conv;
+    const ConvImplementation* how = &choose_(shape_, pass);
+    for (const Chosen& other : passes_) {
+      if (other.how == how) chosen.conv = other.conv;
+    }
+    if (!chosen.conv) chosen.conv = how->make(shape_);
+    chosen.how = how;
+    return *chosen.conv;
+  }
+
+  const ConvShape shape_;
+  const Choose choose_;
+  std::array<Chosen, kConvPasses> passes_;
+};
 
 }  // namespace
 
@@ -112,32 +138,25 @@ std::string ConvShape::text() const {
 }
 
 const ConvList& conv_list() {
-  static const ConvList fast = {conv_gemm_1x1,     conv_depthwise,     conv_winograd_4x4,
-                                conv_winograd_2x2, conv_implicit_gemm, conv_ref};
-  static const ConvList ref = {conv_ref};
+  static const ConvList fast = {&conv_gemm_1x1,     &conv_depthwise,     &conv_winograd_4x4,
+                                &conv_winograd_2x2, &conv_implicit_gemm, &conv_ref};
+  static const ConvList ref = {&conv_ref};
   return isa() == Isa::kRef ? ref : fast;
 }
 
-std::unique_ptr<Conv> make_conv(const ConvShape& shape) {
+std::unique_ptr<Conv> make_conv(const ConvShape& shape, bool autotune) {
   check_shape(shape);
-  const ConvImplementation& forward = best_for(shape, ConvPass::kForward);
-  const ConvImplementation& data = best_for(shape, ConvPass::kBackwardData);
-  const ConvImplementation& weights = best_for(shape, ConvPass::kBackwardWeights);
-  if (&forward == &data && &forward == &weights) return forward.make(shape);
-  std::shared_ptr<Conv> a = forward.make(shape);
-  std::shared_ptr<Conv> b = &data == &forward ? a : data.make(shape);
-  std::shared_ptr<Conv> c = &weights == &forward ? a : &weights == &data ? b : weights.make(shape);
-  return std::make_unique<ConvByPass>(std::move(a), std::move(b), std::move(c));
+  return std::make_unique<ConvByPass>(shape, autotune ? fastest_conv : best_for);
 }
 
 std::unique_ptr<Conv> make_conv(const ConvShape& shape, const std::string& name) {
   check_shape(shape);
   std::vector<std::string> names;
-  for (const ConvImplementation& i : conv_list()) {
-    names.push_back(i.name);
-    if (name != i.name) continue;
-    check(i.accepts(shape), "convolution: \"", name, "\" does not take ", shape.text());
-    return i.make(shape);
+  for (const ConvImplementation* i : conv_list()) {
+    names.push_back(i->name);
+    if (name != i->name) continue;
+    check(i->accepts(shape), "convolution: \"", name, "\" does not take ", shape.text());
+    return i->make(shape);
   }
   std::string all;
   for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;

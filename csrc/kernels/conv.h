@@ -8,8 +8,8 @@
 // Padding is zeros: an output whose window reaches into it may be NaN where a weight is not finite.
 //
 // x, y and their gradients are float32 or bfloat16, each by itself; weights, biases and sums are
-// float32. The weights (and, in backward_weights, dy) are rounded to the type of x (backward_data:
-// of dy) where that is bfloat16.
+// float32. Where x (backward_data: dy) is bfloat16, products are of bfloat16: the weights, and in
+// backward_weights dy, are rounded to it. The Winograd kernels do without this rounding.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,9 @@ struct ConvShape {
   // One entry per spatial axis (0 or more axes), outermost first.
   std::vector<int64_t> in, kernel, stride, pad, dilation;
   Arithmetic arithmetic = Arithmetic::kFast;
+  // By which implementations are chosen; they take arrays of any type and any change of weights.
+  DType dtype = DType::kFloat32;  // of x and dy
+  bool learns = false;            // the weights change from one forward pass to the next
 
   std::vector<int64_t> out() const;
   int64_t in_count() const;      // product of `in`
@@ -47,7 +50,7 @@ class Conv {
  public:
   virtual ~Conv() = default;
   // Of the implementation: "gemm_1x1", "depthwise", "winograd_4x4", "winograd_2x2",
-  // "implicit_gemm", "ref"; of the forward pass's, if the passes have different ones.
+  // "implicit_gemm", "ref"; of the forward pass's, where the passes have different ones.
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
@@ -60,19 +63,22 @@ class Conv {
 };
 
 enum class ConvPass { kForward, kBackwardData, kBackwardWeights };
+constexpr int kConvPasses = 3;
 
-// One way to do it. For each pass the first in the list is taken that accepts the problem and pays
-// there. "ref" accepts all.
+// One way to do it. "ref" accepts all.
 struct ConvImplementation {
   const char* name;
   bool (*accepts)(const ConvShape&);
   std::unique_ptr<Conv> (*make)(const ConvShape&);
   bool (*pays)(const ConvShape&, ConvPass) = [](const ConvShape&, ConvPass) { return true; };
 };
-using ConvList = std::vector<ConvImplementation>;
+using ConvList = std::vector<const ConvImplementation*>;
 
 const ConvList& conv_list();  // for the instruction set in use (isa.h), best first
-std::unique_ptr<Conv> make_conv(const ConvShape&);
+
+// Each pass gets the first in the list that accepts the problem and pays there; with `autotune`,
+// the fastest of those that accept it (conv_autotune.h).
+std::unique_ptr<Conv> make_conv(const ConvShape&, bool autotune = false);
 // By name, for tests and benchmarks; throws pydl::Error if unknown or not accepting.
 std::unique_ptr<Conv> make_conv(const ConvShape&, const std::string& name);
 

@@ -8,6 +8,7 @@
 #include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/conv_passes.h"
+#include "kernels/isa.h"
 #include "kernels/scratch.h"
 #include "kernels/winograd.h"
 
@@ -76,30 +77,21 @@ class WinogradConv final : public Conv {
     if (direct_) direct_->weights_changed();
   }
 
-  void forward(ConstArray from, const float* w, const Epilogue& epilogue, Array to) override {
-    if (!floats(from, to)) return direct().forward(from, w, epilogue, to);
-    const auto* x = static_cast<const float*>(from.data);
-    auto* y = static_cast<float*>(to.data);
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     forward_weights_.use(kernels_, forward_, w, [&](const float* packed) {
       if (!packed) return direct().forward(x, w, epilogue, y);
       run(forward_, x, w, packed, epilogue, y);
     });
   }
 
-  void backward_data(ConstArray from, const float* w, Array to, bool add) override {
-    if (!floats(from, to)) return direct().backward_data(from, w, to, add);
-    const auto* dy = static_cast<const float*>(from.data);
-    auto* dx = static_cast<float*>(to.data);
+  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
       if (!packed) return direct().backward_data(dy, w, dx, add);
       run(backward_, dy, w, packed, {.residual = add ? ConstArray(dx) : nullptr}, dx);
     });
   }
 
-  void backward_weights(ConstArray from, ConstArray gradient, float* dw, float* dbias) override {
-    if (!floats(from, gradient)) return direct().backward_weights(from, gradient, dw, dbias);
-    const auto* x = static_cast<const float*>(from.data);
-    const auto* dy = static_cast<const float*>(gradient.data);
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     if (!kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw)) {
       return direct().backward_weights(x, dy, dw, dbias);
     }
@@ -107,20 +99,20 @@ class WinogradConv final : public Conv {
   }
 
  private:
-  void run(const Pass& pass, const float* src, const float* w, const float* packed,
-           const Epilogue& epilogue, float* dst) {
+  void run(const Pass& pass, ConstArray src, const float* w, const float* packed,
+           const Epilogue& epilogue, Array dst) {
     skipped_.resize(static_cast<size_t>(winograd_tiles(pass.shape, kernels_.tile_size).count));
     if (kernels_.run(pass.shape, src, packed, epilogue, dst, skipped_.data())) {
       run_skipped(pass, src, w, epilogue, dst);
     }
   }
 
-  void run_skipped(const Pass& pass, const float* src, const float* w, const Epilogue& epilogue,
-                   float* dst) const {
+  void run_skipped(const Pass& pass, ConstArray src, const float* w, const Epilogue& epilogue,
+                   Array dst) const {
     const CorrelationKernels& kernels = correlation_kernels();
     const Correlation& c = pass.shape;
-    const Scratch packed(kernels.packed_size(c, DType::kFloat32));
-    kernels.pack(c, pass.weights, w, DType::kFloat32, packed.data());
+    const Scratch packed(kernels.packed_size(c, src.dtype));
+    kernels.pack(c, pass.weights, w, src.dtype, packed.data());
     const WinogradTiles tiles = winograd_tiles(c, kernels_.tile_size);
     const int64_t src_size = c.axis[1].src * c.axis[2].src * c.group * c.ic;
     const int64_t dst_size = c.axis[1].dst * c.axis[2].dst * c.group * c.oc;
@@ -133,13 +125,10 @@ class WinogradConv final : public Conv {
       const Correlation part = part_of_row(c, tiles, begin, end, &image);
       Epilogue of_image = epilogue;
       of_image.residual = epilogue.residual_at(image * dst_size);
-      kernels.run(part, src + image * src_size, packed.data(), of_image, dst + image * dst_size);
+      kernels.run(part, src.from(image * src_size), packed.data(), of_image,
+                  dst.from(image * dst_size));
       begin = end - 1;
     }
-  }
-
-  static bool floats(ConstArray a, ConstArray b) {
-    return a.dtype == DType::kFloat32 && b.dtype == DType::kFloat32;
   }
 
   Conv& direct() {
@@ -167,20 +156,31 @@ bool is_3x3(const ConvShape& s) {
 bool accepts_4x4(const ConvShape& s) { return s.arithmetic == Arithmetic::kFast && is_3x3(s); }
 bool accepts_2x2(const ConvShape& s) { return s.arithmetic != Arithmetic::kDirect && is_3x3(s); }
 
+// How long a multiplication takes in the direct kernel, in those of float32.
+double direct_cost(DType dtype, ConvPass pass) {
+  if (dtype == DType::kFloat32 || isa() < Isa::kAvx512Bf16) return 1;
+  if (isa() == Isa::kAmx) return 0.15;
+  return pass == ConvPass::kBackwardWeights ? 0.7 : 0.475;
+}
+
 // Counted in multiplications per pair of channels, at each of the points: tiles against a quarter
-// (F(2x2): 9/16) as many direct ones as there are outputs. A value that is transformed costs as
-// much as 16 to 32 multiplications, on the way in with `ic` channels, on the way out with `oc`;
-// those of the weights are used for all tiles.
+// (F(2x2): 9/16) as many direct ones as there are outputs. Tiles are the rows of a product: fewer
+// than a register tile has are no faster. A value that is transformed costs as much as 16 to 32
+// multiplications, on the way in with `ic` channels, on the way out with `oc`; those of the weights
+// are used for all tiles, and made once where the weights stay.
 bool pays(const ConvShape& s, ConvPass pass, int64_t size) {
-  constexpr double kIn = 32, kOut = 16, kWeights = 26;
+  constexpr double kIn = 32, kOut = 16, kLearned = 26, kKept = 4;
+  constexpr int64_t kLeastTiles = 14;
   const Pass p = pass == ConvPass::kBackwardData ? backward_passes(s).front() : forward_pass(s);
   const auto& c = p.shape;
-  const double tiles = static_cast<double>(winograd_tiles(c, size).count);
+  const auto tiles = static_cast<double>(std::max(kLeastTiles, winograd_tiles(c, size).count));
   const double points = static_cast<double>((size + 2) * (size + 2));
   const double outputs = static_cast<double>(s.n * c.axis[1].dst * c.axis[2].dst);
   const double ic = static_cast<double>(c.ic), oc = static_cast<double>(c.oc);
   const double out = pass == ConvPass::kBackwardWeights ? kIn : kOut;
-  return points * (tiles * (1 + kIn / oc + out / ic) + kWeights) < 9 * outputs;
+  const double weights = pass == ConvPass::kForward && !s.learns ? kKept : kLearned;
+  return points * (tiles * (1 + kIn / oc + out / ic) + weights) <
+         9 * outputs * direct_cost(s.dtype, pass);
 }
 
 bool pays_4x4(const ConvShape& s, ConvPass pass) { return pays(s, pass, 4); }

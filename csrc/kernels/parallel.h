@@ -4,32 +4,10 @@
 
 #include <cstdint>
 
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 namespace pydl::kernels {
 
 int num_threads();  // threads that a parallel region may use
 void set_num_threads(int n);
-
-// Flushes denormals to zero in this thread until the end of the scope.
-class FlushDenormals {
- public:
-#if defined(__SSE2__)
-  // Inlined always: a copy built for a newer instruction set must not be linked into other code.
-  [[gnu::always_inline]] FlushDenormals() : saved_(_mm_getcsr()) {
-    _mm_setcsr(saved_ | 0x8040);
-  }  // FTZ | DAZ
-  [[gnu::always_inline]] ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
 
 struct Range {
   int64_t begin, end;
@@ -42,21 +20,17 @@ struct Range {
   return {begin < count ? begin : count, end < count ? end : count};
 }
 
-// body(thread, threads) once in each of at most `threads` threads; in this one alone for 1.
+// call(body, thread, threads) once in each of at most `threads` threads; in this one alone for 1.
+void run_parallel(int threads, void (*call)(const void* body, int thread, int threads),
+                  const void* body);
+
+// body(thread, threads), in the same way. There is one copy of the code, for one thread or many.
 template <class Body>
 void parallel(int threads, const Body& body) {
-#ifdef _OPENMP
-  if (threads > 1 && !omp_in_parallel()) {
-#pragma omp parallel num_threads(threads)
-    {
-      [[maybe_unused]] FlushDenormals flush;
-      body(omp_get_thread_num(), omp_get_num_threads());
-    }
-    return;
-  }
-#endif
-  [[maybe_unused]] FlushDenormals flush;
-  body(0, 1);
+  run_parallel(
+      threads,
+      [](const void* b, int thread, int count) { (*static_cast<const Body*>(b))(thread, count); },
+      &body);
 }
 
 // body(begin, end) over parts of [0, count). `grain` is the least number of items worth a thread.

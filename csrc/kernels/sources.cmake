@@ -1,20 +1,18 @@
 # The kernels' sources, and pydl_add_cpu_kernels(), which builds the vectorised ones.
 #
-# cpu/*.cpp are built once per instruction set (kernels/isa.h picks at run time), in a namespace
-# named after it, those of PYDL_BF16_SOURCES for the instructions for bfloat16 as well; everything
-# else is built once, for the lowest. NaN and infinity must come out as
-# IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap bookkeeping. Vectors of
-# integers wrap around on purpose (-fwrapv), as the instructions do.
+# cpu/*.cpp are built once per instruction set up to avx512 (kernels/isa.h picks at run time), in a
+# namespace named after it, and those listed here also for the instructions for bfloat16
+# (dispatch.cpp has the same table); everything else is built once, for the lowest. NaN and infinity
+# must come out as IEEE says, so no -ffast-math: only contraction to FMA, and no errno or trap
+# bookkeeping. Vectors of integers wrap around on purpose (-fwrapv), as the instructions do.
 
 file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
      ${CMAKE_CURRENT_LIST_DIR}/*.cpp ${CMAKE_CURRENT_LIST_DIR}/ref/*.cpp)
-file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/*.cpp)
+set(PYDL_CPU_DIR ${CMAKE_CURRENT_LIST_DIR}/cpu)
+file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${PYDL_CPU_DIR}/*.cpp)
 
-set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
-                      ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp
-                      ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm_tile.cpp
-                      ${CMAKE_CURRENT_LIST_DIR}/cpu/lrn.cpp
-                      ${CMAKE_CURRENT_LIST_DIR}/cpu/norm.cpp)
+set(PYDL_SOURCES_amx gemm correlation gemm_tile)
+set(PYDL_SOURCES_avx512_bf16 ${PYDL_SOURCES_amx} lrn norm)
 
 option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)
 
@@ -41,11 +39,12 @@ function(pydl_add_cpu_kernels out includes)
   set(objects)
   foreach(isa ${PYDL_ISAS})
     set(target pydl_kernels_${isa})
-    if(isa MATCHES "bf16|amx")
-      add_library(${target} OBJECT ${PYDL_BF16_SOURCES})
-    else()
-      add_library(${target} OBJECT ${PYDL_CPU_SOURCES})
+    set(sources ${PYDL_CPU_SOURCES})
+    if(DEFINED PYDL_SOURCES_${isa})
+      list(TRANSFORM PYDL_SOURCES_${isa} REPLACE "(.+)" "${PYDL_CPU_DIR}/\\1.cpp"
+           OUTPUT_VARIABLE sources)
     endif()
+    add_library(${target} OBJECT ${sources})
     target_include_directories(${target} PRIVATE ${includes})
     target_compile_definitions(${target} PRIVATE PYDL_ISA=${isa})
     target_compile_features(${target} PRIVATE cxx_std_20)

@@ -9,6 +9,9 @@
 //
 // A NaN or an infinity spreads over its whole tile. Tiles that hold one are therefore left out and
 // reported; the caller makes their outputs in another way.
+//
+// Arrays of bfloat16 are widened before the transforms and rounded behind them; weights, products
+// and sums are float32 in any case.
 #pragma once
 
 #include "kernels/correlation.h"
@@ -37,12 +40,12 @@ struct WinogradKernels {
   // As CorrelationKernels::run, but leaves the tiles with skipped[tile] != 0 as they are: those
   // that meet a value which is not finite (or so large that the transform overflows). Returns
   // whether there are any.
-  bool (*run)(const Correlation&, const float* src, const float* packed, const Epilogue&,
-              float* dst, uint8_t* skipped);
+  bool (*run)(const Correlation&, ConstArray src, const float* packed, const Epilogue&, Array dst,
+              uint8_t* skipped);
   // As CorrelationKernels::backward_weights. If not all values are finite it returns false, with dw
   // as it was.
-  bool (*backward_weights)(const Correlation&, const WeightMap&, const float* src,
-                           const float* ddst, float* dw);
+  bool (*backward_weights)(const Correlation&, const WeightMap&, ConstArray src, ConstArray ddst,
+                           float* dw);
 };
 
 const WinogradKernels& winograd_2x2_kernels();

@@ -55,7 +55,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     const Shape& shape = bottom[0]->shape();
     check(bottom[0]->axes() == channel_axis_ + 1 + axes_, "was set up for ",
           channel_axis_ + 1 + axes_, " axes, but its bottom is now ", shape_text(shape));
-    kernels::ConvShape problem = problem_of(*bottom[0]);
+    const kernels::ConvShape problem = problem_of(*bottom[0]);
     const std::vector<int64_t> out = problem.out();
     Shape top_shape(shape.begin(), shape.begin() + channel_axis_);
     top_shape.push_back(problem.oc);
@@ -65,15 +65,11 @@ class Convolution final : public LayerOf<ConvolutionParams> {
             " and ", shape_text(bottom[i]->shape()));
       top[i]->Reshape(top_shape);
     }
-    if (!conv_ || !(problem == problem_) || isa_ != kernels::isa()) {
-      conv_ = kernels::make_conv(problem);
-      isa_ = kernels::isa();
-    }
-    problem_ = problem;
+    if (!conv_ || !(problem == problem_)) choose_kernel(problem);
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    refresh_weights();
+    refresh_kernel(*bottom[0]);
     const Blob* own_bias = params_of().bias_term ? params()[1].get() : nullptr;
     const bool folds = folded_.fold(fused_, *params()[0], own_bias);
     if (folds != folds_ || (folds && folded_.changed())) conv_->weights_changed();
@@ -93,7 +89,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    refresh_weights();
+    refresh_kernel(*bottom[0]);
     if (folds_) conv_->weights_changed();
     folds_ = false;
     const bool bias = params_of().bias_term && param_propagate(1);
@@ -143,17 +139,27 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     c.pad = window_.pad;
     c.dilation = window_.dilation;
     c.arithmetic = static_cast<kernels::Arithmetic>(context().arithmetic);
+    c.dtype = format().dtype;
+    c.learns = learns();
     check_window_fits(window_, c.in);
     return c;
   }
 
-  void refresh_weights() {
-    if (isa_ != kernels::isa()) {
-      conv_ = kernels::make_conv(problem_);
-      isa_ = kernels::isa();
+  void choose_kernel(const kernels::ConvShape& problem) {
+    problem_ = problem;
+    conv_ = kernels::make_conv(problem, context().autotune);
+    isa_ = kernels::isa();
+  }
+
+  // What the choice depends on besides the shapes may change after Reshape.
+  void refresh_kernel(const Blob& bottom) {
+    if (problem_.dtype != format().dtype || problem_.learns != learns() || isa_ != kernels::isa()) {
+      choose_kernel(problem_of(bottom));
     }
     if (cache_.stale(*params()[0])) conv_->weights_changed();
   }
+
+  bool learns() const { return phase() == Phase::kTrain && param_propagate(0); }
 
   // Channels-last arrays for the kernel: the blobs' own when the channel is axis 1, else scratch.
   bool direct() const { return channel_axis_ == 1; }

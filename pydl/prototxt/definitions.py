@@ -102,7 +102,7 @@ _NET = [
         "of convolutions: how freely sums may be rearranged",
         "FAST",
     ),
-    _one("autotune", "bool", "time the kernels for each layer once and keep the fastest", False),
+    _one("autotune", "bool", "time a convolution's kernels once and keep the fastest", False),
     _one("deterministic", "bool", "no autotune", False),
 ]
 
@@ -135,6 +135,7 @@ _SOLVER = [
     _message("train_state", "NetState", "state of the training net"),
     _message("test_state", "NetState", "state of each test net", repeated=True),
     _enum("precision", PRECISIONS, "of the nets' activations; replaces the nets' own"),
+    _one("autotune", "bool", "as in the net", False),
     _one("deterministic", "bool", "as in the net", False),
     _one("snapshot_after_train", "bool", "snapshot when training ends", True),
     _one("regularization_type", "string", "L2 or L1", "L2"),

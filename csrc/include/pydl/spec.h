@@ -95,7 +95,7 @@ struct NetSpec {
   bool debug_info = false;
   Precision precision = Precision::kFloat32;
   Arithmetic arithmetic = Arithmetic::kFast;
-  bool autotune = false;       // time the kernels that can do a layer once, and keep the fastest
+  bool autotune = false;       // time a convolution's kernels once, and keep the fastest
   bool deterministic = false;  // no autotune: results depend on nothing but the instruction set
   std::vector<LayerSpec> layers;
 

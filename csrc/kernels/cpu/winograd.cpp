@@ -49,10 +49,10 @@ void multiply(const Correlation& c, const Panel& p, int point, int64_t rows, con
 
 // ---- y = A^T M A ----
 
-template <class F>
+template <class F, class T>
 PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, int64_t rows,
                                int64_t columns, int64_t row_step, int64_t pixel,
-                               const Epilogue& epilogue, float* dst) {
+                               const Epilogue& epilogue, T* dst) {
   Vec in[F::kPoints][F::kPoints], y[F::kOut][F::kOut];
 #pragma GCC unroll 36
   for (int j = 0; j < kPoints2<F>; ++j) {
@@ -76,10 +76,10 @@ PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, in
 
 // `channels` of one group for the tiles `range`, of which m's first row is the first; dst and the
 // epilogue are at the first of these channels.
-template <class F>
-void transform_output(const Correlation& c, const WinogradTiles& tiles, Range range,
-                      int64_t channels, Matrices m, const uint8_t* skipped,
-                      const Epilogue& epilogue, float* dst) {
+template <class F, class T>
+void transform_output_of(const Correlation& c, const WinogradTiles& tiles, Range range,
+                         int64_t channels, Matrices m, const uint8_t* skipped,
+                         const Epilogue& epilogue, T* dst) {
   const int64_t height = c.axis[1].dst, width = c.axis[2].dst, pixel = c.group * c.oc;
   for (int64_t i = range.begin; i < range.end; ++i, m.data += m.row) {
     if (skipped[i]) continue;
@@ -94,16 +94,25 @@ void transform_output(const Correlation& c, const WinogradTiles& tiles, Range ra
   }
 }
 
+template <class F>
+void transform_output(const Correlation& c, const WinogradTiles& tiles, Range range,
+                      int64_t channels, const Matrices& m, const uint8_t* skipped,
+                      const Epilogue& epilogue, Array dst) {
+  with_type(dst, [&](auto* to) {
+    transform_output_of<F>(c, tiles, range, channels, m, skipped, epilogue, to);
+  });
+}
+
 // ---- blocks of tiles ----
 
 struct Problem {
   const Correlation& c;
   WinogradTiles tiles;
-  const float* src;
+  ConstArray src;
   const float* packed;
   const float* zeros;  // as many as a pixel of src has channels
   const Epilogue& epilogue;
-  float* dst;
+  Array dst;
   uint8_t* skipped;
 };
 
@@ -132,7 +141,7 @@ void run_fused(const Problem& p, const Panels<F>& panels, int threads) {
         }
         const int64_t first = panel.group * p.c.oc + panel.column;
         transform_output<F>(p.c, p.tiles, range, panel.columns, my_m, p.skipped,
-                            p.epilogue.from(first), p.dst + first);
+                            p.epilogue.from(first), at(p.dst, first));
       }
     }
   });
@@ -175,15 +184,15 @@ void run_staged(const Problem& p, const Panels<F>& panels, int threads) {
         Matrices part = m;
         part.data += begin * m.row + g * panels.m_columns;
         transform_output<F>(p.c, p.tiles, {block.begin + begin, block.begin + end}, p.c.oc, part,
-                            p.skipped, p.epilogue.from(g * p.c.oc), p.dst + g * p.c.oc);
+                            p.skipped, p.epilogue.from(g * p.c.oc), at(p.dst, g * p.c.oc));
       }
     });
   }
 }
 
 template <class F>
-bool run(const Correlation& c, const float* src, const float* packed, const Epilogue& epilogue,
-         float* dst, uint8_t* skipped) {
+bool run(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
+         Array dst, uint8_t* skipped) {
   const WinogradTiles tiles = winograd_tiles(c, F::kOut);
   if (tiles.count == 0) return false;
   const Panels<F> panels(c);

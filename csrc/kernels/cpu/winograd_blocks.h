@@ -72,30 +72,30 @@ struct Panels {
 
 // ---- V = B^T d B ----
 
-// Where the inputs of a tile are: for each its channels, or zeros.
-template <int N>
+// Where the inputs of a tile are: for each its channels, or zeros (of whichever type).
+template <int N, class T>
 struct Pixels {
-  const float* at[N][N];
+  const T* at[N][N];
 };
 
 // N x N pixels of an image (height, width, pixel) from (row, column) on.
-template <int N>
-PYDL_INLINE Pixels<N> pixels_at(const float* image, int64_t height, int64_t width, int64_t pixel,
-                                int64_t row, int64_t column, const float* zeros) {
-  Pixels<N> p;
+template <int N, class T>
+PYDL_INLINE Pixels<N, T> pixels_at(const T* image, int64_t height, int64_t width, int64_t pixel,
+                                   int64_t row, int64_t column, const float* zeros) {
+  Pixels<N, T> p;
   for (int i = 0; i < N; ++i) {
     for (int j = 0; j < N; ++j) {
       const int64_t y = row + i, x = column + j;
       const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-      p.at[i][j] = inside ? image + (y * width + x) * pixel : zeros;
+      p.at[i][j] = inside ? image + (y * width + x) * pixel : reinterpret_cast<const T*>(zeros);
     }
   }
   return p;
 }
 
 // For one vector of channels: all points of one tile. The corners of V see every input.
-template <class F>
-PYDL_INLINE void input_vector(const Pixels<F::kOut + 2>& p, int64_t channel, int64_t n,
+template <class F, class T>
+PYDL_INLINE void input_vector(const Pixels<F::kOut + 2, T>& p, int64_t channel, int64_t n,
                               const Matrices& to, Vec& seen) {
   constexpr int kIn = F::kOut + 2, kLast = F::kPoints - 1;
   Vec d[kIn][kIn], v[F::kPoints][F::kPoints];
@@ -116,9 +116,9 @@ PYDL_INLINE void input_vector(const Pixels<F::kOut + 2>& p, int64_t channel, int
 }
 
 // Rows of V for the tiles `range`, of which v's first row is the first.
-template <class F>
-void transform_input(const Correlation& c, const WinogradTiles& tiles, Range range,
-                     const float* src, const float* zeros, Matrices v, uint8_t* skipped) {
+template <class F, class T>
+void transform_input_of(const Correlation& c, const WinogradTiles& tiles, Range range, const T* src,
+                        const float* zeros, Matrices v, uint8_t* skipped) {
   const auto& [a0, a1, a2] = c.axis;
   const int64_t pixel = c.group * c.ic;
   for (int64_t i = range.begin; i < range.end; ++i, v.data += v.row) {
@@ -131,6 +131,14 @@ void transform_input(const Correlation& c, const WinogradTiles& tiles, Range ran
                     [&](int64_t channel, int64_t n) { input_vector<F>(p, channel, n, v, seen); });
     skipped[i] = any_not_finite(seen);
   }
+}
+
+template <class F>
+void transform_input(const Correlation& c, const WinogradTiles& tiles, Range range, ConstArray src,
+                     const float* zeros, const Matrices& v, uint8_t* skipped) {
+  with_type(src, [&](const auto* from) {
+    transform_input_of<F>(c, tiles, range, from, zeros, v, skipped);
+  });
 }
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -52,10 +52,10 @@ inline GradientPanels make_gradient_panels(float* data, int64_t tiles, int64_t p
 }
 
 // Rows of Y from `row` on for the tiles `range`. Any value that is not finite shows in `seen`.
-template <class F>
-void transform_gradient(const Correlation& c, const WinogradTiles& tiles, Range range,
-                        const Panels<F>& panels, Range which, const float* ddst, const float* zeros,
-                        const GradientPanels& y, int64_t row, Vec& seen) {
+template <class F, class T>
+void transform_gradient_of(const Correlation& c, const WinogradTiles& tiles, Range range,
+                           const Panels<F>& panels, Range which, const T* ddst, const float* zeros,
+                           const GradientPanels& y, int64_t row, Vec& seen) {
   const int64_t height = c.axis[1].dst, width = c.axis[2].dst, pixel = c.group * c.oc;
   for (int64_t i = range.begin; i < range.end; ++i, ++row) {
     const Tile t = tile_at(tiles, i);
@@ -80,6 +80,15 @@ void transform_gradient(const Correlation& c, const WinogradTiles& tiles, Range 
       });
     }
   }
+}
+
+template <class F>
+void transform_gradient(const Correlation& c, const WinogradTiles& tiles, Range range,
+                        const Panels<F>& panels, Range which, ConstArray ddst, const float* zeros,
+                        const GradientPanels& y, int64_t row, Vec& seen) {
+  with_type(ddst, [&](const auto* from) {
+    transform_gradient_of<F>(c, tiles, range, panels, which, from, zeros, y, row, seen);
+  });
 }
 
 // du = beta du + V^T Y over `tiles` tiles; y starts at the piece's first panel.
@@ -138,8 +147,7 @@ struct GradientProblem {
   const Correlation& c;
   const WeightMap& map;
   WinogradTiles tiles;
-  const float* src;
-  const float* ddst;
+  ConstArray src, ddst;
   const float* zeros;
   uint8_t* skipped;  // of each tile: V is not finite
   float* dw;
@@ -255,8 +263,8 @@ bool gradient_staged(const GradientProblem& p, const Panels<F>& panels, const Pi
 }
 
 template <class F>
-bool backward_weights(const Correlation& c, const WeightMap& map, const float* src,
-                      const float* ddst, float* dw) {
+bool backward_weights(const Correlation& c, const WeightMap& map, ConstArray src, ConstArray ddst,
+                      float* dw) {
   const WinogradTiles tiles = winograd_tiles(c, F::kOut);
   if (tiles.count == 0) return true;
   const Panels<F> panels(c);
