@@ -223,11 +223,9 @@ void NetBuilder::MakeArenas() {
   net_.weights_ = allocate(bytes);
   net_.gradients_ = allocate(bytes);
   for (const NetParam& param : net_.params_) {
-    const auto part = [&](const std::shared_ptr<std::byte>& arena) {
-      return std::shared_ptr<std::byte>(arena, arena.get() + param.offset * sizeof(float));
-    };
-    param.blob->data_tensor().place(part(net_.weights_));
-    param.blob->diff_tensor().place(part(net_.gradients_));
+    std::byte* part = net_.weights_.get() + param.offset * int64_t{sizeof(float)};
+    param.blob->data_tensor().place({net_.weights_, part});
+    net_.KeepGradient(param);
   }
 }
 

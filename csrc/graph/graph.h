@@ -70,13 +70,4 @@ void share_views(const Graph& graph, std::vector<LayerNode>* nodes);
 void fuse(const Graph& graph, const std::vector<bool>& kept, bool outputs_only,
           std::vector<LayerNode>* nodes);
 
-// memory_plan.cpp: one arena for the activations of a net of which only outputs are kept. Offsets
-// (in bytes) are reused once the last reader of a blob has run.
-struct MemoryPlan {
-  std::vector<int64_t> offset;  // per blob; -1: has memory of its own
-  int64_t bytes = 0;
-};
-MemoryPlan plan_memory(const Graph& graph, const std::vector<std::shared_ptr<Blob>>& blobs,
-                       const std::vector<bool>& kept);
-
 }  // namespace pydl::graph

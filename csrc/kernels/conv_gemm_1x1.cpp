@@ -1,31 +1,14 @@
 // A convolution that looks at one position at a time is a product of matrices:
 // y (positions, OC) = x (positions, IC) w^T.
 #include <algorithm>
-#include <utility>
 
 #include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/gemm.h"
+#include "kernels/kept_weights.h"
 
 namespace pydl::kernels {
 namespace {
-
-// A weight matrix packed when it is first needed after a change.
-class PackedWeights {
- public:
-  void weights_changed() { fresh_ = false; }
-  const PackedMatrix& get(const GemmKernels& k, const GemmShape& s, const float* w, DType a) {
-    if (!fresh_ || a_ != a) packed_ = k.pack_b(s, w, std::move(packed_), a);
-    fresh_ = true;
-    a_ = a;
-    return *packed_;
-  }
-
- private:
-  PackedMatrixPtr packed_;
-  bool fresh_ = false;
-  DType a_ = DType::kFloat32;
-};
 
 class Gemm1x1 final : public Conv {
  public:
@@ -41,13 +24,16 @@ class Gemm1x1 final : public Conv {
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     GemmShape s{rows_, oc_, ic_};
     s.trans_b = true;
-    kernels_.gemm_packed(s, x, forward_.get(kernels_, s, w, x.dtype), epilogue, y);
+    forward_.use(kernels_, s, w, x.dtype, [&](const PackedMatrix& packed) {
+      kernels_.gemm_packed(s, x, packed, epilogue, y);
+    });
   }
 
   void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     GemmShape s{rows_, ic_, oc_};
     s.beta = add ? 1.0f : 0.0f;
-    kernels_.gemm_packed(s, dy, backward_.get(kernels_, s, w, dy.dtype), {}, dx);
+    backward_.use(kernels_, s, w, dy.dtype,
+                  [&](const PackedMatrix& packed) { kernels_.gemm_packed(s, dy, packed, {}, dx); });
   }
 
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
@@ -63,7 +49,7 @@ class Gemm1x1 final : public Conv {
   // Of the instruction set that was in use when this was made: packed weights belong to one.
   const GemmKernels& kernels_ = gemm_kernels();
   const ColumnSums& column_sums_ = column_sums_kernels();
-  PackedWeights forward_, backward_;
+  KeptMatrix forward_, backward_;
 };
 
 bool accepts(const ConvShape& s) {

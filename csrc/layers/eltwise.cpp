@@ -35,6 +35,9 @@ class Eltwise final : public LayerOf<EltwiseParams> {
   }
   bool adds_to_diff() const override { return params_of().operation == EltwiseOp::kSum; }
   DTypes dtypes() const override { return DTypes::kAny; }
+  bool backward_reads_bottom(int) const override {
+    return params_of().operation == EltwiseOp::kProd;
+  }
   TopUse backward_reads_top() const override { return divides() ? TopUse::kData : TopUse::kNone; }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
