@@ -29,6 +29,18 @@ def lenet():
     )
 
 
+def vgg():
+    """ReLU before maximum pooling, whose windows overlap once; a pooled blob changed in place."""
+    text, below = "", "x"
+    for i, kernel in enumerate((2, 3, 2)):
+        text += conv("8 kernel_size: 3 pad: 1", bottoms=below, tops=f"c{i}")
+        text += layer("ReLU", bottoms=f"c{i}", tops=f"c{i}", name=f"r{i}")
+        pool = f"pooling_param {{ kernel_size: {kernel} stride: 2 }}"
+        text += layer("Pooling", pool, f"c{i}", below := f"p{i}")
+    text += layer("Dropout", bottoms="p2", tops="p2", name="d")
+    return text + dense(5, "p2", "f") + LOSS
+
+
 def normalised(name, relu=True):
     text = layer("BatchNorm", bottoms=name, tops=name, name=f"{name}_bn")
     text += layer("Scale", "scale_param { bias_term: true }", name, name, f"{name}_scale")
@@ -95,7 +107,7 @@ def shared():
     )
 
 
-NETS = {f.__name__: f() for f in (lenet, residual, branches, shared)}
+NETS = {f.__name__: f() for f in (lenet, vgg, residual, branches, shared)}
 FIELDS = {
     "plain": {},
     "momentum": {"momentum": 0.9, "weight_decay": 0.01},
@@ -255,7 +267,7 @@ def test_snapshots_go_on_in_either_mode(tmp_path):
 # Memory
 
 
-@pytest.mark.parametrize("name", ("lenet", "residual", "branches"))
+@pytest.mark.parametrize("name", ("lenet", "vgg", "residual", "branches"))
 def test_it_takes_less_memory(name):
     sizes = []
     for keep in ("all", "outputs"):
@@ -279,6 +291,22 @@ def test_chains_that_can_be_done_again_are_not_kept():
     solver.step()
     blob = 4 * 4 * 16 * 12 * 12
     assert 20 * blob < net._core.activation_bytes < 25 * blob
+
+
+def test_a_relu_before_pooling_is_not_kept():
+    """Of each block only the pooled blob stays until the backward pass."""
+    text, below = "", "x"
+    for i in range(3):
+        text += conv("64 kernel_size: 3 pad: 1", bottoms=below, tops=f"c{i}")
+        text += layer("ReLU", bottoms=f"c{i}", tops=f"c{i}", name=f"r{i}")
+        pool = "pooling_param { kernel_size: 2 stride: 1 pad: 1 round_mode: FLOOR }"
+        text += layer("Pooling", pool, f"c{i}", below := f"p{i}")
+    text += layer("Pooling", "pooling_param { pool: AVE global_pooling: true }", below, "g")
+    solver, net = make_solver(text + dense(5, "g", "f") + LOSS, "outputs")
+    feed(net, 0)
+    solver.step()
+    blob = 4 * 4 * 64 * 14 * 14
+    assert net._core.activation_bytes < 5.5 * blob  # 6 tops, and 2 diffs at a time
 
 
 PEAK = """

@@ -201,7 +201,7 @@ void Net::Backward(int begin, int end) {
   for (int i = begin, step = first_step; i >= end; --i, ++step) {
     for (const Hook& hook : before_backward) hook(i);
     try {
-      if (nodes_[i].needs_backward && !graph::chain_does(nodes_, i, true)) {
+      if (graph::runs_backward(nodes_, i)) {
         BeginStep(step);
         BackwardLayer(i);
         Report(i, "backward");
@@ -233,6 +233,9 @@ void Net::BackwardLayer(int index) {
       node.addends[b]->set_format(bottom[b]->format());
       bottom[b] = node.addends[b].get();
       down[b] = Propagate::kWrite;
+    }
+    if (const LayerNode* rectifier = graph::rectifier_of(nodes_, node)) {
+      rectifier->layer->Backward(node.top, {Propagate::kWrite}, node.top);
     }
     StreamGradients(node);
     node.layer->Backward(ends.top, down, bottom);

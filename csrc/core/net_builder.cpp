@@ -57,6 +57,9 @@ void NetBuilder::Build() {
                         net_.blobs_);
   const bool outputs_only = net_.options_.keep == Keep::kOutputs && net_.phase() == Phase::kTest;
   graph::fuse(*net_.graph_, net_.kept_, outputs_only, &net_.nodes_);
+  if (net_.options_.keep == Keep::kOutputs) {
+    graph::rectify_after_selection(*net_.graph_, net_.kept_, &net_.nodes_);
+  }
 }
 
 void NetBuilder::MakeLayers() {

@@ -16,4 +16,9 @@ bool chain_does(const std::vector<LayerNode>& nodes, int index, bool backward) {
   return !backward || nodes[head].layer->fuses_backward();
 }
 
+bool runs_backward(const std::vector<LayerNode>& nodes, int index) {
+  const LayerNode& node = nodes[index];
+  return node.needs_backward && node.rectified_by < 0 && !chain_does(nodes, index, true);
+}
+
 }  // namespace pydl::graph

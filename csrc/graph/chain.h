@@ -22,4 +22,14 @@ inline bool chain_in_backward(const LayerNode& node) {
   return node.chained && node.layer->fuses_backward();
 }
 
+// Whether the layer has a backward pass of its own.
+bool runs_backward(const std::vector<LayerNode>& nodes, int index);
+
+// The ReLU whose backward pass the layer does on its top before its own, or null: one in a chain is
+// done with the chain.
+inline const LayerNode* rectifier_of(const std::vector<LayerNode>& nodes, const LayerNode& node) {
+  if (node.rectifier < 0 || chain_does(nodes, node.rectifier, true)) return nullptr;
+  return &nodes[node.rectifier];
+}
+
 }  // namespace pydl::graph

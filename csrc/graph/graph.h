@@ -64,6 +64,12 @@ void choose_formats(const Graph& graph, const std::vector<bool>& pinned, bool lo
 // views.cpp: lets the tops of views share their bottom's memory.
 void share_views(const Graph& graph, std::vector<LayerNode>* nodes);
 
+// selection.cpp: lets a layer that selects values (maximum pooling) from the top of a ReLU that
+// works in place do the ReLU's backward pass on its own top, where the gradient arrives: it is
+// smaller, and the ReLU's need not be kept to tell its signs. Of blobs that nobody can see.
+void rectify_after_selection(const Graph& graph, const std::vector<bool>& kept,
+                             std::vector<LayerNode>* nodes);
+
 // fusion.cpp: the chain of layers whose work each layer can do in the same pass, so that what is
 // between them is never written. `outputs_only`: a TEST net that keeps nothing else, and has no
 // backward pass.

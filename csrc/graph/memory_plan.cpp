@@ -37,7 +37,7 @@ class Schedule {
     }
     if (!options.backward) return;
     for (int i = count - 1; i >= 0; --i) {
-      if (nodes[i].needs_backward && !chain_does(nodes, i, true)) Backward(i);
+      if (runs_backward(nodes, i)) Backward(i);
     }
   }
 
@@ -86,7 +86,7 @@ class Schedule {
     }
     for (Blob* top : ends.top) {
       const bool reads = !chain && node.layer->backward_reads_top() != TopUse::kNone;
-      if (reads) read(*top, top->data_tensor(), step);
+      if (reads || rectifier_of(nodes_, node)) read(*top, top->data_tensor(), step);
       read(*top, top->diff_tensor(), step);
     }
     for (size_t b = 0; b < ends.bottom.size(); ++b) {

@@ -87,6 +87,9 @@ class Pooling final : public LayerOf<PoolingParams> {
     return averages_by_value() ? TopUse::kData : TopUse::kNone;
   }
   bool backward_reads_bottom(int) const override { return averages_by_value(); }
+  bool is_selection() const override {
+    return spec_.top.size() == 1 && (params_of().pool == PoolMethod::kMax || sampled());
+  }
   DTypes dtypes() const override {
     const bool typed = params_of().pool != PoolMethod::kStochastic && spec_.top.size() == 1;
     return typed ? DTypes::kAny : DTypes::kFloat32;

@@ -105,6 +105,8 @@ class Layer {
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
+  // Each value of its one top is one of its bottom's, and gets that one's gradient from it.
+  virtual bool is_selection() const { return false; }
   // The sum of its bottoms, as they are.
   virtual bool is_sum() const { return false; }
   // Forward can do `next` in the same pass, after the layers of `chain` that follow one another

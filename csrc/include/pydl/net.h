@@ -67,6 +67,9 @@ struct LayerNode {
   Propagates chain_down;    // of chain_bottoms, where Backward does the chain too
   int chain_head = -1;      // the layer in whose chain this one is
   bool chained = false;     // the last Forward did the chain
+  // A ReLU whose backward pass this layer does on its own top (graph/selection.cpp), and the other
+  // way round; -1: none.
+  int rectifier = -1, rectified_by = -1;
   bool view = false;        // top 0 shares bottom 0's memory: nothing to do
   std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
   // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
