@@ -28,8 +28,12 @@ struct Life {
 class Schedule {
  public:
   Schedule(const std::vector<LayerNode>& nodes, const std::vector<NetParam>& params,
-           PlanOptions options)
-      : nodes_(nodes), params_(params), options_(options), streamed_(params.size(), false) {
+           const std::set<const Tensor*>& kept, PlanOptions options)
+      : nodes_(nodes),
+        params_(params),
+        kept_(kept),
+        options_(options),
+        streamed_(params.size(), false) {
     const int count = static_cast<int>(nodes.size());
     if (options.gradients) FindStreamed();
     for (int i = 0; i < count; ++i) {
@@ -41,20 +45,16 @@ class Schedule {
     }
   }
 
-  // A top is read in the backward pass after the last reader of the forward pass is done, and its
-  // layer's own backward pass, which comes later, reads the bottom in any case. Last layers first:
-  // a bottom that is itself repeated has to be there for the repeats that read it.
+  // The tops that are given up after their last reader of the forward pass and written once more,
+  // by these layers, in the step that is the first to read them in the backward pass. What that
+  // reads must be there then: kept so long in any case or, if nothing in the backward pass reads
+  // it, repeated for this. (So of a line of sums of which each reads the one before, every second.)
   std::vector<std::pair<Life*, int>> Repeats() {
     std::vector<std::pair<Life*, int>> found;
-    if (!options_.backward) return found;
-    for (int i = static_cast<int>(nodes_.size()) - 1; i >= 0; --i) {
-      const LayerNode& node = nodes_[i];
-      if (!chain_in_backward(node) || !node.layer->can_repeat()) continue;
-      const ChainEnds ends = chain_ends(nodes_, node);
-      Life* top = find(ends.top[0]->data_tensor());
-      if (!top || top->writes != 1 || top->first_backward < 0 || !node.needs_backward) continue;
-      for (Blob* bottom : ends.bottom) read(*bottom, bottom->data_tensor(), top->first_backward);
-      found.emplace_back(top, i);
+    for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+      Life* top = options_.backward && !chain_does(nodes_, i, false) ? repeatable_top(i) : nullptr;
+      if (!top || top->first_backward < 0 || repeated_.count(top)) continue;
+      if (CanRepeat(i, top->first_backward)) Repeat(i, top->first_backward, &found);
     }
     return found;
   }
@@ -65,10 +65,46 @@ class Schedule {
  private:
   int step_back(int layer) const { return 2 * static_cast<int>(nodes_.size()) - 1 - layer; }
 
+  // What layer i can write again: its one top, if nobody else writes it.
+  Life* repeatable_top(int i) {
+    const LayerNode& node = nodes_[i];
+    if (!node.layer->can_repeat() || node.top.size() != 1) return nullptr;
+    Life* top = find(chain_ends(nodes_, node).top[0]->data_tensor());
+    return top->writes == 1 && !kept_.count(top->tensor) ? top : nullptr;
+  }
+
+  bool CanRepeat(int i, int step) {
+    for (Blob* bottom : chain_ends(nodes_, nodes_[i]).bottom) {
+      const Life& life = *find(bottom->data_tensor());
+      const bool there = life.last >= step && !repeated_.count(&life);
+      if (there || kept_.count(life.tensor)) continue;
+      const auto writer = writer_.find(life.tensor);
+      if (life.first_backward >= 0 || writer == writer_.end()) return false;
+      if (!repeatable_top(writer->second) || !CanRepeat(writer->second, step)) return false;
+    }
+    return true;
+  }
+
+  void Repeat(int i, int step, std::vector<std::pair<Life*, int>>* found) {
+    const ChainEnds ends = chain_ends(nodes_, nodes_[i]);
+    for (Blob* bottom : ends.bottom) {
+      const Life& life = *find(bottom->data_tensor());
+      const bool lost = life.last < step && !kept_.count(life.tensor);
+      read(*bottom, bottom->data_tensor(), step);
+      if (lost) Repeat(writer_.at(life.tensor), step, found);
+    }
+    Life* top = find(ends.top[0]->data_tensor());
+    repeated_.insert(top);
+    found->emplace_back(top, i);
+  }
+
   void Forward(int i) {
     const ChainEnds ends = chain_ends(nodes_, nodes_[i]);
     for (Blob* bottom : ends.bottom) read(*bottom, bottom->data_tensor(), i);
-    for (Blob* top : ends.top) write(*top, top->data_tensor(), i);
+    for (Blob* top : ends.top) {
+      write(*top, top->data_tensor(), i);
+      writer_[&top->data_tensor()] = i;
+    }
     for (size_t t = 0; t < nodes_[i].top.size(); ++t) {
       Blob* top = nodes_[i].top[t];
       if (nodes_[i].loss_weight[t] != 0) write(*top, top->diff_tensor(), i);
@@ -155,9 +191,12 @@ class Schedule {
 
   const std::vector<LayerNode>& nodes_;
   const std::vector<NetParam>& params_;
+  const std::set<const Tensor*>& kept_;
   const PlanOptions options_;
   std::vector<Life> lives_;
   std::map<const Tensor*, size_t> index_;
+  std::map<const Tensor*, int> writer_;  // of data: the layer that runs
+  std::set<const Life*> repeated_;
   std::vector<bool> streamed_;
 };
 
@@ -199,20 +238,18 @@ MemoryPlan plan_memory(const std::vector<LayerNode>& nodes, const std::vector<Ne
                        const std::vector<bool>& kept, PlanOptions options) {
   std::set<const Tensor*> own;
   for (size_t b = 0; b < blobs.size(); ++b) {
-    if (!kept[b]) continue;
-    own.insert(&blobs[b]->data_tensor());
-    own.insert(&blobs[b]->diff_tensor());
+    for (const Tensor* tensor : {&blobs[b]->data_tensor(), &blobs[b]->diff_tensor()}) {
+      if (kept[b] || tensor->exposed()) own.insert(tensor);
+    }
   }
   const auto plannable = [&](const Life& life) {
-    return life.starts_written && !own.count(life.tensor) && !life.tensor->exposed() &&
-           life.tensor->count() > 0;
+    return life.starts_written && !own.count(life.tensor) && life.tensor->count() > 0;
   };
-  Schedule schedule(nodes, params, options);
+  Schedule schedule(nodes, params, own, options);
   MemoryPlan plan;
   plan.streamed = schedule.streamed();
   std::set<const Life*> repeated;
   for (const auto& [life, layer] : schedule.Repeats()) {
-    if (!plannable(*life)) continue;
     repeated.insert(life);
     plan.moving.push_back(place(*life, life->first, life->last_forward));
     plan.moving.push_back(place(*life, life->first_backward, life->last));
