@@ -293,6 +293,24 @@ def test_chains_that_can_be_done_again_are_not_kept():
     assert 20 * blob < net._core.activation_bytes < 25 * blob
 
 
+def test_every_second_sum_is_not_kept():
+    """Of a line of residual blocks stay the convolutions' tops and half of the sums."""
+    text = conv("64 kernel_size: 1", bottoms="x", tops="s0")
+    for i in range(12):
+        a, total = f"a{i}", f"s{i + 1}"
+        text += conv("64 kernel_size: 1", bottoms=f"s{i}", tops=a) + normalised(a, relu=False)
+        text += layer("Eltwise", bottoms=f"s{i} {a}", tops=total)
+        text += layer("ReLU", bottoms=total, tops=total, name=f"r{i}")
+    text += layer("Pooling", "pooling_param { pool: AVE global_pooling: true }", "s12", "g")
+    text += dense(5, "g", "f") + LOSS
+    solver, net = make_solver(text, "outputs")
+    feed(net, 0)
+    solver.step()
+    blob = 4 * 4 * 64 * 12 * 12
+    assert 18 * blob < net._core.activation_bytes < 22 * blob
+    assert_equal(run(text, "outputs"), run(text, "all"))
+
+
 def test_a_relu_before_pooling_is_not_kept():
     """Of each block only the pooled blob stays until the backward pass."""
     text, below = "", "x"
