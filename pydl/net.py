@@ -60,7 +60,8 @@ class Net:
         phase: "TEST" or "TRAIN"; a file's own ``state`` counts if it is None.
         level, stages: for layers with include or exclude rules.
         keep: "all": every blob can be read after a forward pass; "outputs": only inputs and
-            outputs, which saves memory and time.
+            outputs, which saves memory and time. Layers then run in order, forward and (in phase
+            TRAIN) backward, once each.
         seed: of fillers and everything random; 1 if not given.
         precision: "FLOAT32" or "BF16", of activations and their gradients; weights, sums and losses
             are float32 in any case.

@@ -63,6 +63,10 @@ class Solver:
     Args:
         model: path of a solver prototxt, or a `pydl.prototxt` SolverParameter. Relative paths in it
             are looked for from the working directory, as in Caffe, then beside the solver file.
+        keep: what of the nets can be read, as in `pydl.Net`. With "outputs" a training step takes
+            far less memory; gradients are then gone after it (a ``diff`` of ``net.params`` is zero,
+            but kept from the next step on, once it was asked for). Results are the same, bit for
+            bit.
         stop_on_nan: raise Error when the loss is NaN or infinite, before the weights are changed.
         overrides: fields to set on the solver, such as ``max_iter=100``.
 
@@ -74,7 +78,9 @@ class Solver:
     >>> solver.test()["accuracy"]
     """
 
-    def __init__(self, model: Model, *, stop_on_nan: bool = True, **overrides: Any) -> None:
+    def __init__(
+        self, model: Model, *, keep: str = "all", stop_on_nan: bool = True, **overrides: Any
+    ) -> None:
         self.param = _solver_message(model)
         for name, value in overrides.items():
             setattr(self.param, name, value)
@@ -83,8 +89,8 @@ class Solver:
         seed = self.param.random_seed
         self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
         train, tests = _net_specs(self.param, self._find)
-        self.net = self._make_net(train)
-        self.test_nets = [self._make_net(spec) for spec in tests]
+        self.net = self._make_net(train, keep)
+        self.test_nets = [self._make_net(spec, keep) for spec in tests]
         for net in self.test_nets:
             net._core.share_params(self.net._core)
         fields = set(_core.solver_fields())
@@ -307,10 +313,10 @@ class Solver:
         return bool(every) and self.iter % every == 0
 
     # ---- set-up ----
-    def _make_net(self, spec: Mapping[str, Any]) -> Net:
+    def _make_net(self, spec: Mapping[str, Any], keep: str) -> Net:
         fields = ("precision", "autotune", "deterministic")
         options = {name: getattr(self.param, name) for name in fields if self.param.HasField(name)}
-        return Net.from_core(_core.Net(dict(spec), "all", self.seed, **options))
+        return Net.from_core(_core.Net(dict(spec), keep, self.seed, **options))
 
     def _find(self, path: str) -> str:
         if self._file is None or os.path.exists(path):

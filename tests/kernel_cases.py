@@ -230,7 +230,7 @@ def eltwise() -> None:
         both_places("eltwise.scale", n, -1.5, x(n), out(n))
         case("eltwise.axpby", n, 0.5, x(n), 2.0, acc(n))
         case("eltwise.axpby", n, 0.5, x(n), 0.0, out(n))  # y is not read
-        for name in ("add", "mul"):
+        for name in ("add", "add_relu", "mul"):
             both_places(f"eltwise.{name}", n, x(n), x(n), out(n), tolerance=0)
         case("eltwise.add", n, x(n), x(n), Same(2), note=f"{n} second", tolerance=0)
         both_places("eltwise.div", n, x(n), x(n, fill=positive), out(n))
@@ -242,7 +242,7 @@ def eltwise() -> None:
         for name in ("sum", "asum", "sumsq"):
             case(f"eltwise.{name}", n, x(n), tolerance=0, atol=2e-7 * n)
         case("eltwise.dot", n, x(n), x(n), tolerance=0, atol=2e-7 * n)
-    for name in ("add", "mul", "div"):
+    for name in ("add", "add_relu", "mul", "div"):
         case(f"eltwise.{name}", 999, x(999, fill=special), x(999, fill=special), out(999),
              note="special", tolerance=1e-6)  # fmt: skip
     case("eltwise.scale", 999, -2.0, x(999, fill=special), out(999), note="special")

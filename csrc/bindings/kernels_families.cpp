@@ -30,6 +30,7 @@ void bind_eltwise(py::module_ m) {
   def("scale", &K::scale, kAll);
   def("axpby", &K::axpby, kAll);
   def("add", &K::add, kAll);
+  def("add_relu", &K::add_relu, kAll);
   def("mul", &K::mul, kAll);
   def("div", &K::div, kAll);
   def("max2", &K::max2, kAll);

@@ -223,16 +223,14 @@ void Tensor::place(std::shared_ptr<std::byte> memory) {
   ++version_;
 }
 
-void Tensor::adopt(std::shared_ptr<std::byte> memory, Layout layout, const Shape& shape) {
-  layout = same_order(layout, shape);
+void Tensor::adopt(std::shared_ptr<std::byte> memory, int64_t bytes, Format format,
+                   const Shape& shape) {
+  format.layout = same_order(format.layout, shape);
   copies_.clear();
   copies_.reserve(kMaxCopies);
-  copies_.push_back({{Device::kCpu, layout, DType::kFloat32},
-                     layout == Layout::kPlain ? Shape{} : shape,
-                     std::move(memory),
-                     count_ * int64_t{sizeof(float)},
-                     true,
-                     true});
+  const bool plain = format.layout == Layout::kPlain;
+  copies_.push_back(
+      {format, plain ? Shape{} : shape, std::move(memory), bytes, false, /*adopted=*/true});
   exposed_ = -1;
   ++version_;
 }

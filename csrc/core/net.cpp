@@ -7,7 +7,9 @@
 #include "core/memory.h"
 #include "core/net_builder.h"
 #include "core/verbose.h"
+#include "graph/chain.h"
 #include "graph/graph.h"
+#include "graph/memory_plan.h"
 #include "kernels/eltwise.h"
 
 namespace pydl {
@@ -91,20 +93,19 @@ double Net::Forward() { return Forward(0, static_cast<int>(nodes_.size()) - 1); 
 double Net::Forward(int begin, int end) {
   const int last = static_cast<int>(nodes_.size()) - 1;
   check(begin >= 0 && end <= last, "layers ", begin, " to ", end, " are not all in 0 to ", last);
-  if (options_.keep == Keep::kOutputs && phase() == Phase::kTest && !planned_) PlanMemory();
+  BeginPass(begin, end, before_forward.empty() && after_forward.empty());
   double loss = 0;
-  const bool may_fuse = before_forward.empty() && after_forward.empty();
   for (int i = begin; i <= end; ++i) {
     for (const Hook& hook : before_forward) hook(i);
     try {
-      const std::vector<int>& chain = nodes_[i].chain;
-      nodes_[i].chained = may_fuse && !chain.empty() && chain.back() <= end;
-      if (chain_does(i, false)) {
+      if (graph::chain_does(nodes_, i, false)) {
         nodes_[i].forward_ms = 0;
       } else {
+        BeginStep(i);
         loss += ForwardLayer(i);
         Report(i, "forward");
       }
+      EndStep(i);
     } catch (...) {
       Rethrow(i);
     }
@@ -113,25 +114,30 @@ double Net::Forward(int begin, int end) {
   return loss;
 }
 
-// A layer with its chain, as it sees them: its own bottoms and the others of a sum, the last top.
-struct Net::ChainEnds {
-  Blobs bottom, top;
-  LayerChain layers;
-};
-
-Net::ChainEnds Net::chain_ends(const LayerNode& node) const {
-  if (!node.chained) return {node.bottom, node.top, {}};
-  ChainEnds ends{node.bottom, nodes_[node.chain.back()].top, {}};
-  ends.bottom.insert(ends.bottom.end(), node.chain_bottoms.begin(), node.chain_bottoms.end());
-  for (int i : node.chain) ends.layers.push_back(nodes_[i].layer.get());
-  return ends;
-}
-
-// Whether the layer's pass is done by the head of the chain that it is in.
-bool Net::chain_does(int index, bool backward) const {
-  const int head = nodes_[index].chain_head;
-  if (head < 0 || !nodes_[head].chained) return false;
-  return !backward || nodes_[head].layer->fuses_backward();
+// Which chains run as one. Where memory is shared by a plan, the plan has to know: then either all
+// do, in a pass over the whole net, or none.
+void Net::BeginPass(int begin, int end, bool may_fuse) {
+  if (options_.keep == Keep::kAll) {
+    for (int i = begin; i <= end; ++i) {
+      const std::vector<int>& chain = nodes_[i].chain;
+      nodes_[i].chained = may_fuse && !chain.empty() && chain.back() <= end;
+    }
+    return;
+  }
+  if (begin != 0) return CheckOrder(begin);
+  const bool whole = may_fuse && end == static_cast<int>(nodes_.size()) - 1;
+  for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+    nodes_[i].chained = whole && !nodes_[i].chain.empty();
+    try {
+      ReshapeIfNeeded(i);
+    } catch (...) {
+      Rethrow(i);
+    }
+  }
+  if (!planned_ || planned_whole_ != whole || planned_take_ != bool(take_gradient_)) {
+    PlanMemory(whole);
+  }
+  last_step_ = -1;
 }
 
 double Net::ForwardLayer(int index) {
@@ -140,7 +146,7 @@ double Net::ForwardLayer(int index) {
   ReshapeIfNeeded(index);
   if (node.chained)
     std::for_each(node.chain.begin(), node.chain.end(), [&](int i) { ReshapeIfNeeded(i); });
-  const ChainEnds ends = chain_ends(node);
+  const graph::ChainEnds ends = graph::chain_ends(nodes_, node);
   node.layer->set_fused(ends.layers);
   if (!node.layer->is_view()) node.layer->Forward(ends.bottom, ends.top);
   for (Blob* top : ends.top) top->data_tensor().refresh_exposed();
@@ -174,7 +180,7 @@ void Net::Backward() { Backward(static_cast<int>(nodes_.size()) - 1, 0); }
 // A chain that ran forward as one runs backward as one.
 void Net::CheckChains(int begin, int end) const {
   for (const LayerNode& node : nodes_) {
-    if (!node.chained || !node.layer->fuses_backward()) continue;
+    if (!graph::chain_in_backward(node)) continue;
     const int head = nodes_[node.chain[0]].chain_head, tail = node.chain.back();
     const bool inside = end <= head && tail <= begin, outside = tail < end || begin < head;
     check(inside || outside, "a backward pass from layer \"", nodes_[begin].layer->name(),
@@ -190,16 +196,21 @@ void Net::Backward(int begin, int end) {
   check(options_.keep == Keep::kAll || phase() == Phase::kTrain, "net \"", name(),
         "\" keeps only its outputs; build it with keep=\"all\" for a backward pass");
   CheckChains(begin, end);
-  for (int i = begin; i >= end; --i) {
+  const int first_step = 2 * last + 1 - begin;
+  if (options_.keep == Keep::kOutputs) CheckOrder(first_step);
+  for (int i = begin, step = first_step; i >= end; --i, ++step) {
     for (const Hook& hook : before_backward) hook(i);
     try {
-      if (nodes_[i].needs_backward && !chain_does(i, true)) {
+      if (graph::runs_backward(nodes_, i)) {
+        BeginStep(step);
         BackwardLayer(i);
         Report(i, "backward");
       } else {
         nodes_[i].backward_ms = 0;
       }
+      EndStep(step);
     } catch (...) {
+      if (take_gradient_) KeepGradients();
       Rethrow(i);
     }
     for (const Hook& hook : after_backward) hook(i);
@@ -210,8 +221,9 @@ void Net::BackwardLayer(int index) {
   LayerNode& node = nodes_[index];
   Timer timer(timing_ || verbose(), &node.backward_ms);
   if (!node.view) {
-    const bool with_chain = node.chained && node.layer->fuses_backward();
-    const ChainEnds ends = with_chain ? chain_ends(node) : ChainEnds{node.bottom, node.top, {}};
+    const bool with_chain = graph::chain_in_backward(node);
+    const graph::ChainEnds ends =
+        with_chain ? graph::chain_ends(nodes_, node) : graph::ChainEnds{node.bottom, node.top, {}};
     Blobs bottom = ends.bottom;
     Propagates down = node.down;
     if (with_chain) down.insert(down.end(), node.chain_down.begin(), node.chain_down.end());
@@ -222,6 +234,10 @@ void Net::BackwardLayer(int index) {
       bottom[b] = node.addends[b].get();
       down[b] = Propagate::kWrite;
     }
+    if (const LayerNode* rectifier = graph::rectifier_of(nodes_, node)) {
+      rectifier->layer->Backward(node.top, {Propagate::kWrite}, node.top);
+    }
+    StreamGradients(node);
     node.layer->Backward(ends.top, down, bottom);
     for (size_t b = 0; b < node.bottom.size(); ++b) {
       if (!node.addends[b]) continue;
@@ -247,16 +263,97 @@ void Net::weights_changed() {
   for (const NetParam& param : params_) param.blob->data_tensor().touch();
 }
 
-void Net::PlanMemory() {
-  const graph::MemoryPlan plan = graph::plan_memory(*graph_, nodes_, blobs_, kept_);
-  activations_ = allocate(plan.bytes);
-  activation_arena_bytes_ = plan.bytes;
-  for (size_t b = 0; b < blobs_.size(); ++b) {
-    if (plan.offset[b] < 0) continue;
-    std::shared_ptr<std::byte> part(activations_, activations_.get() + plan.offset[b]);
-    blobs_[b]->data_tensor().adopt(part, blobs_[b]->layout(), blobs_[b]->shape());
+void Net::PlanMemory(bool whole) {
+  if (plan_) {  // its tensors leave the arena
+    for (const graph::Placement& p : plan_->fixed) p.tensor->adopt(nullptr, 0, p.format, p.shape);
+    for (const graph::Placement& p : plan_->moving) {
+      if (p.param < 0) p.tensor->adopt(nullptr, 0, p.format, p.shape);
+    }
+  }
+  const graph::PlanOptions options{phase() == Phase::kTrain, bool(take_gradient_)};
+  plan_ = std::make_unique<graph::MemoryPlan>(
+      graph::plan_memory(nodes_, params_, blobs_, kept_, options));
+  if (plan_->bytes > activation_arena_bytes_) {
+    activations_.reset();
+    activations_ = allocate(plan_->bytes);
+    activation_arena_bytes_ = plan_->bytes;
+  }
+  for (const graph::Placement& p : plan_->fixed) {
+    p.tensor->adopt(Part(p), p.bytes, p.format, p.shape);
   }
   planned_ = true;
+  planned_whole_ = whole;
+  planned_take_ = bool(take_gradient_);
+}
+
+std::shared_ptr<std::byte> Net::Part(const graph::Placement& placement) const {
+  return {activations_, activations_.get() + placement.offset};
+}
+
+void Net::CheckOrder(int step) const {
+  check(
+      step == last_step_ + 1, "net \"", name(),
+      "\" keeps only its outputs, so that its layers run "
+      "in order, forward and then backward, once each; begin again with a forward pass from layer "
+      "0 on, or build it with keep=\"all\"");
+}
+
+// What moves to a new place in this step, and what is written there once more.
+void Net::BeginStep(int step) {
+  if (!plan_) return;
+  const auto before = [](const graph::Placement& p, int s) { return p.first < s; };
+  auto p = std::lower_bound(plan_->moving.begin(), plan_->moving.end(), step, before);
+  for (; p != plan_->moving.end() && p->first == step; ++p) {
+    p->tensor->adopt(Part(*p), p->bytes, p->format, p->shape);
+    if (p->repeat < 0) continue;
+    const graph::ChainEnds ends = graph::chain_ends(nodes_, nodes_[p->repeat]);
+    nodes_[p->repeat].layer->Repeat(ends.bottom, ends.top);
+  }
+}
+
+void Net::EndStep(int step) {
+  last_step_ = step;
+  if (!plan_ || !take_gradient_) return;
+  for (const graph::Placement& p : plan_->moving) {
+    if (p.param < 0 || p.last != step) continue;
+    const NetParam& param = params_[p.param];
+    take_gradient_(p.param, 0, param.blob->count(), param.blob->update_diff());
+    KeepGradient(param);
+  }
+}
+
+void Net::StreamGradients(const LayerNode& node) {
+  node.layer->set_gradient_sink(nullptr);
+  if (!take_gradient_) return;
+  const std::vector<int>& ids = node.param_ids;
+  const auto streamed = [this](int id) { return plan_->streamed[id]; };
+  if (std::none_of(ids.begin(), ids.end(), streamed)) return;
+  node.layer->set_gradient_sink(
+      [this, &ids](size_t param, int64_t begin, int64_t n, float* values) {
+        take_gradient_(ids[param], begin, n, values);
+      });
+}
+
+void Net::set_take_gradient(TakeGradient take) {
+  check(!take || gradients_can_go(), "net \"", name(), "\" keeps its gradients");
+  take_gradient_ = std::move(take);
+}
+
+bool Net::gradients_can_go() const {
+  const auto seen = [](const NetParam& p) { return p.blob->diff_tensor().exposed(); };
+  return options_.keep == Keep::kOutputs && phase() == Phase::kTrain && before_backward.empty() &&
+         after_backward.empty() && std::none_of(params_.begin(), params_.end(), seen);
+}
+
+// In the gradients' arena, as zeros.
+void Net::KeepGradient(const NetParam& param) {
+  const int64_t bytes = param.blob->count() * int64_t{sizeof(float)};
+  std::byte* part = gradients_.get() + param.offset * int64_t{sizeof(float)};
+  param.blob->diff_tensor().adopt({gradients_, part}, bytes, {}, param.blob->shape());
+}
+
+void Net::KeepGradients() {
+  for (const NetParam& param : params_) KeepGradient(param);
 }
 
 int Net::layer_index(const std::string& name) const {
@@ -338,11 +435,18 @@ void Net::set_seed(uint64_t seed) {
 int64_t Net::activation_bytes() const {
   std::vector<const Tensor*> seen;
   int64_t bytes = activation_arena_bytes_;
+  const auto add = [&](const Tensor& tensor) {
+    if (std::find(seen.begin(), seen.end(), &tensor) != seen.end()) return;
+    seen.push_back(&tensor);
+    bytes += tensor.bytes();
+  };
   for (const auto& blob : blobs_) {
-    for (const Tensor* tensor : {&blob->data_tensor(), &blob->diff_tensor()}) {
-      if (std::find(seen.begin(), seen.end(), tensor) != seen.end()) continue;
-      seen.push_back(tensor);
-      bytes += tensor->bytes();
+    add(blob->data_tensor());
+    add(blob->diff_tensor());
+  }
+  for (const LayerNode& node : nodes_) {
+    for (const auto& addend : node.addends) {
+      if (addend) add(addend->diff_tensor());
     }
   }
   return bytes;

@@ -57,6 +57,9 @@ void NetBuilder::Build() {
                         net_.blobs_);
   const bool outputs_only = net_.options_.keep == Keep::kOutputs && net_.phase() == Phase::kTest;
   graph::fuse(*net_.graph_, net_.kept_, outputs_only, &net_.nodes_);
+  if (net_.options_.keep == Keep::kOutputs) {
+    graph::rectify_after_selection(*net_.graph_, net_.kept_, &net_.nodes_);
+  }
 }
 
 void NetBuilder::MakeLayers() {
@@ -223,11 +226,9 @@ void NetBuilder::MakeArenas() {
   net_.weights_ = allocate(bytes);
   net_.gradients_ = allocate(bytes);
   for (const NetParam& param : net_.params_) {
-    const auto part = [&](const std::shared_ptr<std::byte>& arena) {
-      return std::shared_ptr<std::byte>(arena, arena.get() + param.offset * sizeof(float));
-    };
-    param.blob->data_tensor().place(part(net_.weights_));
-    param.blob->diff_tensor().place(part(net_.gradients_));
+    std::byte* part = net_.weights_.get() + param.offset * int64_t{sizeof(float)};
+    param.blob->data_tensor().place({net_.weights_, part});
+    net_.KeepGradient(param);
   }
 }
 

@@ -42,15 +42,56 @@ float Solver::lr() const { return learning_rate(spec_, iter_, &current_step_); }
 double Solver::Step() {
   net_->ClearParamDiffs();
   double loss = 0;
-  for (int i = 0; i < spec_.iter_size; ++i) {
-    loss += net_->Forward();
-    check(!stop_on_nan || std::isfinite(loss), "the loss is ", loss, " at iteration ", iter_,
-          "; try a smaller base_lr, clip_gradients, or a look at the data");
-    net_->Backward();
+  if (spec_.iter_size == 1 && spec_.clip_gradients < 0 && net_->gradients_can_go()) {
+    StepByParam(&loss);
+  } else {
+    for (int i = 0; i < spec_.iter_size; ++i) {
+      loss += net_->Forward();
+      CheckLoss(loss);
+      net_->Backward();
+    }
+    ApplyUpdate();
   }
-  ApplyUpdate();
   ++iter_;
   return loss / spec_.iter_size;
+}
+
+void Solver::CheckLoss(double loss) const {
+  check(!stop_on_nan || std::isfinite(loss), "the loss is ", loss, " at iteration ", iter_,
+        "; try a smaller base_lr, clip_gradients, or a look at the data");
+}
+
+namespace {
+
+// Lets a net's gradients go while it is there.
+class Taking {
+ public:
+  Taking(Net* net, Net::TakeGradient take) : net_(*net) { net_.set_take_gradient(std::move(take)); }
+  ~Taking() { net_.set_take_gradient(nullptr); }
+
+ private:
+  Net& net_;
+};
+
+}  // namespace
+
+void Solver::StepByParam(double* loss) {
+  const std::vector<NetParam>& params = net_->params();
+  std::vector<bool> updated(params.size(), false);
+  {
+    const Taking taking(net_.get(), [&](int param, int64_t begin, int64_t n, float* gradient) {
+      updated[param] = true;
+      Update(param, begin, n, 1, gradient);
+    });
+    *loss = net_->Forward();
+    CheckLoss(*loss);
+    net_->Backward();
+  }
+  for (size_t i = 0; i < params.size(); ++i) {  // no gradient, but perhaps momentum and decay
+    const Blob& blob = *params[i].blob;
+    if (!updated[i]) Update(static_cast<int>(i), 0, blob.count(), 1, params[i].blob->update_diff());
+  }
+  net_->weights_changed();
 }
 
 // Clipping looks at the sum over all of iter_size, before anything else is done to it, as in Caffe.
@@ -62,16 +103,21 @@ float Solver::ClipFactor() const {
 }
 
 void Solver::ApplyUpdate() {
-  const float rate = lr();
   const float scale = ClipFactor() / static_cast<float>(spec_.iter_size);
   float* gradients = net_->gradients();
-  for (const NetParam& param : net_->params()) {
-    if (param.lr_mult == 0) continue;
-    rule_->Update({param.offset, param.blob->count(), scale, rate * param.lr_mult,
-                   spec_.weight_decay * param.decay_mult, iter_},
-                  net_->weights(), gradients, history_->arrays);
+  const std::vector<NetParam>& params = net_->params();
+  for (size_t i = 0; i < params.size(); ++i) {
+    Update(static_cast<int>(i), 0, params[i].blob->count(), scale, gradients + params[i].offset);
   }
   net_->weights_changed();
+}
+
+void Solver::Update(int param, int64_t begin, int64_t count, float scale, float* gradient) {
+  const NetParam& p = net_->params()[param];
+  if (p.lr_mult == 0) return;
+  rule_->Update(
+      {p.offset + begin, count, scale, lr() * p.lr_mult, spec_.weight_decay * p.decay_mult, iter_},
+      net_->weights(), gradient, history_->arrays);
 }
 
 void Solver::Snapshot(const std::string& path) const {

@@ -14,11 +14,10 @@ class Sgd final : public UpdateRule {
       : momentum_(spec.momentum), l1_(spec.regularization_type == "L1") {}
   int history_count() const override { return 1; }
 
-  void Update(const UpdateStep& s, float* weights, float* gradients,
+  void Update(const UpdateStep& s, float* weights, float* gradient,
               const std::vector<float*>& history) override {
     const kernels::UpdateShape shape{s.count, s.grad_scale, s.weight_decay, l1_, s.rate, momentum_};
-    kernels::update_kernels().sgd(shape, weights + s.offset, gradients + s.offset,
-                                  history[0] + s.offset);
+    kernels::update_kernels().sgd(shape, weights + s.offset, gradient, history[0] + s.offset);
   }
 
  private:

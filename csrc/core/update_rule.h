@@ -12,7 +12,7 @@ namespace pydl {
 
 // What an update rule gets, per parameter.
 struct UpdateStep {
-  int64_t offset, count;  // in the arenas
+  int64_t offset, count;  // in the arenas of weights and history
   float grad_scale;       // clipping and 1 / iter_size, to be applied to the gradient first
   float rate;             // of this parameter
   float weight_decay;     // of this parameter
@@ -23,8 +23,8 @@ class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
   virtual int history_count() const = 0;  // arrays as large as the weights
-  // w -= update. The gradient is left holding the update, as in Caffe.
-  virtual void Update(const UpdateStep& step, float* weights, float* gradients,
+  // w -= update. The gradient, of the `count` values, is left holding the update, as in Caffe.
+  virtual void Update(const UpdateStep& step, float* weights, float* gradient,
                       const std::vector<float*>& history) = 0;
 };
 

@@ -64,20 +64,16 @@ void choose_formats(const Graph& graph, const std::vector<bool>& pinned, bool lo
 // views.cpp: lets the tops of views share their bottom's memory.
 void share_views(const Graph& graph, std::vector<LayerNode>* nodes);
 
+// selection.cpp: lets a layer that selects values (maximum pooling) from the top of a ReLU that
+// works in place do the ReLU's backward pass on its own top, where the gradient arrives: it is
+// smaller, and the ReLU's need not be kept to tell its signs. Of blobs that nobody can see.
+void rectify_after_selection(const Graph& graph, const std::vector<bool>& kept,
+                             std::vector<LayerNode>* nodes);
+
 // fusion.cpp: the chain of layers whose work each layer can do in the same pass, so that what is
 // between them is never written. `outputs_only`: a TEST net that keeps nothing else, and has no
 // backward pass.
 void fuse(const Graph& graph, const std::vector<bool>& kept, bool outputs_only,
           std::vector<LayerNode>* nodes);
-
-// memory_plan.cpp: one arena for the activations of a net of which only outputs are kept. Offsets
-// (in bytes) are reused once the last reader of a blob has run.
-struct MemoryPlan {
-  std::vector<int64_t> offset;  // per blob; -1: has memory of its own
-  int64_t bytes = 0;
-};
-MemoryPlan plan_memory(const Graph& graph, const std::vector<LayerNode>& nodes,
-                       const std::vector<std::shared_ptr<Blob>>& blobs,
-                       const std::vector<bool>& kept);
 
 }  // namespace pydl::graph

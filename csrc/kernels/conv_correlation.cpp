@@ -4,40 +4,40 @@
 #include "kernels/conv_implementations.h"
 #include "kernels/conv_passes.h"
 #include "kernels/correlation.h"
+#include "kernels/kept_weights.h"
 
 namespace pydl::kernels {
 namespace {
 
-// The packed weights of some passes, made when first needed after a change.
+// The packed weights of some passes.
 class PackedWeights {
  public:
-  void weights_changed() { fresh_ = false; }
+  void weights_changed() { kept_.weights_changed(); }
 
-  // Where each pass's weights start.
-  const std::vector<const float*>& get(const CorrelationKernels& kernels, const Pass* passes,
-                                       size_t count, const float* w, DType src) {
-    if (fresh_ && src_ == src) return starts_;
+  // run(starts): where each pass's weights start.
+  template <class Run>
+  void use(const CorrelationKernels& kernels, const Pass* passes, size_t count, const float* w,
+           DType src, const Run& run) {
+    if (src != src_) weights_changed();
+    src_ = src;
     std::vector<int64_t> offset(count + 1);
     for (size_t i = 0; i < count; ++i) {
       offset[i + 1] = offset[i] + kernels.packed_size(passes[i].shape, src);
     }
-    memory_.resize(static_cast<size_t>(offset[count]) + 15);
-    const auto misaligned = reinterpret_cast<uintptr_t>(memory_.data()) / sizeof(float) % 16;
-    float* base = memory_.data() + (16 - misaligned) % 16;
-    starts_.clear();
-    for (size_t i = 0; i < count; ++i) {
-      kernels.pack(passes[i].shape, passes[i].weights, w, src, base + offset[i]);
-      starts_.push_back(base + offset[i]);
-    }
-    fresh_ = true;
-    src_ = src;
-    return starts_;
+    const auto make = [&](float* memory) {
+      for (size_t i = 0; i < count; ++i) {
+        kernels.pack(passes[i].shape, passes[i].weights, w, src, memory + offset[i]);
+      }
+    };
+    kept_.use(offset[count], make, [&](const float* memory) {
+      std::vector<const float*> starts;
+      for (size_t i = 0; i < count; ++i) starts.push_back(memory + offset[i]);
+      run(starts);
+    });
   }
 
  private:
-  std::vector<float> memory_;
-  std::vector<const float*> starts_;
-  bool fresh_ = false;
+  KeptWeights kept_;
   DType src_ = DType::kFloat32;
 };
 
@@ -60,17 +60,19 @@ class CorrelationConv final : public Conv {
   }
 
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
-    const auto& packed = forward_weights_.get(kernels_, &forward_, 1, w, x.dtype);
-    kernels_.run(forward_.shape, x, packed[0], epilogue, y);
+    forward_weights_.use(kernels_, &forward_, 1, w, x.dtype, [&](const auto& packed) {
+      kernels_.run(forward_.shape, x, packed[0], epilogue, y);
+    });
   }
 
   void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
-    const auto& packed =
-        backward_weights_.get(kernels_, backward_.data(), backward_.size(), w, dy.dtype);
     const Epilogue epilogue{.residual = add ? dx : Array{}};
-    for (size_t i = 0; i < backward_.size(); ++i) {
-      kernels_.run(backward_[i].shape, dy, packed[i], epilogue, dx);
-    }
+    const auto run = [&](const auto& packed) {
+      for (size_t i = 0; i < backward_.size(); ++i) {
+        kernels_.run(backward_[i].shape, dy, packed[i], epilogue, dx);
+      }
+    };
+    backward_weights_.use(kernels_, backward_.data(), backward_.size(), w, dy.dtype, run);
   }
 
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {

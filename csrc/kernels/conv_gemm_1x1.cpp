@@ -7,28 +7,12 @@
 #include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/gemm.h"
+#include "kernels/kept_weights.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
 
 namespace pydl::kernels {
 namespace {
-
-// A weight matrix packed when it is first needed after a change.
-class PackedWeights {
- public:
-  void weights_changed() { fresh_ = false; }
-  const PackedMatrix& get(const GemmKernels& k, const GemmShape& s, const float* w, DType a) {
-    if (!fresh_ || a_ != a) packed_ = k.pack_b(s, w, std::move(packed_), a);
-    fresh_ = true;
-    a_ = a;
-    return *packed_;
-  }
-
- private:
-  PackedMatrixPtr packed_;
-  bool fresh_ = false;
-  DType a_ = DType::kFloat32;
-};
 
 // The positions of an image that strides meet, as rows of a matrix.
 class Sampling {
@@ -100,21 +84,24 @@ class Gemm1x1 final : public Conv {
     GemmShape s{rows_, oc_, ic_};
     s.trans_b = true;
     with_rows(x, [&](ConstArray rows) {
-      kernels_.gemm_packed(s, rows, forward_.get(kernels_, s, w, x.dtype), epilogue, y);
+      forward_.use(kernels_, s, w, x.dtype, [&](const PackedMatrix& packed) {
+        kernels_.gemm_packed(s, rows, packed, epilogue, y);
+      });
     });
   }
 
   void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     GemmShape s{rows_, ic_, oc_};
     s.beta = add ? 1.0f : 0.0f;
-    const PackedMatrix& packed = backward_.get(kernels_, s, w, dy.dtype);
-    if (sampling_.all()) return kernels_.gemm_packed(s, dy, packed, {}, dx);
-    const Scratch scratch(rows_ * ic_);
-    const Array rows(scratch.data(), dx.dtype);
-    if (add) sampling_.gather(dx, ic_, rows);
-    kernels_.gemm_packed(s, dy, packed, {}, rows);
-    if (!add) clear(images_size_ * ic_ * bytes_of(dx.dtype), dx);
-    sampling_.scatter(rows, ic_, dx);
+    backward_.use(kernels_, s, w, dy.dtype, [&](const PackedMatrix& packed) {
+      if (sampling_.all()) return kernels_.gemm_packed(s, dy, packed, {}, dx);
+      const Scratch scratch(rows_ * ic_);
+      const Array rows(scratch.data(), dx.dtype);
+      if (add) sampling_.gather(dx, ic_, rows);
+      kernels_.gemm_packed(s, dy, packed, {}, rows);
+      if (!add) clear(images_size_ * ic_ * bytes_of(dx.dtype), dx);
+      sampling_.scatter(rows, ic_, dx);
+    });
   }
 
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
@@ -147,7 +134,7 @@ class Gemm1x1 final : public Conv {
   // Of the instruction set that was in use when this was made: packed weights belong to one.
   const GemmKernels& kernels_ = gemm_kernels();
   const ColumnSums& column_sums_ = column_sums_kernels();
-  PackedWeights forward_, backward_;
+  KeptMatrix forward_, backward_;
 };
 
 bool accepts(const ConvShape& s) {

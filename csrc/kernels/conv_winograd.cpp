@@ -3,44 +3,33 @@
 // Values that are not finite give what direct summation gives: their tiles are computed again by
 // the correlation kernels, and so are whole passes when a weight is not finite.
 #include <algorithm>
-#include <utility>
 
 #include "kernels/column_sums.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/conv_passes.h"
 #include "kernels/isa.h"
+#include "kernels/kept_weights.h"
 #include "kernels/scratch.h"
 #include "kernels/winograd.h"
 
 namespace pydl::kernels {
 namespace {
 
-// Transformed weights take four times the memory of plain ones (F(4x4); 16/9 for F(2x2)), so they
-// are kept only if they are used a second time: in inference, not in training.
 class TransformedWeights {
  public:
-  void weights_changed() { used_ = fresh_ = false; }
+  void weights_changed() { kept_.weights_changed(); }
 
   // run(weights), with null if they are not all finite.
   template <class Run>
   void use(const WinogradKernels& kernels, const Pass& pass, const float* w, const Run& run) {
-    const int64_t size = kernels.packed_size(pass.shape);
-    if (!used_) {
-      used_ = true;
-      const Scratch once(size);
-      return run(kernels.pack(pass.shape, pass.weights, w, once.data()) ? once.data() : nullptr);
-    }
-    memory_.resize(static_cast<size_t>(size) + 15);
-    const auto misaligned = reinterpret_cast<uintptr_t>(memory_.data()) / sizeof(float) % 16;
-    float* kept = memory_.data() + (16 - misaligned) % 16;
-    if (!fresh_) finite_ = kernels.pack(pass.shape, pass.weights, w, kept);
-    fresh_ = true;
-    run(finite_ ? kept : nullptr);
+    const auto make = [&](float* to) { finite_ = kernels.pack(pass.shape, pass.weights, w, to); };
+    kept_.use(kernels.packed_size(pass.shape), make,
+              [&](const float* packed) { run(finite_ ? packed : nullptr); });
   }
 
  private:
-  std::vector<float> memory_;
-  bool used_ = false, fresh_ = false, finite_ = false;
+  KeptWeights kept_;
+  bool finite_ = false;
 };
 
 // The outputs of tiles [begin, end) of one row of tiles, and where their image is.

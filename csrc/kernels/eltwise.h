@@ -15,9 +15,10 @@ struct EltwiseKernels {
   void (*scale)(int64_t n, float a, ConstArray x, Array y);  // y = a x
   // y = a x + b y; with b = 0 y is written without being read.
   void (*axpby)(int64_t n, float a, ConstArray x, float b, Array y);
-  void (*add)(int64_t n, ConstArray a, ConstArray b, Array y);  // y = a + b
-  void (*mul)(int64_t n, ConstArray a, ConstArray b, Array y);  // y = a b
-  void (*div)(int64_t n, ConstArray a, ConstArray b, Array y);  // y = a / b
+  void (*add)(int64_t n, ConstArray a, ConstArray b, Array y);       // y = a + b
+  void (*add_relu)(int64_t n, ConstArray a, ConstArray b, Array y);  // y = max(a + b, 0)
+  void (*mul)(int64_t n, ConstArray a, ConstArray b, Array y);       // y = a b
+  void (*div)(int64_t n, ConstArray a, ConstArray b, Array y);       // y = a / b
   // Eltwise MAX of two. index[i] = first where a > b, else second (ties go to the second);
   void (*max2)(int64_t n, ConstArray a, ConstArray b, int32_t first, int32_t second, Array y,
                int32_t* index);

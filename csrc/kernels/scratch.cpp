@@ -42,8 +42,8 @@ class Stack {
  private:
   void add(int64_t size) {
     blocks_.emplace_back(blocks_.empty() ? std::max(size, most_) : size);
-    int64_t total = 0;
-    for (const Block& b : blocks_) total += b.size;
+    int64_t total = size;
+    for (const Block& b : blocks_) total += b.used;
     most_ = std::max(most_, total);
   }
 

@@ -37,6 +37,9 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     return use_global_stats() ? TopUse::kNone : TopUse::kData;
   }
 
+  // Alone; with a chain it reads the bottom only.
+  bool backward_reads_bottom(int) const override { return false; }
+
   bool is_affine() const override { return use_global_stats(); }
   void compose(float* a, float* b) const override {
     const float factor = statistics_factor();
@@ -75,20 +78,28 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     return next.is_rectifier() || (next.is_sum() && !chain.back()->is_sum() && !with_backward);
   }
   bool fuses_backward() const override { return true; }
+  bool can_repeat() const override { return true; }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const kernels::NormShape shape = view(*bottom[0]);
-    const ConstArray x = bottom[0]->data(format());
-    const ConstArray residual = bottom.size() > 1 ? bottom[1]->data(format()) : nullptr;
     if (use_global_stats()) {
       LoadStatistics();
     } else {
-      kernels::norm_kernels().statistics(shape, x, mean_.data(), variance_.data());
+      kernels::norm_kernels().statistics(shape, bottom[0]->data(format()), mean_.data(),
+                                         variance_.data());
       AddStatistics(shape.outer * shape.inner);
     }
     for (int64_t c = 0; c < channels_; ++c) {
       inv_std_[c] = 1 / std::sqrt(variance_[c] + params_of().eps);
     }
+    Repeat(bottom, top);
+  }
+
+  // By the statistics that are there.
+  void Repeat(const Blobs& bottom, const Blobs& top) override {
+    const kernels::NormShape shape = view(*bottom[0]);
+    const ConstArray x = bottom[0]->data(format());
+    const ConstArray residual = bottom.size() > 1 ? bottom[1]->data(format()) : nullptr;
     const Array y = top[0]->mutable_data(format());
     if (fused_.empty()) {
       return kernels::norm_kernels().normalize(shape, x, mean_.data(), inv_std_.data(), y);

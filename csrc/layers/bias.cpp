@@ -30,6 +30,7 @@ class Bias final : public LayerOf<BiasParams>, public ChannelAffine {
   Arity bottoms() const override { return {1, 2}; }
   Layouts layouts() const override { return axes_.layouts(); }
   bool in_place() const override { return true; }
+  bool backward_reads_bottom(int) const override { return false; }
 
   bool is_affine() const override { return learned_ && axes_.begin == 1 && axes_.axes == 1; }
   void compose(float*, float* b) const override {

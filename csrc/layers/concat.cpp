@@ -20,6 +20,7 @@ struct ConcatParams {
 class Concat final : public LayerOf<ConcatParams> {
  public:
   Arity bottoms() const override { return {1, -1}; }
+  bool backward_reads_bottom(int) const override { return false; }
   Layouts layouts() const override { return axis_ == 1 ? Layouts::kAny : Layouts::kPlain; }
 
   void SetUp(const Blobs&, const Blobs&) override {

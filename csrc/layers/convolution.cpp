@@ -17,6 +17,7 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {1, -1}; }
   bool adds_to_diff() const override { return true; }
+  bool backward_reads_bottom(int) const override { return param_propagate(0); }
   DTypes dtypes() const override {
     return channel_axis_ == 1 ? DTypes::kBFloat16 : DTypes::kFloat32;
   }

@@ -22,6 +22,7 @@ struct DropoutParams {
 class Dropout final : public NeuronLayer<DropoutParams> {
  public:
   bool keeps_sign() const override { return true; }
+  bool backward_reads_bottom(int) const override { return false; }
   std::vector<int64_t*> state() override { return {&draws_}; }
 
   void SetUp(const Blobs&, const Blobs&) override {

@@ -34,7 +34,15 @@ class Eltwise final : public LayerOf<EltwiseParams> {
     return params_of().operation == EltwiseOp::kSum && params_of().coeff.empty();
   }
   bool adds_to_diff() const override { return params_of().operation == EltwiseOp::kSum; }
+  bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
+    return is_sum() && spec_.bottom.size() == 2 && chain.empty() && next.is_rectifier();
+  }
+  bool can_repeat() const override { return params_of().operation == EltwiseOp::kSum; }
+  void Repeat(const Blobs& bottom, const Blobs& top) override { Forward(bottom, top); }
   DTypes dtypes() const override { return DTypes::kAny; }
+  bool backward_reads_bottom(int) const override {
+    return params_of().operation == EltwiseOp::kProd;
+  }
   TopUse backward_reads_top() const override { return divides() ? TopUse::kData : TopUse::kNone; }
 
   void SetUp(const Blobs& bottom, const Blobs&) override {
@@ -104,6 +112,7 @@ class Eltwise final : public LayerOf<EltwiseParams> {
 
   void Sum(const Inputs& x, int64_t n, Array y) const {
     const auto& kernels = kernels::eltwise_kernels();
+    if (!fused_.empty()) return kernels.add_relu(n, x[0], x[1], y);
     size_t next = 1;
     if (params_of().coeff.empty()) {
       kernels.add(n, x[0], x[1], y);

@@ -1,8 +1,12 @@
 // InnerProduct: y = W x + b, a fully connected layer.
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "kernels/eltwise.h"
 #include "kernels/gemm.h"
+#include "kernels/kept_weights.h"
+#include "kernels/scratch.h"
 #include "layers/weights_cache.h"
 #include "pydl/filler.h"
 #include "pydl/layer.h"
@@ -33,6 +37,7 @@ struct InnerProductParams {
 class InnerProduct final : public LayerOf<InnerProductParams> {
  public:
   bool adds_to_diff() const override { return true; }
+  bool backward_reads_bottom(int) const override { return param_propagate(0); }
   DTypes dtypes() const override { return DTypes::kBFloat16; }
   bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
     return chain.empty() && next.is_rectifier();
@@ -70,46 +75,76 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const Array y = top[0]->mutable_data(format_for(*top[0]));
     if (m_ <= kFewRows && x.dtype == DType::kFloat32)
       return gemm.gemm(shape, x, w.data(), epilogue, y);
-    if (cache_.stale(w)) packed_ = gemm.pack_b(shape, w.data(), std::move(packed_), x.dtype);
-    gemm.gemm_packed(shape, x, *packed_, epilogue, y);
+    if (cache_.stale(w)) packed_.weights_changed();
+    packed_.use(gemm, shape, w.data(), x.dtype, [&](const kernels::PackedMatrix& packed) {
+      gemm.gemm_packed(shape, x, packed, epilogue, y);
+    });
   }
 
+  // The gradient of W last: what takes it changes W.
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    const auto& gemm = kernels::gemm_kernels();
-    const bool transpose = params_of().transpose;
     const ConstArray dy = top[0]->diff(format());
-    if (param_propagate(0)) {  // dW (N, K) += dy^T x, or (K, N) += x^T dy
-      const ConstArray x = bottom[0]->data(format());
-      kernels::GemmShape shape{transpose ? k_ : n_, transpose ? n_ : k_, m_};
-      shape.trans_a = true;
-      const Blob::Sum dw = params()[0]->accumulate_diff();
-      shape.beta = dw.add ? 1 : 0;
-      gemm.gemm(shape, transpose ? x : dy, transpose ? dy : x, {}, dw.data);
-    }
+    if (down[0] != Propagate::kNo) PropagateDown(dy, down[0] == Propagate::kAdd, bottom[0]);
     if (params_of().bias_term && param_propagate(1)) {
       kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,
                                                         params()[1]->update_diff());
     }
-    if (down[0] == Propagate::kNo) return;
-    const bool add = down[0] == Propagate::kAdd;  // dx (M, K) = dy (M, N) op(W)^T (N, K)
-    kernels::GemmShape shape{m_, k_, n_};
-    shape.trans_b = transpose;
-    shape.beta = add ? 1 : 0;
-    const Format to = format_for(*bottom[0]);
-    gemm.gemm(shape, dy, params()[0]->data(), {},
-              add ? bottom[0]->update_diff(to) : bottom[0]->mutable_diff(to));
+    if (!param_propagate(0)) return;
+    const ConstArray x = bottom[0]->data(format());
+    if (gradient_sink()) return StreamGradient(x, dy);
+    const Blob::Sum dw = params()[0]->accumulate_diff();
+    WeightsGradient(x, dy, 0, rows(), dw.add ? 1 : 0, dw.data);
   }
+  bool streams_gradient(size_t param) const override { return param == 0; }
 
   double flops(const Blobs&, const Blobs&) const override {
     return 2.0 * static_cast<double>(m_) * static_cast<double>(n_) * static_cast<double>(k_);
   }
 
  private:
+  // dx (M, K) = (or +=) dy (M, N) op(W)^T (N, K)
+  void PropagateDown(ConstArray dy, bool add, Blob* bottom) {
+    kernels::GemmShape shape{m_, k_, n_};
+    shape.trans_b = params_of().transpose;
+    shape.beta = add ? 1 : 0;
+    const Format to = format_for(*bottom);
+    kernels::gemm_kernels().gemm(shape, dy, params()[0]->data(), {},
+                                 add ? bottom->update_diff(to) : bottom->mutable_diff(to));
+  }
+
+  // Of W as it is stored: N outputs, or K inputs.
+  int64_t rows() const { return params()[0]->shape(0); }
+  int64_t row_size() const { return params()[0]->shape(1); }
+
+  // Rows [begin, begin + count) of dW: (N, K) = dy^T x or, transposed, (K, N) = x^T dy, + beta dW.
+  void WeightsGradient(ConstArray x, ConstArray dy, int64_t begin, int64_t count, float beta,
+                       float* dw) const {
+    const bool transpose = params_of().transpose;
+    kernels::GemmShape shape{count, row_size(), m_};
+    shape.trans_a = true;
+    shape.lda = rows();
+    shape.beta = beta;
+    kernels::gemm_kernels().gemm(shape, (transpose ? x : dy).from(begin), transpose ? dy : x, {},
+                                 dw);
+  }
+
+  void StreamGradient(ConstArray x, ConstArray dy) const {
+    const int64_t most = std::clamp<int64_t>(kStreamedFloats / row_size(), 1, rows());
+    const kernels::Scratch part(most * row_size());
+    for (int64_t begin = 0; begin < rows(); begin += most) {
+      const int64_t count = std::min(most, rows() - begin);
+      WeightsGradient(x, dy, begin, count, 0, part.data());
+      gradient_sink()(0, begin * row_size(), count * row_size(), part.data());
+    }
+  }
+
+  // 16 MiB of a gradient at a time: in cache until it is used, but large enough for a product.
+  static constexpr int64_t kStreamedFloats = int64_t{1} << 22;
   // So few that a packed copy of W would cost more than it saves, in time and in memory.
   static constexpr int64_t kFewRows = 128;
 
   int64_t m_ = 0, n_ = 0, k_ = 0;
-  kernels::PackedMatrixPtr packed_;
+  kernels::KeptMatrix packed_;
   WeightsCache cache_;
 };
 

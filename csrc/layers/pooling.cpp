@@ -84,7 +84,11 @@ class Pooling final : public LayerOf<PoolingParams> {
   Arity tops() const override { return {1, params_of().pool == PoolMethod::kMax ? 2 : 1}; }
   Layouts layouts() const override { return Layouts::kAny; }
   TopUse backward_reads_top() const override {
-    return sampled() || params_of().pool != PoolMethod::kStochastic ? TopUse::kNone : TopUse::kData;
+    return averages_by_value() ? TopUse::kData : TopUse::kNone;
+  }
+  bool backward_reads_bottom(int) const override { return averages_by_value(); }
+  bool is_selection() const override {
+    return spec_.top.size() == 1 && (params_of().pool == PoolMethod::kMax || sampled());
   }
   DTypes dtypes() const override {
     const bool typed = params_of().pool != PoolMethod::kStochastic && spec_.top.size() == 1;
@@ -145,7 +149,7 @@ class Pooling final : public LayerOf<PoolingParams> {
     const Array y = top[0]->mutable_data(format());
     if (params_of().pool == PoolMethod::kAve)
       return kernels::pool_kernels().ave_forward(shape_, x, y);
-    if (params_of().pool == PoolMethod::kStochastic && !sampled()) {
+    if (averages_by_value()) {
       return stochastic_average(shape_, bottom[0]->data(layout()), top[0]->mutable_data(layout()));
     }
     index_.resize(top[0]->count());
@@ -177,6 +181,10 @@ class Pooling final : public LayerOf<PoolingParams> {
  private:
   bool sampled() const {
     return params_of().pool == PoolMethod::kStochastic && phase() == Phase::kTrain;
+  }
+
+  bool averages_by_value() const {
+    return params_of().pool == PoolMethod::kStochastic && phase() == Phase::kTest;
   }
 
   kernels::PoolShape shape_{};

@@ -18,6 +18,7 @@ struct SigmoidParams {
 class Sigmoid final : public NeuronLayer<SigmoidParams> {
  public:
   TopUse backward_reads_top() const override { return TopUse::kData; }
+  bool backward_reads_bottom(int) const override { return false; }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const ConstArray x = bottom[0]->data(format());

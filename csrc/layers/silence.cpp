@@ -10,6 +10,7 @@ class Silence final : public LayerOf<> {
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {0, 0}; }
   bool adds_to_diff() const override { return true; }
+  bool backward_reads_bottom(int) const override { return false; }
 
   void Reshape(const Blobs&, const Blobs&) override {}
   void Forward(const Blobs&, const Blobs&) override {}

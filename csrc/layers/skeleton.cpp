@@ -30,6 +30,8 @@ struct SkeletonParams {
 // them.
 class Skeleton final : public NeuronLayer<SkeletonParams> {
  public:
+  bool backward_reads_bottom(int) const override { return false; }
+
   // Once, before the first Reshape: check the parameters and add learnable blobs (AddParam). The
   // net puts file, line and layer in front of the message: give the values and the way out.
   void SetUp(const Blobs&, const Blobs&) override {
@@ -47,8 +49,8 @@ class Skeleton final : public NeuronLayer<SkeletonParams> {
   }
 
   // dx = factor * dy. Where a bottom's gradient is not wanted its diff is left alone. Gradients of
-  // learnable blobs are added to what is there. This one reads neither bottom nor top; one that
-  // reads its top's data says so with backward_reads_top().
+  // learnable blobs are added to what is there. This one reads neither bottom nor top: it says so with
+  // backward_reads_bottom(); one that reads its top's data, with backward_reads_top().
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const float* dy = top[0]->diff(layout());

@@ -13,6 +13,7 @@ class Softmax final : public LayerOf<SoftmaxParams> {
   Layouts layouts() const override { return axis_ == 1 ? Layouts::kAny : Layouts::kPlain; }
   bool in_place() const override { return true; }
   TopUse backward_reads_top() const override { return TopUse::kData; }
+  bool backward_reads_bottom(int) const override { return false; }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
     axis_ = bottom[0]->CanonicalAxis(params_of().axis);

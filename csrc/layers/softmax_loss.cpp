@@ -19,6 +19,7 @@ class SoftmaxWithLoss final : public LayerOf<LossParams, SoftmaxParams> {
   Layouts layouts() const override { return axis_ == 1 ? Layouts::kAny : Layouts::kPlain; }
   bool can_propagate(int bottom) const override { return bottom == 0; }
   bool is_loss() const override { return true; }
+  bool backward_reads_bottom(int bottom) const override { return bottom == 1; }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
     axis_ = bottom[0]->CanonicalAxis(params_of<SoftmaxParams>().axis);

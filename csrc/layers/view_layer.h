@@ -15,6 +15,7 @@ class ViewLayer : public LayerOf<P...> {
  public:
   bool is_view() const override { return true; }
   bool adds_to_diff() const override { return true; }
+  bool backward_reads_bottom(int) const override { return false; }
   DTypes dtypes() const override { return DTypes::kAny; }
 
   void SetUp(const Blobs&, const Blobs&) override {

@@ -32,8 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--keep",
         choices=("all", "outputs"),
         default="all",
-        help="blobs to keep readable; outputs alone is faster, and in phase TEST has no backward "
-        "pass (all)",
+        help="blobs to keep in memory; outputs alone takes less, and in phase TEST is faster and "
+        "has no backward pass (all)",
     )
     flags.add_run_flags(parser)
     return parser

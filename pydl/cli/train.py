@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             help=f"what {name.upper()} does: stop (with a snapshot), snapshot or none ({default})",
         )
     add(
+        "--keep",
+        choices=("all", "outputs"),
+        default="all",
+        help="blobs to keep in memory; outputs alone takes far less, to the same result (all)",
+    )
+    add(
         "--stop_on_nan",
         type=flags.boolean,
         nargs="?",
@@ -93,7 +99,7 @@ def _make_solver(args: argparse.Namespace):
         message.train_state.stage.extend(args.stage)
     if args.snapshot or args.weights:
         message.weights = [",".join(args.weights)] if args.weights else []
-    solver = Solver(message, stop_on_nan=args.stop_on_nan)
+    solver = Solver(message, keep=args.keep, stop_on_nan=args.stop_on_nan)
     if args.snapshot:
         solver.restore(args.snapshot)
     return solver

@@ -66,8 +66,9 @@ class Tensor {
   // Moves the contents to plain float32 memory owned elsewhere (an arena). Views handed out before
   // keep the old memory alive but no longer see changes.
   void place(std::shared_ptr<std::byte> memory);
-  // Uses memory owned elsewhere for a float32 copy in this layout; the contents are undefined.
-  void adopt(std::shared_ptr<std::byte> memory, Layout layout, const Shape& shape);
+  // All zeros, and in this format in memory owned elsewhere, which is not touched before somebody
+  // reads or writes it. Where its `bytes` are too few, or for other formats, own memory is taken.
+  void adopt(std::shared_ptr<std::byte> memory, int64_t bytes, Format format, const Shape& shape);
 
   uint64_t version() const { return version_; }  // grows with every write
   void touch() { ++version_; }                   // its memory was written from outside

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "pydl/blob.h"
@@ -45,6 +46,11 @@ enum class DTypes : uint8_t {
 // What Backward reads of the tops' data, which a later in-place layer may have overwritten.
 enum class TopUse : uint8_t { kNone, kSign, kData };
 
+// Is given `count` values, from value `begin` on, of the gradient of the param `param`. It may
+// change them, and the same values of the param.
+using GradientSink =
+    std::function<void(size_t param, int64_t begin, int64_t count, float* gradient)>;
+
 // What a net tells its layers.
 struct LayerContext {
   Phase phase = Phase::kTrain;
@@ -69,6 +75,9 @@ class Layer {
   // From the tops' diff: the diff of each bottom as `down` says; params' diffs are added to.
   virtual void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom);
 
+  // Writes the top as the last Forward did, from bottoms that are as they were.
+  virtual void Repeat(const Blobs& /*bottom*/, const Blobs& /*top*/) {}
+
   // ---- what it declares ----
   virtual Arity bottoms() const { return {1, 1}; }
   virtual Arity tops() const { return {1, 1}; }
@@ -82,12 +91,22 @@ class Layer {
   virtual bool is_view() const { return false; }
   virtual bool adds_to_diff() const { return false; }
   virtual TopUse backward_reads_top() const { return TopUse::kNone; }
+  // Backward reads the data of bottom i.
+  virtual bool backward_reads_bottom(int /*bottom*/) const { return true; }
+  // Backward can give the gradient of a param to gradient_sink(), after it has done everything else
+  // with that param, so that no memory for all of it is needed.
+  virtual bool streams_gradient(size_t /*param*/) const { return false; }
+  // Repeat() is there: cheap enough to be done again before a backward pass that reads the top,
+  // which then need not be kept.
+  virtual bool can_repeat() const { return false; }
   // Bottom i can get a gradient (labels and indices cannot).
   virtual bool can_propagate(int /*bottom*/) const { return true; }
   virtual bool is_loss() const { return false; }     // its first top has loss_weight 1 by default
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
+  // Each value of its one top is one of its bottom's, and gets that one's gradient from it.
+  virtual bool is_selection() const { return false; }
   // The sum of its bottoms, as they are.
   virtual bool is_sum() const { return false; }
   // Forward can do `next` in the same pass, after the layers of `chain` that follow one another
@@ -131,6 +150,10 @@ class Layer {
   }
   void set_param_propagate(size_t i, bool yes);
 
+  // Null, or where Backward brings the gradients that it streams instead of adding them to diffs.
+  const GradientSink& gradient_sink() const { return gradient_sink_; }
+  void set_gradient_sink(GradientSink sink) { gradient_sink_ = std::move(sink); }
+
   void set_seed(uint64_t seed) { context_.seed = seed; }
 
   // Called by the registry.
@@ -150,6 +173,7 @@ class Layer {
   std::vector<std::shared_ptr<Blob>> params_;
   std::vector<bool> param_propagate_;
   bool needs_backward_ = true;
+  GradientSink gradient_sink_;
 };
 
 // A layer with declared parameters: LayerOf<ConvolutionParams>, LayerOf<DataParams, Transform>.

@@ -15,12 +15,14 @@ namespace pydl {
 
 namespace graph {
 struct Graph;
-}
+struct MemoryPlan;
+struct Placement;
+}  // namespace graph
 
 // What of a net can be read after a forward pass.
 enum class Keep {
   kAll,      // every named blob, as Caffe would show it
-  kOutputs,  // inputs and outputs only: activations share memory, all that can fuse does
+  kOutputs,  // inputs and outputs only: all else shares memory, and all that can fuse does
 };
 
 struct NetOptions {
@@ -65,6 +67,9 @@ struct LayerNode {
   Propagates chain_down;    // of chain_bottoms, where Backward does the chain too
   int chain_head = -1;      // the layer in whose chain this one is
   bool chained = false;     // the last Forward did the chain
+  // A ReLU whose backward pass this layer does on its own top (graph/selection.cpp), and the other
+  // way round; -1: none.
+  int rectifier = -1, rectified_by = -1;
   bool view = false;        // top 0 shares bottom 0's memory: nothing to do
   std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
   // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
@@ -87,6 +92,8 @@ class Net {
 
   // ---- running ----
   // Loss: the sum of all tops times their loss weights. `begin`, `end`: layers, both included.
+  // A net that keeps only its outputs runs its layers in order, forward and then backward, once
+  // each; a pass may be cut into parts, and ended anywhere by a new one from layer 0 on.
   double Forward();
   double Forward(int begin, int end);
   void Backward();
@@ -115,6 +122,15 @@ class Net {
   float* weights() { return reinterpret_cast<float*>(weights_.get()); }
   float* gradients();
   int64_t arena_size() const { return arena_size_; }  // floats, padding included
+  // Until it is called with null, Backward calls `take` with the gradient of a param (its number in
+  // params(); values [begin, begin + count)) as soon as it is complete, perhaps in parts, and keeps
+  // none: diffs stay zero. `take` may change the gradient and the weights it is for. Params with
+  // lr_mult 0, and those that no gradient reaches, are left out. Only where gradients_can_go().
+  using TakeGradient =
+      std::function<void(int param, int64_t begin, int64_t count, float* gradient)>;
+  void set_take_gradient(TakeGradient take);
+  // The net keeps only its outputs, and nobody looks at gradients: by hooks or arrays.
+  bool gradients_can_go() const;
   void weights_changed();        // after writing to the arena: packed copies are made again
   void ShareParams(Net* other);  // of equally named layers: uses other's memory from now on
   // Checks shapes before anything is changed; throws pydl::Error.
@@ -141,16 +157,21 @@ class Net {
 
  private:
   friend class NetBuilder;
-  struct ChainEnds;
-  ChainEnds chain_ends(const LayerNode& node) const;
-  bool chain_does(int index, bool backward) const;
   void ReshapeLayer(int index);
   void ReshapeIfNeeded(int index);
   double ForwardLayer(int index);
   void BackwardLayer(int index);
   void CheckChains(int begin, int end) const;
   void Report(int index, const char* pass) const;
-  void PlanMemory();
+  void BeginPass(int begin, int end, bool may_fuse);
+  void PlanMemory(bool whole);
+  void CheckOrder(int step) const;
+  void BeginStep(int step);
+  void EndStep(int step);
+  std::shared_ptr<std::byte> Part(const graph::Placement& placement) const;
+  void StreamGradients(const LayerNode& node);
+  void KeepGradient(const NetParam& param);
+  void KeepGradients();
   [[noreturn]] void Rethrow(int index) const;  // what is being thrown, with file:line and layer
 
   NetSpec spec_;
@@ -167,7 +188,12 @@ class Net {
   std::shared_ptr<std::byte> weights_, gradients_, activations_;
   int64_t arena_size_ = 0, activation_arena_bytes_ = 0;
   bool timing_ = false;
-  bool planned_ = false;  // activations_ fits the present shapes
+  // Of a net that keeps only its outputs.
+  std::unique_ptr<graph::MemoryPlan> plan_;
+  bool planned_ = false;                               // plan_ fits the present shapes
+  bool planned_whole_ = false, planned_take_ = false;  // and passes like this
+  int last_step_ = -1;  // done in the present pass (graph/memory_plan.h)
+  TakeGradient take_gradient_;
 };
 
 }  // namespace pydl

@@ -55,7 +55,9 @@ class Solver {
   ~Solver();
 
   // One iteration: forward and backward iter_size times, then the update. Returns the mean loss.
-  // Throws pydl::Error, before the update, if the loss is NaN or infinite and stop_on_nan is set.
+  // Where the net lets gradients go (Net::gradients_can_go), and no sum over iter_size or norm
+  // needs them all, each param is updated during the backward pass, to the same bits. Throws
+  // pydl::Error, before the update, if the loss is NaN or infinite and stop_on_nan is set.
   double Step();
   // What Step does after the gradients are there.
   void ApplyUpdate();
@@ -79,6 +81,9 @@ class Solver {
   void Restore(const std::string& path);
 
  private:
+  void StepByParam(double* loss);
+  void CheckLoss(double loss) const;
+  void Update(int param, int64_t begin, int64_t count, float scale, float* gradient);
   float ClipFactor() const;
 
   SolverSpec spec_;

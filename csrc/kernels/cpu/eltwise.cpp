@@ -37,6 +37,11 @@ void add(int64_t n, const T* a, const T* b, T* y) {
 }
 
 template <class T>
+void add_relu(int64_t n, const T* a, const T* b, T* y) {
+  map(n, kGrain, y, [](Vec v, Vec w) { return relu(v + w); }, a, b);
+}
+
+template <class T>
 void mul(int64_t n, const T* a, const T* b, T* y) {
   map(n, kGrain, y, [](Vec v, Vec w) { return v * w; }, a, b);
 }
@@ -231,6 +236,7 @@ const EltwiseKernels eltwise = {PYDL_TYPED(fill),
                                 PYDL_TYPED(scale),
                                 PYDL_TYPED(axpby),
                                 PYDL_TYPED(add),
+                                PYDL_TYPED(add_relu),
                                 PYDL_TYPED(mul),
                                 PYDL_TYPED(div),
                                 PYDL_TYPED(max2),

@@ -35,6 +35,14 @@ void add(int64_t n, const T* a, const T* b, T* y) {
 }
 
 template <class T>
+void add_relu(int64_t n, const T* a, const T* b, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float sum = a[i] + b[i];
+    y[i] = sum < 0 ? 0 : sum;
+  }
+}
+
+template <class T>
 void mul(int64_t n, const T* a, const T* b, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = a[i] * b[i];
 }
@@ -154,6 +162,7 @@ const EltwiseKernels eltwise = {PYDL_TYPED(fill),
                                 PYDL_TYPED(scale),
                                 PYDL_TYPED(axpby),
                                 PYDL_TYPED(add),
+                                PYDL_TYPED(add_relu),
                                 PYDL_TYPED(mul),
                                 PYDL_TYPED(div),
                                 PYDL_TYPED(max2),
