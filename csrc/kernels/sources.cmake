@@ -14,6 +14,7 @@ set(PYDL_BF16_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/correlation.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/gemm_tile.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/lrn.cpp
+                      ${CMAKE_CURRENT_LIST_DIR}/cpu/lstm.cpp
                       ${CMAKE_CURRENT_LIST_DIR}/cpu/norm.cpp)
 
 option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)

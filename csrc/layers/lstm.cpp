@@ -49,6 +49,7 @@ class Lstm final : public LayerOf<RecurrentParams> {
   Arity bottoms() const override { return exposed() ? Arity{4, 5} : Arity{2, 3}; }
   Arity tops() const override { return exposed() ? Arity{3, 3} : Arity{1, 1}; }
   bool adds_to_diff() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kBFloat16; }
   bool can_propagate(int bottom) const override {
     return bottom == 0 || (bottom == kStatic && has_static());
   }
@@ -94,12 +95,12 @@ class Lstm final : public LayerOf<RecurrentParams> {
     const Blob& w = recurrent_weights();
     const auto& lstm = kernels::lstm_kernels();
     if (forward_cache_.stale(w)) {
-      packed_forward_.Reshape({lstm.packed_size(shape())});
-      lstm.pack_forward(shape(), w.data(), packed_forward_.mutable_data());
+      packed_forward_.Reshape({lstm.packed_size(shape(), dtype())});
+      lstm.pack_forward(shape(), w.data(), dtype(), packed_forward_.mutable_data());
     }
     lstm.forward(shape(), packed_forward_.data(), bottom[1]->data(), start_.data(), first_cells(),
-                 gates_.update_data(), past_.mutable_data(), cells_.mutable_data(),
-                 top[0]->mutable_data());
+                 gates_.update_data(), past_.mutable_data(format()), cells_.mutable_data(),
+                 top[0]->mutable_data(format()));
     SaveState(top);
   }
 
@@ -107,24 +108,25 @@ class Lstm final : public LayerOf<RecurrentParams> {
     const Blob& w = recurrent_weights();
     const auto& lstm = kernels::lstm_kernels();
     if (backward_cache_.stale(w)) {
-      packed_backward_.Reshape({lstm.packed_size(shape())});
-      lstm.pack_backward(shape(), w.data(), packed_backward_.mutable_data());
+      packed_backward_.Reshape({lstm.packed_size(shape(), dtype())});
+      lstm.pack_backward(shape(), w.data(), dtype(), packed_backward_.mutable_data());
     }
-    const kernels::Scratch scratch(gates_.count()), sum_scratch(batch_ * 4 * hidden_);
-    const Gradient dgates{steps_ * batch_, gate_stride(), scratch.data()};
-    const Gradient sum{batch_, 4 * hidden_, sum_scratch.data()};
+    const kernels::Scratch dgates(gates_.count()), sum(batch_ * 4 * hidden_);
+    const Array of_steps{dgates.data(), dtype()};
     lstm.backward(shape(), packed_backward_.data(), bottom[1]->data(), first_cells(), gates_.data(),
-                  cells_.data(), top[0]->diff(), dgates.values, sum.values);
-    AddWeightsGradient(0, dgates, bottom[0]->data());
+                  cells_.data(), top[0]->diff(format()), of_steps, sum.data());
+    const Gradient gradient{steps_ * batch_, gate_stride(), of_steps};
+    AddWeightsGradient(0, gradient, bottom[0]->data(format()));
     if (param_propagate(1)) {
-      kernels::column_sums_kernels().add(batch_, 4 * hidden_, sum.values,
+      kernels::column_sums_kernels().add(batch_, 4 * hidden_, sum.data(),
                                          params()[1]->update_diff());
     }
-    AddWeightsGradient(recurrent_index(), dgates, past_.data());
-    PropagateDown(down[0], 0, dgates, bottom[0]);
+    AddWeightsGradient(recurrent_index(), gradient, past_.data(format()));
+    PropagateDown(down[0], 0, gradient, bottom[0]);
     if (!has_static()) return;
-    AddWeightsGradient(kStatic, sum, bottom[kStatic]->data());
-    PropagateDown(down[kStatic], kStatic, sum, bottom[kStatic]);
+    const Gradient of_static{batch_, 4 * hidden_, sum.data()};
+    AddWeightsGradient(kStatic, of_static, bottom[kStatic]->data());
+    PropagateDown(down[kStatic], kStatic, of_static, bottom[kStatic]);
   }
 
   double flops(const Blobs&, const Blobs&) const override {
@@ -142,6 +144,7 @@ class Lstm final : public LayerOf<RecurrentParams> {
   const Blob& recurrent_weights() const { return *params()[recurrent_index()]; }
   int64_t gate_stride() const { return kernels::lstm_gate_stride(hidden_); }
   kernels::LstmShape shape() const { return {steps_, batch_, hidden_, gate_stride()}; }
+  DType dtype() const { return format().dtype; }  // of products
   const float* first_cells() const { return start_.data() + batch_ * hidden_; }
 
   static void CheckAxes(const Blobs& bottom) {
@@ -188,12 +191,14 @@ class Lstm final : public LayerOf<RecurrentParams> {
   void SaveState(const Blobs& top) {
     const int64_t size = batch_ * hidden_, last = (steps_ - 1) * size;
     if (steps_ == 0 || size == 0) return;
-    const float *h = top[0]->data() + last, *c = cells_.data() + last;
+    const kernels::Scratch h(size);
+    kernels::eltwise_kernels().convert(size, top[0]->data(format()).from(last), h.data());
+    const float* c = cells_.data() + last;
     if (exposed()) {
-      std::copy_n(h, size, top[1]->mutable_data());
+      std::copy_n(h.data(), size, top[1]->mutable_data());
       std::copy_n(c, size, top[2]->mutable_data());
     } else {
-      std::memcpy(state_.data(), h, size * sizeof(float));
+      std::memcpy(state_.data(), h.data(), size * sizeof(float));
       std::memcpy(reinterpret_cast<std::byte*>(state_.data()) + size * sizeof(float), c,
                   size * sizeof(float));
     }
@@ -217,23 +222,25 @@ class Lstm final : public LayerOf<RecurrentParams> {
     }
     const Blob& w = *params()[0];
     if (input_cache_.stale(w))
-      packed_input_ = gemm.pack_b(shape, w.data(), std::move(packed_input_));
-    gemm.gemm_packed(shape, bottom[0]->data(), *packed_input_, {params()[1]->data()}, gates);
+      packed_input_ = gemm.pack_b(shape, w.data(), std::move(packed_input_), dtype());
+    const ConstArray x = bottom[0]->data(format());
+    gemm.gemm_packed(shape, x, *packed_input_, {params()[1]->data()}, gates);
   }
 
   struct Gradient {  // of gates
     int64_t rows, stride;
-    float* values;
+    ConstArray values;
   };
 
   // dW (4 H, K) += dgates^T x, x: (rows, K)
-  void AddWeightsGradient(size_t param, const Gradient& dgates, const float* x) {
+  void AddWeightsGradient(size_t param, const Gradient& dgates, ConstArray x) {
     if (!param_propagate(param)) return;
     kernels::GemmShape shape{4 * hidden_, params()[param]->shape(1), dgates.rows};
     shape.trans_a = true;
     shape.lda = dgates.stride;
-    shape.beta = 1;
-    kernels::gemm_kernels().gemm(shape, dgates.values, x, {}, params()[param]->update_diff());
+    const Blob::Sum dw = params()[param]->accumulate_diff();
+    shape.beta = dw.add ? 1 : 0;
+    kernels::gemm_kernels().gemm(shape, dgates.values, x, {}, dw.data);
   }
 
   // dx (rows, K) = dgates W, or += if it says so
@@ -243,8 +250,9 @@ class Lstm final : public LayerOf<RecurrentParams> {
     kernels::GemmShape shape{dgates.rows, params()[param]->shape(1), 4 * hidden_};
     shape.lda = dgates.stride;
     shape.beta = add ? 1 : 0;
+    const Format to = format_for(*x);
     kernels::gemm_kernels().gemm(shape, dgates.values, params()[param]->data(), {},
-                                 add ? x->update_diff() : x->mutable_diff());
+                                 add ? x->update_diff(to) : x->mutable_diff(to));
   }
 
   int64_t hidden_ = 0, inputs_ = 0, static_inputs_ = 0;  // H, I, S
