@@ -192,7 +192,7 @@ CASES: list[Case] = []
 
 
 # Families whose kernels take float32 or bfloat16.
-TYPED = ("eltwise", "activation", "pool", "lrn", "lstm", "norm")
+TYPED = ("eltwise", "activation", "pool", "lrn", "embed", "lstm", "norm")
 
 
 def case(
@@ -627,13 +627,13 @@ def embed() -> None:
     # (count, rows, size)
     for count, rows, size in ((0, 3, 4), (1, 1, 1), (7, 5, 3), (40, 4, 33), (9, 6, 16),
                               (2000, 50, 130), (300, 7, 1000)):  # fmt: skip
-        index = x(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
-        table = x(rows, size)
-        for bias, note in ((x(size), "bias"), (None, "")):
+        index = parameter(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
+        table = parameter(rows, size)
+        for bias, note in ((parameter(size), "bias"), (None, "")):
             case("embed.gather", count, rows, size, index, table, bias, out(count, size),
                  note=f"{count} {rows} {size} {note}", tolerance=1e-6)  # fmt: skip
-        case("embed.scatter_add", count, rows, size, index, x(count, size), acc(rows, size),
-             tolerance=1e-5)  # fmt: skip
+        case("embed.scatter_add", count, rows, size, index, x(count, size),
+             total(rows, size), tolerance=1e-5)  # fmt: skip
 
 
 def goes_on(rng, shape):
