@@ -554,6 +554,8 @@ def gemm() -> None:
         _gemm(m, n, k, packed=True, beta=0.5)
         _gemm(m, n, k, trans_b=True, packed=True, bias=True, relu=True)
         _gemm(m, n, k, beta=1.0, relu=True)
+        for packed, trans_b in ((True, True), (False, True), (False, False)):
+            _gemm(m, n, k, trans_b=trans_b, packed=packed, bias=True, relu=packed, residual=True)
     _gemm(45, 70, 33, stride=5, trans_a=True, beta=1.0)
     _gemm(45, 70, 33, stride=5, trans_b=True, packed=True)
     _gemm(45, 70, 33, stride=3)
@@ -566,6 +568,7 @@ def gemm() -> None:
         for bf16 in ("a", "ac"):
             _gemm(m, n, k, trans_b=True, packed=True, bias=True, bf16=bf16)
             _gemm(m, n, k, packed=True, beta=1.0, bf16=bf16, relu=True)
+            _gemm(m, n, k, packed=True, bf16=bf16 + "r", residual=True)
         _gemm(m, n, k, beta=0.5, bf16="ac", fill=integers)
         _gemm(m, n, k, trans_b=True, beta=1.0, bf16="ac")
         _gemm(m, n, k, bf16="c")
@@ -578,17 +581,17 @@ def gemm() -> None:
 
 
 def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=False, stride=0,
-          fill=normal, relu=False, bf16=""):  # fmt: skip
-    """`bf16`: which of the matrices a, b, c are bfloat16. The sums of `integers` are exact."""
+          fill=normal, relu=False, bf16="", residual=False):  # fmt: skip
+    """`bf16`: which of a, b, c and the residual are bfloat16. The sums of `integers` are exact."""
     a, b = ((k, m) if trans_a else (m, k)), ((n, k) if trans_b else (k, n))
     words = {"A'": trans_a, "B'": trans_b, f"beta {beta}": beta, "bias": bias, "packed": packed,
-             "relu": relu, f"stride +{stride}": stride, "special": fill is special,
+             "relu": relu, "residual": residual, f"stride +{stride}": stride, "special": fill is special,
              "integers": fill is integers, f"bf16 {bf16}": bf16}  # fmt: skip
 
-    def call(a_full, b_full, bias_array, c_full):
+    def call(a_full, b_full, bias_array, residual_array, c_full):
         operands = a_full[:, : a[1]], b_full[:, : b[1]], c_full[:, :n]
         kernels.gemm(*operands, trans_a=trans_a, trans_b=trans_b, beta=beta, bias=bias_array,
-                     packed=packed, relu=relu)  # fmt: skip
+                     packed=packed, relu=relu, residual=residual_array)  # fmt: skip
 
     def fixed(array, name):
         return replace(array, fixed=name not in bf16)
@@ -602,7 +605,8 @@ def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=Fa
         " ".join([f"gemm {m}x{n}x{k}", *(word for word, yes in words.items() if yes)]),
         (fixed(x(a[0], a[1] + stride, fill=fill), "a"),
          fixed(x(b[0], b[1] + stride, fill=of_b), "b"),
-         parameter(n) if bias else None, fixed(c, "c")),
+         parameter(n) if bias else None,
+         fixed(x(m, n, fill=fill), "r") if residual else None, fixed(c, "c")),
         lambda _: call, tolerance=0 if fill is integers else tolerance, flops=2.0 * m * n * k,
         half=bool(bf16),
     ))  # fmt: skip
@@ -735,7 +739,12 @@ def conv() -> None:
         weights, flops = (oc, ic // group, *kernel), shape.flops
         for bias, relu in itertools.product((x(oc), None), (False, True)):
             note = f"{'bias ' if bias else ''}{'relu' if relu else ''}"
-            _conv(shape, "forward", (image, x(*weights), bias, out(*result), relu), flops, note)
+            for residual in (None, x(*result)) if relu else (None,):
+                words = f"{note}{' residual' * (residual is not None)}"
+                _conv(shape, "forward", (image, x(*weights), bias, out(*result), relu, residual),
+                      flops, words)  # fmt: skip
+        _conv(shape, "forward", (image, x(*weights), None, acc(*result), False, Same(3)), flops,
+              "adds")  # fmt: skip
         for add in (False, True):
             dx = acc(*image.shape) if add else out(*image.shape)
             _conv(shape, "backward_data", (x(*result), x(*weights), dx, add), flops,
@@ -763,8 +772,8 @@ def conv_bf16() -> None:
                 half = {"half": True, "tolerance": 0 if fill is integers else 1e-5}
                 note = f"bf16 {types} {word}"
                 _conv(shape, "forward", (typed(image, "x"), w, parameter(oc, fill=fill),
-                      typed(out(*gradient.shape), "y"), types == "x"), flops, note,
-                      **half)  # fmt: skip
+                      typed(out(*gradient.shape), "y"), types == "x",
+                      None if types == "x" else gradient), flops, note, **half)  # fmt: skip
                 _conv(shape, "backward_data", (typed(gradient, "y"), w, typed(dx, "x"),
                       fill is integers), flops, note, **half)  # fmt: skip
                 _conv(shape, "backward_weights", (typed(image, "x"), typed(gradient, "y"),

@@ -43,6 +43,16 @@ const float* bias_of(const std::optional<FloatArray>& bias, int64_t n) {
   return bias ? bias->data() : nullptr;
 }
 
+// Of any type, in rows as those of c.
+ConstArray residual_of(const std::optional<py::array>& residual, const Matrix& c) {
+  if (!residual) return nullptr;
+  const Matrix m = matrix_of(*residual, "residual");
+  if (m.rows != c.rows || m.columns != c.columns || m.stride != c.stride) {
+    throw Error("gemm: the residual must have the shape and the strides of c");
+  }
+  return m.data;
+}
+
 GemmShape shape_of(const Matrix& a, const Matrix& c, bool trans_a, float beta) {
   GemmShape s{c.rows, c.columns, trans_a ? a.rows : a.columns};
   s.trans_a = trans_a, s.beta = beta;
@@ -74,13 +84,14 @@ class Packed {
   }
 
   void gemm(const py::array& a, const py::array& c, bool trans_a, float beta,
-            const std::optional<FloatArray>& bias, bool relu) const {
+            const std::optional<FloatArray>& bias, bool relu,
+            const std::optional<py::array>& residual) const {
     const Matrix left = matrix_of(a, "a"), out = output(c, "c");
     const GemmShape s = shape_of(left, out, trans_a, beta);
     if (s.n != n_ || s.k != k_) throw Error("gemm: the packed b does not fit a and c");
-    const float* add = bias_of(bias, s.n);
+    const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out)};
     py::gil_scoped_release release;
-    kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, {add, relu}, out.data);
+    kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, epilogue, out.data);
   }
 
  private:
@@ -90,17 +101,18 @@ class Packed {
 };
 
 void gemm(const py::array& a, const py::array& b, const py::array& c, bool trans_a, bool trans_b,
-          float beta, const std::optional<FloatArray>& bias, bool packed, bool relu) {
+          float beta, const std::optional<FloatArray>& bias, bool packed, bool relu,
+          const std::optional<py::array>& residual) {
   if (packed) {
     const bool bf16 = matrix_of(a, "a").data.dtype == DType::kBFloat16;
-    return Packed(b, trans_b, bf16).gemm(a, c, trans_a, beta, bias, relu);
+    return Packed(b, trans_b, bf16).gemm(a, c, trans_a, beta, bias, relu, residual);
   }
   const Matrix left = matrix_of(a, "a"), right = matrix_of(b, "b"), out = output(c, "c");
   GemmShape s = shape_of(left, out, trans_a, beta);
   set_b(&s, right, trans_b);
-  const float* add = bias_of(bias, s.n);
+  const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out)};
   py::gil_scoped_release release;
-  kernels::gemm_kernels().gemm(s, left.data, right.data, {add, relu}, out.data);
+  kernels::gemm_kernels().gemm(s, left.data, right.data, epilogue, out.data);
 }
 
 void gemv(const py::array& a, const py::array& x, py::array y, bool trans_a, float beta) {
@@ -119,8 +131,9 @@ void bind_gemm_kernels(py::module_& m) {
   using py::arg;
   m.def("gemm", &gemm, arg("a").noconvert(), arg("b").noconvert(), arg("c").noconvert(),
         arg("trans_a") = false, arg("trans_b") = false, arg("beta") = 0.f, arg("bias") = py::none(),
-        arg("packed") = false, arg("relu") = false,
-        "c = op(a) op(b) + beta c + bias, at least 0 with relu; `packed`: b is rearranged first.");
+        arg("packed") = false, arg("relu") = false, arg("residual").noconvert() = py::none(),
+        "c = op(a) op(b) + beta c + bias + residual, at least 0 with relu; `packed`: b is "
+        "rearranged first.");
   m.def("gemv", &gemv, arg("a").noconvert(), arg("x").noconvert(), arg("y").noconvert(),
         arg("trans_a") = false, arg("beta") = 0.f, "y = op(a) x + beta y");
   py::class_<Packed>(m, "Packed", "A right operand rearranged for gemm, to be used many times.")
@@ -129,8 +142,8 @@ void bind_gemm_kernels(py::module_& m) {
       .def("pack", &Packed::pack, arg("b").noconvert(), arg("trans_b") = false,
            "Takes another matrix, in the same memory where it fits.")
       .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),
-           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(),
-           arg("relu") = false);
+           arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(), arg("relu") = false,
+           arg("residual").noconvert() = py::none());
 }
 
 }  // namespace pydl

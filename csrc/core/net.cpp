@@ -248,7 +248,7 @@ void Net::weights_changed() {
 }
 
 void Net::PlanMemory() {
-  const graph::MemoryPlan plan = graph::plan_memory(*graph_, blobs_, kept_);
+  const graph::MemoryPlan plan = graph::plan_memory(*graph_, nodes_, blobs_, kept_);
   activations_ = allocate(plan.bytes);
   activation_arena_bytes_ = plan.bytes;
   for (size_t b = 0; b < blobs_.size(); ++b) {

@@ -76,7 +76,8 @@ struct MemoryPlan {
   std::vector<int64_t> offset;  // per blob; -1: has memory of its own
   int64_t bytes = 0;
 };
-MemoryPlan plan_memory(const Graph& graph, const std::vector<std::shared_ptr<Blob>>& blobs,
+MemoryPlan plan_memory(const Graph& graph, const std::vector<LayerNode>& nodes,
+                       const std::vector<std::shared_ptr<Blob>>& blobs,
                        const std::vector<bool>& kept);
 
 }  // namespace pydl::graph

@@ -14,8 +14,10 @@ struct Interval {
   int64_t bytes;
 };
 
-// Versions in one blob, and blobs that share one tensor (views), live together.
-std::vector<Interval> intervals(const Graph& graph, const std::vector<std::shared_ptr<Blob>>& blobs,
+// Versions in one blob, and blobs that share one tensor (views), live together. The last top of a
+// chain may be written as early as by the chain's head, which still reads its own bottoms.
+std::vector<Interval> intervals(const Graph& graph, const std::vector<LayerNode>& nodes,
+                                const std::vector<std::shared_ptr<Blob>>& blobs,
                                 const std::vector<bool>& kept) {
   std::map<const Tensor*, Interval> by_tensor;
   std::map<const Tensor*, bool> own;
@@ -24,7 +26,8 @@ std::vector<Interval> intervals(const Graph& graph, const std::vector<std::share
     auto [at, is_new] = by_tensor.try_emplace(
         tensor, Interval{v.blob, v.producer, v.producer, blobs[v.blob]->count() * 4});
     Interval& span = at->second;
-    span.first = std::min(span.first, v.producer);
+    const int head = nodes[v.producer].chain_head;
+    span.first = std::min(span.first, head >= 0 ? head : v.producer);
     span.last = std::max(span.last, v.producer);
     for (const Use& use : v.readers) span.last = std::max(span.last, use.layer);
     own[tensor] = own[tensor] || kept[v.blob] || tensor->exposed();
@@ -40,9 +43,10 @@ std::vector<Interval> intervals(const Graph& graph, const std::vector<std::share
 
 // Largest first, each at the lowest offset that is free during its life (greedy by size, as in
 // Pisarchyk & Lee, arXiv:2001.03288).
-MemoryPlan plan_memory(const Graph& graph, const std::vector<std::shared_ptr<Blob>>& blobs,
+MemoryPlan plan_memory(const Graph& graph, const std::vector<LayerNode>& nodes,
+                       const std::vector<std::shared_ptr<Blob>>& blobs,
                        const std::vector<bool>& kept) {
-  std::vector<Interval> todo = intervals(graph, blobs, kept);
+  std::vector<Interval> todo = intervals(graph, nodes, blobs, kept);
   std::sort(todo.begin(), todo.end(), [](const Interval& a, const Interval& b) {
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.blob < b.blob;
   });

@@ -61,14 +61,15 @@ class CorrelationConv final : public Conv {
 
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     const auto& packed = forward_weights_.get(kernels_, &forward_, 1, w, x.dtype);
-    kernels_.run(forward_.shape, x, packed[0], epilogue, 0.0f, y);
+    kernels_.run(forward_.shape, x, packed[0], epilogue, y);
   }
 
   void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     const auto& packed =
         backward_weights_.get(kernels_, backward_.data(), backward_.size(), w, dy.dtype);
+    const Epilogue epilogue{.residual = add ? dx : Array{}};
     for (size_t i = 0; i < backward_.size(); ++i) {
-      kernels_.run(backward_[i].shape, dy, packed[i], {}, add ? 1.0f : 0.0f, dx);
+      kernels_.run(backward_[i].shape, dy, packed[i], epilogue, dx);
     }
   }
 

@@ -82,7 +82,7 @@ class WinogradConv final : public Conv {
     auto* y = static_cast<float*>(to.data);
     forward_weights_.use(kernels_, forward_, w, [&](const float* packed) {
       if (!packed) return direct().forward(x, w, epilogue, y);
-      run(forward_, x, w, packed, epilogue, 0.0f, y);
+      run(forward_, x, w, packed, epilogue, y);
     });
   }
 
@@ -92,7 +92,7 @@ class WinogradConv final : public Conv {
     auto* dx = static_cast<float*>(to.data);
     backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
       if (!packed) return direct().backward_data(dy, w, dx, add);
-      run(backward_, dy, w, packed, {}, add ? 1.0f : 0.0f, dx);
+      run(backward_, dy, w, packed, {.residual = add ? ConstArray(dx) : nullptr}, dx);
     });
   }
 
@@ -108,15 +108,15 @@ class WinogradConv final : public Conv {
 
  private:
   void run(const Pass& pass, const float* src, const float* w, const float* packed,
-           const Epilogue& epilogue, float beta, float* dst) {
+           const Epilogue& epilogue, float* dst) {
     skipped_.resize(static_cast<size_t>(winograd_tiles(pass.shape, kernels_.tile_size).count));
-    if (kernels_.run(pass.shape, src, packed, epilogue, beta, dst, skipped_.data())) {
-      run_skipped(pass, src, w, epilogue, beta, dst);
+    if (kernels_.run(pass.shape, src, packed, epilogue, dst, skipped_.data())) {
+      run_skipped(pass, src, w, epilogue, dst);
     }
   }
 
   void run_skipped(const Pass& pass, const float* src, const float* w, const Epilogue& epilogue,
-                   float beta, float* dst) const {
+                   float* dst) const {
     const CorrelationKernels& kernels = correlation_kernels();
     const Correlation& c = pass.shape;
     const Scratch packed(kernels.packed_size(c, DType::kFloat32));
@@ -131,8 +131,9 @@ class WinogradConv final : public Conv {
       int64_t end = begin + 1, image = 0;
       while (end < row_end && skipped(end)) ++end;
       const Correlation part = part_of_row(c, tiles, begin, end, &image);
-      kernels.run(part, src + image * src_size, packed.data(), epilogue, beta,
-                  dst + image * dst_size);
+      Epilogue of_image = epilogue;
+      of_image.residual = epilogue.residual_at(image * dst_size);
+      kernels.run(part, src + image * src_size, packed.data(), of_image, dst + image * dst_size);
       begin = end - 1;
     }
   }

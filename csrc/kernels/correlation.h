@@ -1,6 +1,6 @@
 // What the passes of a convolution come down to: correlations over three spatial axes.
 //
-//   dst[n, at(i), g oc + c] = beta dst + sum over t, k of
+//   dst[n, at(i), g oc + c] = sum over t, k of
 //       src[n, first + i src_step + t tap_step, g ic + k] w[g, c, k, t]
 //
 // with i and t running over the three axes, and zeros outside of src; then the epilogue. The
@@ -38,8 +38,7 @@ struct CorrelationKernels {
   // Weights packed for a source of a type: how many floats of memory, and how.
   int64_t (*packed_size)(const Correlation&, DType src);
   void (*pack)(const Correlation&, const WeightMap&, const float* w, DType src, float* packed);
-  void (*run)(const Correlation&, ConstArray src, const float* packed, const Epilogue&, float beta,
-              Array dst);
+  void (*run)(const Correlation&, ConstArray src, const float* packed, const Epilogue&, Array dst);
   // dw[g, c, k, t] += sum over n, i of src[...] ddst[n, at(i), g oc + c]. The split of the sum
   // depends on the problem only, so the result does not depend on the number of threads.
   void (*backward_weights)(const Correlation&, const WeightMap&, ConstArray src, ConstArray ddst,

@@ -29,7 +29,7 @@ struct PackedMatrixDeleter {
 using PackedMatrixPtr = std::unique_ptr<PackedMatrix, PackedMatrixDeleter>;
 
 struct GemmKernels {
-  // C = op(A) op(B) + beta C, then the epilogue.
+  // C = op(A) op(B) + beta C, then the epilogue. With a residual beta must be 0.
   void (*gemm)(const GemmShape&, ConstArray a, ConstArray b, const Epilogue&, Array c);
   // Packs op(B) once, for an A of `dtype` (m, lda, ldc, beta of the shape are not looked at);
   // `reuse` may be null or an earlier pack, whose memory is taken over when it fits.

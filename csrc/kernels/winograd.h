@@ -38,7 +38,7 @@ struct WinogradKernels {
   // that meet a value which is not finite (or so large that the transform overflows). Returns
   // whether there are any.
   bool (*run)(const Correlation&, const float* src, const float* packed, const Epilogue&,
-              float beta, float* dst, uint8_t* skipped);
+              float* dst, uint8_t* skipped);
   // As CorrelationKernels::backward_weights. If not all values are finite it returns false, with dw
   // as it was.
   bool (*backward_weights)(const Correlation&, const WeightMap&, const float* src,

@@ -20,11 +20,14 @@ class Convolution final : public LayerOf<ConvolutionParams> {
   DTypes dtypes() const override {
     return channel_axis_ == 1 ? DTypes::kBFloat16 : DTypes::kFloat32;
   }
-  // Layers that map channels, as part of the weights, where these are not to be learned; ReLU.
+  // Layers that map channels, as part of the weights, where these are not to be learned; the sum
+  // with another blob; ReLU.
   bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override {
     if (!chain.empty() && chain.back()->is_rectifier()) return false;
-    const bool folds = direct() && FoldedWeights::accepts(next);
-    return next.is_rectifier() || (folds && !with_backward);
+    if (next.is_rectifier()) return true;
+    const bool summed = !chain.empty() && chain.back()->is_sum();
+    const bool fuses = next.is_sum() || FoldedWeights::accepts(next);
+    return fuses && direct() && !summed && !with_backward;
   }
   Layouts layouts() const override {
     return channel_axis_ == 1 ? Layouts::kChannelsLast : Layouts::kPlain;
@@ -77,8 +80,10 @@ class Convolution final : public LayerOf<ConvolutionParams> {
     folds_ = folds;
     const float* w = folds ? folded_.weights() : params()[0]->data();
     const float* bias = folds ? folded_.bias() : own_bias ? own_bias->data() : nullptr;
-    const kernels::Epilogue epilogue{bias, !fused_.empty() && fused_.back()->is_rectifier()};
-    for (size_t i = 0; i < bottom.size(); ++i) {
+    kernels::Epilogue epilogue{bias, !fused_.empty() && fused_.back()->is_rectifier()};
+    if (bottom.size() > top.size())
+      epilogue.residual = bottom.back()->data(format_for(*bottom.back()));
+    for (size_t i = 0; i < top.size(); ++i) {
       const ConstArray x = input(*bottom[i]);
       conv_->forward(x, w, epilogue, output(top[i]));
       if (!direct())

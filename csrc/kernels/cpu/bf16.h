@@ -104,5 +104,10 @@ PYDL_INLINE ConstArray at(ConstArray a, int64_t i) {
 PYDL_INLINE Array at(Array a, int64_t i) {
   return {static_cast<char*>(a.data) + i * bytes_of(a.dtype), a.dtype};
 }
+// n <= kLanes elements from i on.
+PYDL_INLINE Vec load_n(ConstArray a, int64_t i, int64_t n) {
+  if (a.dtype == DType::kBFloat16) return load_n(static_cast<const bfloat16*>(a.data) + i, n);
+  return load_n(static_cast<const float*>(a.data) + i, n);
+}
 
 }  // namespace pydl::kernels::PYDL_ISA

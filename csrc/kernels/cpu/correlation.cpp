@@ -159,7 +159,7 @@ constexpr int64_t kForwardPixels = 392;
 template <class T>
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs& runs,
               const int64_t* offsets, const T* window, const float* packed,
-              const Epilogue& epilogue, float beta, Array dst) {
+              const Epilogue& epilogue, Array dst) {
   const CorrelationAxis& a2 = c.axis[2];
   using Runner = TileRunner<T, TileA::kRows>;
   const int tiles = static_cast<int>(ceil_div(unit.columns, Runner::kRows));
@@ -169,7 +169,8 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
   t.k = runs.size;
   t.a_stride = u.column_step * u.pitch;
   t.ldc = a2.dst_step * c.group * c.oc;
-  t.beta = beta;
+  t.beta = epilogue.residual ? 1 : 0;
+  t.ld_addend = t.ldc;
   for (int64_t g = 0; g < c.group; ++g) {
     for (int64_t j = 0; j < c.oc; j += kNR) {
       t.columns = smaller(kNR, c.oc - j);
@@ -181,11 +182,12 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
         t.tap = offsets + inside.begin;
         t.b = panel + inside.begin * run_steps * panel_width(t.columns);
         const T* row = window + g * u.group_size + r * u.row_step * u.row_size;
-        const Array out = at(dst, dst_offset(c, unit, r, g) + j);
+        const int64_t at_row = dst_offset(c, unit, r, g) + j;
         for (int i = 0; i < tiles; ++i) {
           const Range pixels = part_of(unit.columns, i, tiles);
           t.a = row + pixels.begin * t.a_stride;
-          t.c = at(out, pixels.begin * t.ldc);
+          t.c = at(dst, at_row + pixels.begin * t.ldc);
+          t.addend = epilogue.residual_at(at_row + pixels.begin * t.ldc);
           runner.run(pixels.end - pixels.begin, t);
         }
       }
@@ -196,7 +198,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
 
 template <class T>
 void run_typed(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
-               float beta, Array dst) {
+               Array dst) {
   const int threads = threads_for(c);
   const Units u = make_units(c, kForwardPixels, threads, sizeof(T), c.ic);
   const Runs runs = runs_of(c, c.ic);
@@ -211,15 +213,15 @@ void run_typed(const Correlation& c, ConstArray src, const float* packed, const 
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
       copy_window(c, u, unit, src, window);
-      run_unit(c, u, unit, runs, offsets, window, packed, epilogue, beta, dst);
+      run_unit(c, u, unit, runs, offsets, window, packed, epilogue, dst);
     }
   });
 }
 
 void run(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
-         float beta, Array dst) {
+         Array dst) {
   if (outputs(c) == 0) return;
-  with_step(src.dtype, [&]<class T>() { run_typed<T>(c, src, packed, epilogue, beta, dst); });
+  with_step(src.dtype, [&]<class T>() { run_typed<T>(c, src, packed, epilogue, dst); });
 }
 
 // ---- gradient with respect to the weights ----

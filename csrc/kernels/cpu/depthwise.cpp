@@ -77,8 +77,7 @@ int64_t window_size(const Units& u) { return u.group_size + aligned_size(kLanes)
 
 template <class E>
 void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int64_t* offsets,
-              const float* window, const float* packed, const Epilogue& epilogue, float beta,
-              E* dst) {
+              const float* window, const float* packed, const Epilogue& epilogue, E* dst) {
   const int64_t taps = c.taps(), width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
   const int64_t dst_step = c.axis[2].dst_step * c.oc;
   for (int64_t j = 0; j < c.ic; j += kLanes) {
@@ -86,7 +85,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
     const Vec first = epilogue.bias ? load_n(epilogue.bias + j, n) : Vec{};
     for (int64_t r = 0; r < unit.rows; ++r) {
       const float* row = window + r * u.row_step * u.row_size + j;
-      E* out = dst + dst_offset(c, unit, r, 0) + j;
+      const int64_t at_row = dst_offset(c, unit, r, 0) + j;
       in_groups(unit.columns, [&]<int P>(int64_t i) {
         Vec acc[P];
 #pragma GCC unroll 8
@@ -99,10 +98,10 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
         }
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) {
-          E* y = out + (i + p) * dst_step;
-          if (beta != 0) acc[p] += beta * load_n(y, n);
+          const int64_t y = at_row + (i + p) * dst_step;
+          if (epilogue.residual) acc[p] += load_n(epilogue.residual, y, n);
           if (epilogue.relu) acc[p] = relu(acc[p]);
-          store_n(y, acc[p], n);
+          store_n(dst + y, acc[p], n);
         }
       });
     }
@@ -110,7 +109,7 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
 }
 
 void run(const Correlation& shape, ConstArray src, const float* packed, const Epilogue& epilogue,
-         float beta, Array dst) {
+         Array dst) {
   if (outputs(shape) == 0) return;
   const Correlation c = merged(shape);
   const int threads = threads_for(shape);
@@ -123,9 +122,8 @@ void run(const Correlation& shape, ConstArray src, const float* packed, const Ep
     for (int64_t i = range.begin; i < range.end; ++i) {
       const Unit unit = unit_at(c, u, i);
       copy_window(c, u, unit, src, window);
-      with_type(dst, [&](auto* to) {
-        run_unit(c, u, unit, offsets, window, packed, epilogue, beta, to);
-      });
+      with_type(dst,
+                [&](auto* to) { run_unit(c, u, unit, offsets, window, packed, epilogue, to); });
     }
   });
 }

@@ -25,7 +25,8 @@ struct Product {
   int64_t m, n, k;
   Operand a, b;
   const float* packed_b;  // whole panels (steps(k), kNR), or null
-  Epilogue epilogue;
+  Epilogue epilogue;      // without the residual: that is
+  ConstArray addend;      // what beta multiplies, where C is
   float beta;
   Array c;
   int64_t ldc;
@@ -35,8 +36,13 @@ Product make_product(const GemmShape& s, ConstArray a, ConstArray b, const float
                      const Epilogue& epilogue, Array c) {
   const int64_t lda = s.lda ? s.lda : (s.trans_a ? s.m : s.k);
   const int64_t ldb = s.ldb ? s.ldb : (s.trans_b ? s.k : s.n);
-  return {s.m,      s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b,
-          epilogue, s.beta, c,   s.ldc ? s.ldc : s.n};
+  Product p{s.m, s.n,    s.k, {a, lda, s.trans_a}, {b, ldb, s.trans_b}, packed_b, epilogue,
+            c,   s.beta, c,   s.ldc ? s.ldc : s.n};
+  if (epilogue.residual) {
+    p.addend = std::exchange(p.epilogue.residual, nullptr);
+    p.beta = 1;
+  }
+  return p;
 }
 
 int threads_for(double work) { return work < kParallelWork ? 1 : num_threads(); }
@@ -96,6 +102,11 @@ void run_tiles(const Block& b, const float* packed_a) {
     t.addend = at(b.addend, r.begin * b.ld_addend + j);
     t.a = kA == TileA::kRows ? static_cast<const T*>(b.a.from(r.begin, 0).data)
                              : reinterpret_cast<const T*>(packed_a + i * kTileRows * steps<T>(b.k));
+    // The first panel meets A's rows for the first time: those of the next tile come meanwhile, if
+    // they follow at once.
+    const bool fetches = kA == TileA::kRows && j == 0 && b.a.stride == b.k;
+    t.later = fetches ? reinterpret_cast<const float*>(t.a + (r.end - r.begin) * b.k) : nullptr;
+    t.later_step = fetches ? ceil_div(r.end - r.begin, kSize) : 0;
     runner.run(r.end - r.begin, t);
   };
   // With a short k it is C that costs: whole rows of it at a time.
@@ -182,7 +193,7 @@ Blocking blocking_of(const Product& p) {
   b.partial_sums = p.c.dtype == DType::kBFloat16 && p.k > kDepth<T>;
   b.depth = p.packed_b || b.partial_sums ? larger(p.k, 1) : kDepth<T>;
   const int64_t packed_k = p.packed_b ? kKC : larger(steps<T>(smaller(p.k, b.depth)), 1);
-  b.columns = larger(kPackedB / packed_k / kNR, 1) * kNR;
+  b.columns = p.packed_b ? kNC : larger(kPackedB / packed_k / kNR, 1) * kNR;
   b.packed_b = p.packed_b ? 0 : larger(kPackedB, packed_k * kNR);
   b.partial = b.partial_sums ? kMC * b.columns : 0;
   return b;
@@ -200,7 +211,7 @@ void multiply_rows(const Product& p, Range k, int64_t i, int64_t j, Block b, flo
     b.panel_first = steps<T>(p.packed_b ? k0 : k0 - k.begin);
     const bool first = k0 == 0, last = k0 + b.k == p.k;
     b.beta = first ? p.beta : 1.0f;
-    b.addend = first || !partial ? c : Array(partial);
+    b.addend = first ? at(p.addend, i * p.ldc + j) : partial ? ConstArray(partial) : c;
     b.ld_addend = first || !partial ? p.ldc : b.columns;
     b.c = last || !partial ? c : Array(partial);
     b.ldc = last || !partial ? p.ldc : b.columns;
@@ -458,15 +469,16 @@ void multiply_vector(const Operand& a, int64_t m, int64_t k, ConstArray x, float
 void gemm_plain(const GemmShape& s, ConstArray a, ConstArray b, const Epilogue& epilogue, Array c) {
   if (s.m <= 0 || s.n <= 0) return;
   const Product p = make_product(s, a, b, nullptr, epilogue, c);
+  const bool adds_to_c = p.addend.data == p.c.data;
   const bool row_of_a = !s.trans_a || p.a.stride == 1;
-  if (p.m == 1 && row_of_a) {
-    return multiply_vector({b, p.b.stride, !p.b.transposed}, p.n, p.k, a, p.beta, epilogue, c);
+  if (p.m == 1 && row_of_a && adds_to_c) {
+    return multiply_vector({b, p.b.stride, !p.b.transposed}, p.n, p.k, a, p.beta, p.epilogue, c);
   }
   const bool column_of_b = s.trans_b || p.b.stride == 1;
-  if (p.n == 1 && column_of_b && p.ldc == 1 && !epilogue.bias) {
-    return multiply_vector(p.a, p.m, p.k, b, p.beta, epilogue, c);
+  if (p.n == 1 && column_of_b && p.ldc == 1 && !epilogue.bias && adds_to_c) {
+    return multiply_vector(p.a, p.m, p.k, b, p.beta, p.epilogue, c);
   }
-  if (suits_transposed(p)) {
+  if (suits_transposed(p) && adds_to_c) {
     with_step(b.dtype, [&]<class T>() { multiply_transposed<T>(p); });
   } else {
     with_step(a.dtype, [&]<class T>() { multiply<T>(p); });

@@ -52,7 +52,7 @@ void multiply(const Correlation& c, const Panel& p, int point, int64_t rows, con
 template <class F>
 PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, int64_t rows,
                                int64_t columns, int64_t row_step, int64_t pixel,
-                               const Epilogue& epilogue, float beta, float* dst) {
+                               const Epilogue& epilogue, float* dst) {
   Vec in[F::kPoints][F::kPoints], y[F::kOut][F::kOut];
 #pragma GCC unroll 36
   for (int j = 0; j < kPoints2<F>; ++j) {
@@ -65,11 +65,11 @@ PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, in
 #pragma GCC unroll 4
     for (int j = 0; j < F::kOut; ++j) {
       if (i >= rows || j >= columns) continue;
-      float* to = dst + i * row_step + j * pixel + channel;
+      const int64_t to = i * row_step + j * pixel + channel;
       Vec value = y[i][j] + bias;
-      if (beta != 0) value += beta * load_some(to, n);
+      if (epilogue.residual) value += load_n(epilogue.residual, to, n);
       if (epilogue.relu) value = relu(value);
-      store_some(to, value, n);
+      store_some(dst + to, value, n);
     }
   }
 }
@@ -79,15 +79,17 @@ PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, in
 template <class F>
 void transform_output(const Correlation& c, const WinogradTiles& tiles, Range range,
                       int64_t channels, Matrices m, const uint8_t* skipped,
-                      const Epilogue& epilogue, float beta, float* dst) {
+                      const Epilogue& epilogue, float* dst) {
   const int64_t height = c.axis[1].dst, width = c.axis[2].dst, pixel = c.group * c.oc;
   for (int64_t i = range.begin; i < range.end; ++i, m.data += m.row) {
     if (skipped[i]) continue;
     const Tile t = tile_at(tiles, i);
-    float* to = dst + ((t.image * height + t.row) * width + t.column) * pixel;
+    const int64_t to = ((t.image * height + t.row) * width + t.column) * pixel;
+    Epilogue of_tile = epilogue;
+    of_tile.residual = epilogue.residual_at(to);
     for_each_vector(0, channels, [&](int64_t channel, int64_t n) {
       output_vector<F>(m, channel, n, height - t.row, width - t.column, width * pixel, pixel,
-                       epilogue, beta, to);
+                       of_tile, dst + to);
     });
   }
 }
@@ -101,7 +103,6 @@ struct Problem {
   const float* packed;
   const float* zeros;  // as many as a pixel of src has channels
   const Epilogue& epilogue;
-  float beta;
   float* dst;
   uint8_t* skipped;
 };
@@ -131,7 +132,7 @@ void run_fused(const Problem& p, const Panels<F>& panels, int threads) {
         }
         const int64_t first = panel.group * p.c.oc + panel.column;
         transform_output<F>(p.c, p.tiles, range, panel.columns, my_m, p.skipped,
-                            p.epilogue.from(first), p.beta, p.dst + first);
+                            p.epilogue.from(first), p.dst + first);
       }
     }
   });
@@ -174,7 +175,7 @@ void run_staged(const Problem& p, const Panels<F>& panels, int threads) {
         Matrices part = m;
         part.data += begin * m.row + g * panels.m_columns;
         transform_output<F>(p.c, p.tiles, {block.begin + begin, block.begin + end}, p.c.oc, part,
-                            p.skipped, p.epilogue.from(g * p.c.oc), p.beta, p.dst + g * p.c.oc);
+                            p.skipped, p.epilogue.from(g * p.c.oc), p.dst + g * p.c.oc);
       }
     });
   }
@@ -182,13 +183,13 @@ void run_staged(const Problem& p, const Panels<F>& panels, int threads) {
 
 template <class F>
 bool run(const Correlation& c, const float* src, const float* packed, const Epilogue& epilogue,
-         float beta, float* dst, uint8_t* skipped) {
+         float* dst, uint8_t* skipped) {
   const WinogradTiles tiles = winograd_tiles(c, F::kOut);
   if (tiles.count == 0) return false;
   const Panels<F> panels(c);
   const Scratch zeros(c.group * c.ic);
   zero(c.group * c.ic, zeros.data());
-  const Problem p{c, tiles, src, packed, zeros.data(), epilogue, beta, dst, skipped};
+  const Problem p{c, tiles, src, packed, zeros.data(), epilogue, dst, skipped};
   const int threads = threads_for(c);
   const bool fused = c.group * c.ic <= kFusedChannels && tiles.count >= kMR * threads;
   fused ? run_fused<F>(p, panels, threads) : run_staged<F>(p, panels, threads);

@@ -55,8 +55,10 @@ class RefConv final : public Conv {
       for (int64_t c = 0; c < s_.oc; ++c) {
         double sum = epilogue.bias ? epilogue.bias[c] : 0;
         each_term(no, c, [&](int64_t ix, int64_t iw) { sum += double{get(x, ix)} * w[iw]; });
+        const int64_t at = no * s_.oc + c;
+        if (epilogue.residual) sum += get(epilogue.residual, at);
         if (epilogue.relu && sum < 0) sum = 0;
-        set(y, no * s_.oc + c, sum);
+        set(y, at, sum);
       }
     }
   }

@@ -42,6 +42,7 @@ void multiply(const GemmShape& s, Operand a, Operand b, const Epilogue& epilogue
       for (int64_t p = 0; p < s.k; ++p) sum += static_cast<double>(a(i, p)) * b(p, j);
       if (s.beta != 0) sum += static_cast<double>(s.beta) * get(c, i * ldc + j);
       if (epilogue.bias) sum += epilogue.bias[j];
+      if (epilogue.residual) sum += get(epilogue.residual, i * ldc + j);
       if (epilogue.relu && sum < 0) sum = 0;
       set(c, i * ldc + j, sum);
     }
