@@ -205,3 +205,16 @@ def test_counts_its_operations():
     net = make_net(recurrent(5, bottoms="x cont s"), {"x": (4, 2, 6), "cont": (4, 2), "s": (2, 3)})
     want = 2 * 2 * 20 * (4 * (6 + 5) + 3)
     assert net._core.layer_rows()[-1]["flops"] == want
+
+
+@pytest.mark.parametrize("precision", ["FLOAT32", "BF16"])
+def test_inference_in_parts_is_the_same(precision):
+    """Without a backward pass, some steps at a time: here 2, 2, 2 and 1."""
+    inputs = {"x": normal(7, 100, 4), "cont": markers(7, 100)}
+    results = []
+    for options in ({}, {"phase": "TEST", "keep": "outputs"}):
+        net = make_net(two_bottoms(), inputs, precision=precision, **options)
+        fill_params(net)
+        results += [net.forward(**inputs)["y"].copy() for _ in range(2)]
+    np.testing.assert_array_equal(results[2:], results[:2])
+    assert not np.array_equal(results[0], results[1])

@@ -240,6 +240,13 @@ void own_cells_backward(const LstmShape& s, const BackwardStep<T>& step, Range o
   for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
     const int64_t at = n * s.hidden + cell;
     const float* gate = step.gates + n * s.gate_stride + cell;
+    // A thread's part of the next row begins elsewhere: the hardware would find it late.
+    for (int which = 0; which < kGates; ++which) {
+      __builtin_prefetch(gate + s.gate_stride + which * s.hidden);
+    }
+    __builtin_prefetch(step.dh + at + s.hidden);
+    __builtin_prefetch(step.c + at + s.hidden);
+    __builtin_prefetch(step.c_before + at + s.hidden);
     T* dgate = step.dgates + n * s.gate_stride + cell;
     float* sum = step.sum + n * kGates * s.hidden + cell;
     const auto activation = [&](int which) { return load_some(gate + which * s.hidden, lanes); };
