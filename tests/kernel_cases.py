@@ -192,10 +192,16 @@ CASES: list[Case] = []
 
 
 # Families whose kernels take float32 or bfloat16.
-TYPED = ("eltwise", "activation", "pool", "lrn", "norm")
+TYPED = ("eltwise", "activation", "pool", "lrn", "embed", "lstm", "norm")
 
 
-def case(kernel: str, *args: Any, note: str = "", **settings: Any) -> None:
+def case(
+    kernel: str,
+    *args: Any,
+    note: str = "",
+    half_tolerance: float | None = None,
+    **settings: Any,
+) -> None:
     """Adds a case of a kernel given as "family.name", in each type that it takes."""
     family, name = kernel.split(".")
     function = getattr(getattr(kernels, family), name)
@@ -205,6 +211,8 @@ def case(kernel: str, *args: Any, note: str = "", **settings: Any) -> None:
     label += " in place" if any(isinstance(a, Same) for a in args) else ""
     for half in (False, True) if family in TYPED else (False,):
         full = f"{kernel} {label}{' bf16' if half else ''}"
+        if half and half_tolerance is not None:
+            settings["tolerance"] = half_tolerance
         CASES.append(Case(full, args, lambda _, f=function: f, half=half, **settings))
 
 
@@ -624,13 +632,13 @@ def embed() -> None:
     # (count, rows, size)
     for count, rows, size in ((0, 3, 4), (1, 1, 1), (7, 5, 3), (40, 4, 33), (9, 6, 16),
                               (2000, 50, 130), (300, 7, 1000)):  # fmt: skip
-        index = x(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
-        table = x(rows, size)
-        for bias, note in ((x(size), "bias"), (None, "")):
+        index = parameter(count, fill=lambda rng, shape, rows=rows: rng.integers(0, rows, shape))
+        table = parameter(rows, size)
+        for bias, note in ((parameter(size), "bias"), (None, "")):
             case("embed.gather", count, rows, size, index, table, bias, out(count, size),
                  note=f"{count} {rows} {size} {note}", tolerance=1e-6)  # fmt: skip
-        case("embed.scatter_add", count, rows, size, index, x(count, size), acc(rows, size),
-             tolerance=1e-5)  # fmt: skip
+        case("embed.scatter_add", count, rows, size, index, x(count, size),
+             total(rows, size), tolerance=1e-5)  # fmt: skip
 
 
 def goes_on(rng, shape):
@@ -657,18 +665,23 @@ def lstm() -> None:
     for steps, batch, hidden, gap in LSTMS:
         stride = 4 * hidden + gap
         shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden, gate_stride=stride)
-        weights = Array((4 * hidden, hidden), lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
-        cont, state = x(steps, batch, fill=goes_on), x(batch, hidden)
+        weights = parameter(
+            4 * hidden, hidden, fill=lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5
+        )
+        cont, state = parameter(steps, batch, fill=goes_on), parameter(batch, hidden)
         gates, cells = (steps, batch, stride), (steps, batch, hidden)
         settings = {
             "note": f"{steps} {batch} {hidden} {stride}",
             "tolerance": 1e-5,
+            # What one step rounds the other way to bfloat16 reaches the steps behind it.
+            "half_tolerance": 2e-3 if steps > 1 else 1e-5,
             "flops": 8.0 * steps * batch * hidden * hidden,
         }
-        case("lstm.forward", shape, weights, cont, state, state, acc(*gates), out(*cells),
-             out(*cells), out(*cells), **settings)  # fmt: skip
-        case("lstm.backward", shape, weights, cont, state, x(*gates, fill=activations), x(*cells),
-             x(*cells), out(*gates), out(batch, 4 * hidden), **settings)  # fmt: skip
+        case("lstm.forward", shape, weights, cont, state, state, total(*gates), out(*cells),
+             statistic(*cells), out(*cells), **settings)  # fmt: skip
+        case("lstm.backward", shape, weights, cont, state, parameter(*gates, fill=activations),
+             parameter(*cells), x(*cells), out(*gates), statistic(batch, 4 * hidden),
+             **settings)  # fmt: skip
 
 
 # Convolutions

@@ -70,3 +70,21 @@ def test_index_out_of_range(value):
 def test_refuses(fields, message):
     with pytest.raises(Error, match=message):
         make_net(embed(fields), {"x": (2,)})
+
+
+def test_in_a_bf16_net_indices_stay_exact():
+    x = np.float32([257, 299, 0, 258]).reshape(2, 2)
+    text = layer("Concat", "concat_param { axis: 0 }", name="c", bottoms="x", tops="c")
+    text += layer("Embed", "embed_param { num_output: 6 input_dim: 300 }", bottoms="c")
+    text += layer("InnerProduct", "inner_product_param { num_output: 4 axis: 2 }",
+                  name="z", bottoms="y", tops="z")  # fmt: skip
+    results = []
+    for precision in ("FLOAT32", "BF16"):
+        net = make_net(text, {"x": (2, 2)}, precision=precision)
+        fill_params(net)
+        net.forward(x=x)
+        net.blobs["z"].diff[...] = 1
+        net.backward()
+        results.append([net.blobs["z"].data, *(p.diff for p in net.params["y"])])
+    for got, want in zip(results[1], results[0], strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=0.02 * np.abs(want).max())

@@ -56,6 +56,22 @@ def test_forward(sizes, isa):
     np.testing.assert_allclose(net.forward(x=x, cont=cont)["y"], want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_forward_in_bf16(sizes, isa):
+    _core.kernels.set_isa(isa)
+    steps, batch, inputs, hidden = sizes
+    x, cont = normal(steps, batch, inputs), markers(steps, batch)
+    text = recurrent(hidden, name="a", bottoms="x cont", tops="h")
+    text += recurrent(hidden, name="b", bottoms="h cont")
+    net = make_net(text, {"x": x, "cont": cont}, phase="TEST", precision="BF16")
+    assert [row["dtype"] for row in net._core.layer_rows()][-2:] == ["bfloat16"] * 2
+    fill_params(net)
+    hidden_states, _ = lstm(x, cont, net.params["a"])
+    want, _ = lstm(hidden_states, cont, net.params["b"])
+    np.testing.assert_allclose(net.forward(x=x, cont=cont)["y"], want, rtol=0, atol=0.03)
+
+
 @pytest.mark.parametrize("static", [False, True])
 def test_states_given_and_exposed(static):
     x, cont = normal(4, 3, 2, 5), markers(4, 3)
@@ -114,12 +130,12 @@ def test_state_is_part_of_a_nets_state():
     np.testing.assert_array_equal(*got)
 
 
-def gradients(threads, passes=1):
+def gradients(threads, passes=1, precision="FLOAT32"):
     """Of a net whose loss reaches x, x_static and all learnable blobs."""
     pydl.set_num_threads(threads)
     inputs = {"x": normal(5, 9, 20), "cont": markers(5, 9), "s": normal(9, 6, seed=1)}
     text = recurrent(130, bottoms="x cont s") + "force_backward: true"
-    net = make_net(text, inputs)
+    net = make_net(text, inputs, precision=precision)
     fill_params(net)
     net.forward(**inputs)
     net.blobs["y"].diff[...] = normal(5, 9, 130, seed=2)
@@ -133,13 +149,21 @@ def gradients(threads, passes=1):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_gradients_depend_on_neither_threads_nor_passes(isa):
+@pytest.mark.parametrize("precision", ["FLOAT32", "BF16"])
+def test_gradients_depend_on_neither_threads_nor_passes(precision, isa):
     _core.kernels.set_isa(isa)
-    want = gradients(1)
+    want = gradients(1, 1, precision)
     assert all(np.abs(g).max() > 1e-3 for g in want)
-    for got in (gradients(2), gradients(3), gradients(1, passes=2)):
-        for a, b in zip(got, want, strict=True):
+    for threads, passes in ((2, 1), (3, 1), (1, 2)):
+        for a, b in zip(gradients(threads, passes, precision), want, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_gradients_in_bf16_are_near_those_in_float32(isa):
+    _core.kernels.set_isa(isa)
+    for got, want in zip(gradients(2, 1, "BF16"), gradients(2), strict=True):
+        assert 1e-5 < np.linalg.norm(got - want) / np.linalg.norm(want) < 0.02
 
 
 def test_weights_changed_in_place_are_used():
@@ -181,3 +205,16 @@ def test_counts_its_operations():
     net = make_net(recurrent(5, bottoms="x cont s"), {"x": (4, 2, 6), "cont": (4, 2), "s": (2, 3)})
     want = 2 * 2 * 20 * (4 * (6 + 5) + 3)
     assert net._core.layer_rows()[-1]["flops"] == want
+
+
+@pytest.mark.parametrize("precision", ["FLOAT32", "BF16"])
+def test_inference_in_parts_is_the_same(precision):
+    """Without a backward pass, some steps at a time: here 2, 2, 2 and 1."""
+    inputs = {"x": normal(7, 100, 4), "cont": markers(7, 100)}
+    results = []
+    for options in ({}, {"phase": "TEST", "keep": "outputs"}):
+        net = make_net(two_bottoms(), inputs, precision=precision, **options)
+        fill_params(net)
+        results += [net.forward(**inputs)["y"].copy() for _ in range(2)]
+    np.testing.assert_array_equal(results[2:], results[:2])
+    assert not np.array_equal(results[0], results[1])

@@ -10,6 +10,7 @@
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
+#include "kernels/typed.h"
 #include "kernels/update.h"
 
 namespace pydl {
@@ -133,23 +134,27 @@ void bind_embed(py::module_ m) {
 // With the weights as they are, which are packed for each call.
 struct LstmOfPlainWeights {
   void (*forward)(const LstmShape&, const float* w, const float* cont, const float* h0,
-                  const float* c0, float* gates, float* past, float* c, float* h);
+                  const float* c0, float* gates, Array past, float* c, Array h);
   void (*backward)(const LstmShape&, const float* w, const float* cont, const float* c0,
-                   const float* gates, const float* c, const float* dh, float* dgates, float* sum);
+                   const float* gates, const float* c, ConstArray dh, Array dgates, float* sum);
 };
 
 const LstmOfPlainWeights& lstm_of_plain_weights() {
-  static const auto packed = [](auto pack, const LstmShape& s, const float* w) {
-    std::vector<float> out(lstm_kernels().packed_size(s));
-    (lstm_kernels().*pack)(s, w, out.data());
+  static const auto packed = [](auto pack, const LstmShape& s, const float* w, DType dtype) {
+    std::vector<float> out(lstm_kernels().packed_size(s, dtype));
+    (lstm_kernels().*pack)(s, w, dtype, out.data());
     return out;
   };
   static constexpr LstmOfPlainWeights kKernels = {
       [](const LstmShape& s, const float* w, auto... arrays) {
-        lstm_kernels().forward(s, packed(&LstmKernels::pack_forward, s, w).data(), arrays...);
+        const DType dtype = CommonType(arrays...).get();
+        const auto weights = packed(&LstmKernels::pack_forward, s, w, dtype);
+        lstm_kernels().forward(s, weights.data(), arrays...);
       },
       [](const LstmShape& s, const float* w, auto... arrays) {
-        lstm_kernels().backward(s, packed(&LstmKernels::pack_backward, s, w).data(), arrays...);
+        const DType dtype = CommonType(arrays...).get();
+        const auto weights = packed(&LstmKernels::pack_backward, s, w, dtype);
+        lstm_kernels().backward(s, weights.data(), arrays...);
       }};
   return kKernels;
 }

@@ -75,6 +75,7 @@ class FormatChoice {
     for (const GraphLayer& g : graph_.layers) {
       if (g.layer->dtypes() == DTypes::kBFloat16) want(g, &groups, &wanted);
       if (g.layer->dtypes() == DTypes::kFloat32) want(g, &groups, &refused);
+      if (g.layer->dtypes() == DTypes::kTops) want_bottoms(g, &groups, &refused);
     }
     for (size_t b = 0; b < blobs_.size(); ++b) {
       if (refused[b]) wanted[b] = false;
@@ -99,6 +100,10 @@ class FormatChoice {
   // A net's input does not give its format to its other readers.
   void want(const GraphLayer& g, Groups* groups, std::vector<bool>* wanted) const {
     for (int b : blobs_of(graph_, g.top)) (*wanted)[groups->find(b)] = true;
+    want_bottoms(g, groups, wanted);
+  }
+
+  void want_bottoms(const GraphLayer& g, Groups* groups, std::vector<bool>* wanted) const {
     for (int b : blobs_of(graph_, g.bottom)) {
       if (!pinned_[b]) (*wanted)[groups->find(b)] = true;
     }

@@ -29,6 +29,7 @@ struct EmbedParams {
 // bottom: indices (...)   W: (input_dim, num_output)   b: (num_output)   top: (..., num_output)
 class Embed final : public LayerOf<EmbedParams> {
  public:
+  DTypes dtypes() const override { return DTypes::kTops; }  // bfloat16 cannot tell 257 from 256
   bool can_propagate(int) const override { return false; }
 
   void SetUp(const Blobs&, const Blobs&) override {
@@ -51,13 +52,13 @@ class Embed final : public LayerOf<EmbedParams> {
     CheckIndices(*bottom[0]);
     kernels::embed_kernels().gather(
         bottom[0]->count(), p.input_dim, p.num_output, bottom[0]->data(), params()[0]->data(),
-        p.bias_term ? params()[1]->data() : nullptr, top[0]->mutable_data());
+        p.bias_term ? params()[1]->data() : nullptr, top[0]->mutable_data(format_for(*top[0])));
   }
 
   void Backward(const Blobs& top, const Propagates&, const Blobs& bottom) override {
     const auto& p = params_of();
     const int64_t count = bottom[0]->count();
-    const float* dy = top[0]->diff();
+    const ConstArray dy = top[0]->diff(format_for(*top[0]));
     if (param_propagate(0)) {
       CheckIndices(*bottom[0]);  // again: they may have been changed in between
       kernels::embed_kernels().scatter_add(count, p.input_dim, p.num_output, bottom[0]->data(), dy,

@@ -49,6 +49,7 @@ class Lstm final : public LayerOf<RecurrentParams> {
   Arity bottoms() const override { return exposed() ? Arity{4, 5} : Arity{2, 3}; }
   Arity tops() const override { return exposed() ? Arity{3, 3} : Arity{1, 1}; }
   bool adds_to_diff() const override { return true; }
+  DTypes dtypes() const override { return DTypes::kBFloat16; }
   bool can_propagate(int bottom) const override {
     return bottom == 0 || (bottom == kStatic && has_static());
   }
@@ -80,26 +81,28 @@ class Lstm final : public LayerOf<RecurrentParams> {
     CheckShapes(bottom);
     top[0]->Reshape({steps_, batch_, hidden_});
     for (size_t i = 1; i < top.size(); ++i) top[i]->Reshape({1, batch_, hidden_});
-    gates_.Reshape({steps_, batch_, gate_stride()});
-    past_.Reshape({steps_, batch_, hidden_});
-    cells_.Reshape({steps_, batch_, hidden_});
     start_.Reshape({2, batch_, hidden_});
+    last_.Reshape({2, batch_, hidden_});
     const auto pairs = static_cast<size_t>(exposed() ? 0 : batch_ * hidden_);
     if (state_.size() != pairs) state_.assign(pairs, 0);
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     LoadState(bottom);
-    MultiplyInputs(bottom);
     const Blob& w = recurrent_weights();
     const auto& lstm = kernels::lstm_kernels();
     if (forward_cache_.stale(w)) {
-      packed_forward_.Reshape({lstm.packed_size(shape())});
-      lstm.pack_forward(shape(), w.data(), packed_forward_.mutable_data());
+      packed_forward_.Reshape({lstm.packed_size(shape(), dtype())});
+      lstm.pack_forward(shape(), w.data(), dtype(), packed_forward_.mutable_data());
     }
-    lstm.forward(shape(), packed_forward_.data(), bottom[1]->data(), start_.data(), first_cells(),
-                 gates_.update_data(), past_.mutable_data(), cells_.mutable_data(),
-                 top[0]->mutable_data());
+    const int64_t most = steps_at_once();
+    gates_.Reshape({most, batch_, gate_stride()});
+    past_.Reshape({most, batch_, hidden_});
+    cells_.Reshape({most, batch_, hidden_});
+    const Array h = top[0]->mutable_data(format());
+    for (int64_t t = 0; t < steps_; t += most) {
+      ForwardPart(bottom, t, std::min(most, steps_ - t), h.from(t * batch_ * hidden_));
+    }
     SaveState(top);
   }
 
@@ -107,24 +110,25 @@ class Lstm final : public LayerOf<RecurrentParams> {
     const Blob& w = recurrent_weights();
     const auto& lstm = kernels::lstm_kernels();
     if (backward_cache_.stale(w)) {
-      packed_backward_.Reshape({lstm.packed_size(shape())});
-      lstm.pack_backward(shape(), w.data(), packed_backward_.mutable_data());
+      packed_backward_.Reshape({lstm.packed_size(shape(), dtype())});
+      lstm.pack_backward(shape(), w.data(), dtype(), packed_backward_.mutable_data());
     }
-    const kernels::Scratch scratch(gates_.count()), sum_scratch(batch_ * 4 * hidden_);
-    const Gradient dgates{steps_ * batch_, gate_stride(), scratch.data()};
-    const Gradient sum{batch_, 4 * hidden_, sum_scratch.data()};
+    const kernels::Scratch dgates(gates_.count()), sum(batch_ * 4 * hidden_);
+    const Array of_steps{dgates.data(), dtype()};
     lstm.backward(shape(), packed_backward_.data(), bottom[1]->data(), first_cells(), gates_.data(),
-                  cells_.data(), top[0]->diff(), dgates.values, sum.values);
-    AddWeightsGradient(0, dgates, bottom[0]->data());
+                  cells_.data(), top[0]->diff(format()), of_steps, sum.data());
+    const Gradient gradient{steps_ * batch_, gate_stride(), of_steps};
+    AddWeightsGradient(0, gradient, bottom[0]->data(format()));
     if (param_propagate(1)) {
-      kernels::column_sums_kernels().add(batch_, 4 * hidden_, sum.values,
+      kernels::column_sums_kernels().add(batch_, 4 * hidden_, sum.data(),
                                          params()[1]->update_diff());
     }
-    AddWeightsGradient(recurrent_index(), dgates, past_.data());
-    PropagateDown(down[0], 0, dgates, bottom[0]);
+    AddWeightsGradient(recurrent_index(), gradient, past_.data(format()));
+    PropagateDown(down[0], 0, gradient, bottom[0]);
     if (!has_static()) return;
-    AddWeightsGradient(kStatic, sum, bottom[kStatic]->data());
-    PropagateDown(down[kStatic], kStatic, sum, bottom[kStatic]);
+    const Gradient of_static{batch_, 4 * hidden_, sum.data()};
+    AddWeightsGradient(kStatic, of_static, bottom[kStatic]->data());
+    PropagateDown(down[kStatic], kStatic, of_static, bottom[kStatic]);
   }
 
   double flops(const Blobs&, const Blobs&) const override {
@@ -142,6 +146,15 @@ class Lstm final : public LayerOf<RecurrentParams> {
   const Blob& recurrent_weights() const { return *params()[recurrent_index()]; }
   int64_t gate_stride() const { return kernels::lstm_gate_stride(hidden_); }
   kernels::LstmShape shape() const { return {steps_, batch_, hidden_, gate_stride()}; }
+  // Where nothing has to be kept for a backward pass, gates stay in the cache from their product to
+  // their use.
+  int64_t steps_at_once() const {
+    constexpr int64_t kRows = 256;
+    const bool whole = needs_backward() || has_static();
+    return whole ? steps_
+                 : std::min(steps_, std::max<int64_t>(kRows / std::max<int64_t>(batch_, 1), 1));
+  }
+  DType dtype() const { return format().dtype; }  // of products
   const float* first_cells() const { return start_.data() + batch_ * hidden_; }
 
   static void CheckAxes(const Blobs& bottom) {
@@ -186,54 +199,69 @@ class Lstm final : public LayerOf<RecurrentParams> {
   }
 
   void SaveState(const Blobs& top) {
-    const int64_t size = batch_ * hidden_, last = (steps_ - 1) * size;
+    const int64_t size = batch_ * hidden_;
     if (steps_ == 0 || size == 0) return;
-    const float *h = top[0]->data() + last, *c = cells_.data() + last;
+    const float* last = last_.data();
     if (exposed()) {
-      std::copy_n(h, size, top[1]->mutable_data());
-      std::copy_n(c, size, top[2]->mutable_data());
+      std::copy_n(last, size, top[1]->mutable_data());
+      std::copy_n(last + size, size, top[2]->mutable_data());
     } else {
-      std::memcpy(state_.data(), h, size * sizeof(float));
-      std::memcpy(reinterpret_cast<std::byte*>(state_.data()) + size * sizeof(float), c,
-                  size * sizeof(float));
+      std::memcpy(state_.data(), last, 2 * size * sizeof(float));
     }
   }
 
-  // gates (T N, 4 H) = x W_x^T + b, to which each step gets x_static W_static^T.
-  void MultiplyInputs(const Blobs& bottom) {
+  // `steps` steps from `first` on, to h (steps, N, H); last_ is the state behind them.
+  void ForwardPart(const Blobs& bottom, int64_t first, int64_t steps, Array h) {
+    const int64_t size = batch_ * hidden_, last = (steps - 1) * size;
+    MultiplyInputs(bottom, first, steps);
+    const float* before = (first == 0 ? start_ : last_).data();
+    kernels::LstmShape part = shape();
+    part.steps = steps;
+    kernels::lstm_kernels().forward(
+        part, packed_forward_.data(), bottom[1]->data() + first * batch_, before, before + size,
+        gates_.update_data(), past_.mutable_data(format()), cells_.mutable_data(), h);
+    float* state = last_.mutable_data();
+    kernels::eltwise_kernels().convert(size, h.from(last), state);
+    std::copy_n(cells_.data() + last, size, state + size);
+  }
+
+  // gates (steps N, 4 H) = x W_x^T + b, to which each step gets x_static W_static^T.
+  void MultiplyInputs(const Blobs& bottom, int64_t first, int64_t steps) {
     const auto& gemm = kernels::gemm_kernels();
-    kernels::GemmShape shape{steps_ * batch_, 4 * hidden_, inputs_};
+    kernels::GemmShape shape{steps * batch_, 4 * hidden_, inputs_};
     shape.trans_b = true;
     shape.ldc = gate_stride();
     float* gates = gates_.mutable_data();
-    if (has_static() && steps_ > 0) {
+    if (has_static()) {
       kernels::GemmShape of_static{batch_, 4 * hidden_, static_inputs_};
       of_static.trans_b = true;
       of_static.ldc = gate_stride();
       gemm.gemm(of_static, bottom[kStatic]->data(), params()[kStatic]->data(), {}, gates);
       const int64_t size = batch_ * gate_stride();
-      kernels::eltwise_kernels().copy_rows(steps_ - 1, size, gates, 0, gates + size, size);
+      kernels::eltwise_kernels().copy_rows(steps - 1, size, gates, 0, gates + size, size);
       shape.beta = 1;
     }
     const Blob& w = *params()[0];
     if (input_cache_.stale(w))
-      packed_input_ = gemm.pack_b(shape, w.data(), std::move(packed_input_));
-    gemm.gemm_packed(shape, bottom[0]->data(), *packed_input_, {params()[1]->data()}, gates);
+      packed_input_ = gemm.pack_b(shape, w.data(), std::move(packed_input_), dtype());
+    const ConstArray x = bottom[0]->data(format()).from(first * batch_ * inputs_);
+    gemm.gemm_packed(shape, x, *packed_input_, {params()[1]->data()}, gates);
   }
 
   struct Gradient {  // of gates
     int64_t rows, stride;
-    float* values;
+    ConstArray values;
   };
 
   // dW (4 H, K) += dgates^T x, x: (rows, K)
-  void AddWeightsGradient(size_t param, const Gradient& dgates, const float* x) {
+  void AddWeightsGradient(size_t param, const Gradient& dgates, ConstArray x) {
     if (!param_propagate(param)) return;
     kernels::GemmShape shape{4 * hidden_, params()[param]->shape(1), dgates.rows};
     shape.trans_a = true;
     shape.lda = dgates.stride;
-    shape.beta = 1;
-    kernels::gemm_kernels().gemm(shape, dgates.values, x, {}, params()[param]->update_diff());
+    const Blob::Sum dw = params()[param]->accumulate_diff();
+    shape.beta = dw.add ? 1 : 0;
+    kernels::gemm_kernels().gemm(shape, dgates.values, x, {}, dw.data);
   }
 
   // dx (rows, K) = dgates W, or += if it says so
@@ -243,14 +271,15 @@ class Lstm final : public LayerOf<RecurrentParams> {
     kernels::GemmShape shape{dgates.rows, params()[param]->shape(1), 4 * hidden_};
     shape.lda = dgates.stride;
     shape.beta = add ? 1 : 0;
+    const Format to = format_for(*x);
     kernels::gemm_kernels().gemm(shape, dgates.values, params()[param]->data(), {},
-                                 add ? x->update_diff() : x->mutable_diff());
+                                 add ? x->update_diff(to) : x->mutable_diff(to));
   }
 
   int64_t hidden_ = 0, inputs_ = 0, static_inputs_ = 0;  // H, I, S
   int64_t steps_ = 0, batch_ = 0;                        // T, N
   Blob gates_, past_, cells_;                            // as in kernels/lstm.h
-  Blob start_;                                           // (2, N, H): h and c before the first step
+  Blob start_, last_;           // (2, N, H): h and c before the first step, and after the last one
   std::vector<int64_t> state_;  // h and c after the last step, two floats in each
   kernels::PackedMatrixPtr packed_input_;
   Blob packed_forward_, packed_backward_;

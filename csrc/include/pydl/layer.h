@@ -41,6 +41,7 @@ enum class DTypes : uint8_t {
   kFloat32,   // float32 only
   kAny,       // one for all of its blobs, whichever: format() tells
   kBFloat16,  // bfloat16 where it reads, and writes its tops in whichever they have
+  kTops,      // float32 where it reads, and writes its tops in whichever they have
 };
 
 // What Backward reads of the tops' data, which a later in-place layer may have overwritten.

@@ -1,8 +1,9 @@
 // Tuning of the matrix product per instruction set.
 //
 // Registers: kMR * kNV accumulators, kNV vectors of B and one broadcast element of A.
-// Caches: a B panel (kKC, kNR) stays in L1 while the row tiles of an A block (kMC, kKC) pass by;
-// both blocks, A's and B's (kKC, kNC), stay in L2.
+// Caches: a B panel (kKC, kNR) stays in L1, or comes from L2 at the pace of long tiles (C is read
+// and written once for every kKC), while the row tiles of an A block (kMC, kKC) pass by; both
+// blocks, A's and B's (kKC, kNC), stay in L2.
 #pragma once
 
 #include "kernels/cpu/simd.h"
@@ -13,7 +14,7 @@ constexpr int kNV = 2;             // vectors in a row of the register tile
 constexpr int kNR = kNV * kLanes;  // its columns
 #if defined(__AVX512F__)
 constexpr int kMR = 14;  // its rows: 14 x 2 + 3 of 32 registers
-constexpr int64_t kMC = 16 * kMR, kKC = 256, kNC = 16 * kNR;
+constexpr int64_t kMC = 8 * kMR, kKC = 512, kNC = 16 * kNR;
 #else
 constexpr int kMR = 6;  // 6 x 2 + 3 of 16 registers
 constexpr int64_t kMC = 24 * kMR, kKC = 256, kNC = 16 * kNR;

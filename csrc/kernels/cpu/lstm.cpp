@@ -7,7 +7,7 @@
 //   backward: for step, from the last: for own block: dh (N, kNR) = dgates[t+1] w
 //                                      own cells
 //
-// Products are cut into tiles of even numbers of rows, at most kMR. The packed weights of a block
+// Products are cut into tiles of even numbers of rows, at most kRows. The packed weights of a block
 // are panels of the micro-kernel (gemm_tile.h), one behind the other: forward the four gates'
 // (H, width), backward one (4 H, width). They are read once per step, by every other step in
 // reverse order: what was read last is still in the thread's L2 cache. Cells come after all of the
@@ -20,12 +20,14 @@
 #include <cstring>
 
 #include "kernels/barrier.h"
+#include "kernels/cpu/gemm_amx.h"
 #include "kernels/cpu/gemm_pack.h"
 #include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/math.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
+#include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -51,43 +53,49 @@ CellBlock cell_block(const LstmShape& s, int64_t index) {
 
 // ---- weights ----
 
-int64_t block_size(const LstmShape& s, int64_t columns) {
-  return kGates * s.hidden * panel_width(columns);
+// Floats before a block's weights, for each column before it; those of backward are as many or,
+// with pairs of an odd number of cells, fewer.
+template <class T>
+int64_t column_size(const LstmShape& s) {
+  return kGates * steps<T>(s.hidden);
 }
 
-int64_t packed_size(const LstmShape& s) {
+int64_t packed_size(const LstmShape& s, DType dtype) {
   if (s.hidden <= 0) return 0;
   const CellBlock last = cell_block(s, blocks(s) - 1);
-  return last.begin * kGates * s.hidden + block_size(s, last.columns);
+  return with_step(dtype, [&]<class T>() {
+    return (last.begin + panel_width(last.columns)) * column_size<T>(s);
+  });
 }
 
-const float* weights_of(const LstmShape& s, const float* packed, const CellBlock& block) {
-  return packed + block.begin * kGates * s.hidden;
-}
-
-template <class PackBlock>
+template <class T, class PackBlock>
 void for_blocks(const LstmShape& s, float* packed, const PackBlock& pack_block) {
   parallel_for(blocks(s), items_worth(kGrain, kGates * s.hidden * kNR),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
                    const CellBlock block = cell_block(s, i);
-                   pack_block(block, packed + block.begin * kGates * s.hidden);
+                   pack_block(block, packed + block.begin * column_size<T>(s));
                  }
                });
 }
 
-void pack_forward(const LstmShape& s, const float* w, float* packed) {
-  for_blocks(s, packed, [&](const CellBlock& block, float* out) {
-    for (int gate = 0; gate < kGates; ++gate, out += s.hidden * panel_width(block.columns)) {
-      const Operand w_of_gate{w + gate * s.hidden * s.hidden, s.hidden, true};
-      pack_panel(w_of_gate, 0, s.hidden, block.begin, block.columns, out);
-    }
+void pack_forward(const LstmShape& s, const float* w, DType dtype, float* packed) {
+  with_step(dtype, [&]<class T>() {
+    for_blocks<T>(s, packed, [&](const CellBlock& block, float* out) {
+      for (int gate = 0; gate < kGates; ++gate) {
+        const Operand w_of_gate{w + gate * s.hidden * s.hidden, s.hidden, true};
+        pack_panel<T>(w_of_gate, 0, s.hidden, block.begin, block.columns, out);
+        out += steps<T>(s.hidden) * panel_width(block.columns);
+      }
+    });
   });
 }
 
-void pack_backward(const LstmShape& s, const float* w, float* packed) {
-  for_blocks(s, packed, [&](const CellBlock& block, float* out) {
-    pack_panel({w, s.hidden, false}, 0, kGates * s.hidden, block.begin, block.columns, out);
+void pack_backward(const LstmShape& s, const float* w, DType dtype, float* packed) {
+  with_step(dtype, [&]<class T>() {
+    for_blocks<T>(s, packed, [&](const CellBlock& block, float* out) {
+      pack_panel<T>({w, s.hidden, false}, 0, kGates * s.hidden, block.begin, block.columns, out);
+    });
   });
 }
 
@@ -123,11 +131,15 @@ PYDL_INLINE void for_own_cells(const LstmShape& s, Range own, const F& f) {
   }
 }
 
-// c (rows, columns) = beta c + a (rows, k) panel
-void multiply(int64_t rows, int64_t k, const float* a, int64_t lda, const float* panel, float beta,
-              float* c, int64_t ldc, int64_t columns) {
-  const int tiles = static_cast<int>(ceil_div(rows, kMR));
-  TileArgs t;
+template <class T>
+using Runner = TileRunner<T, TileA::kRows>;
+
+// c (rows, columns) = beta c + a (rows, k) panel; complete after runner->flush().
+template <class T>
+void multiply(Runner<T>* runner, int64_t rows, int64_t k, const T* a, int64_t lda,
+              const float* panel, float beta, float* c, int64_t ldc, int64_t columns) {
+  const int tiles = static_cast<int>(ceil_div(rows, Runner<T>::kRows));
+  TileArgsOf<T> t;
   t.k = k;
   t.a_stride = lda;
   t.b = panel;
@@ -138,20 +150,23 @@ void multiply(int64_t rows, int64_t k, const float* a, int64_t lda, const float*
     const Range r = part_of(rows, i, tiles);
     t.a = a + r.begin * lda;
     t.c = c + r.begin * ldc;
-    run_tile<TileA::kRows>(r.end - r.begin, t);
+    runner->run(r.end - r.begin, t);
   }
 }
 
 // ---- forward ----
 
+template <class T>
 struct ForwardStep {
   const float *cont, *next_cont;  // (N); null after the last step
-  const float *past, *c_before;   // (N, H)
-  float *gates, *c, *h;
-  float* next_past;
+  const T* past;                  // (N, H)
+  const float* c_before;
+  float *gates, *c;
+  T *h, *next_past;
 };
 
-void own_cells_forward(const LstmShape& s, const ForwardStep& step, Range own) {
+template <class T>
+void own_cells_forward(const LstmShape& s, const ForwardStep<T>& step, Range own) {
   for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
     const int64_t at = n * s.hidden + cell;
     const float cont = step.cont[n];
@@ -168,12 +183,15 @@ void own_cells_forward(const LstmShape& s, const ForwardStep& step, Range own) {
     store_some(gate_g, g, lanes);
     store_some(step.c + at, c, lanes);
     store_some(step.h + at, h, lanes);
-    if (step.next_past) store_some(step.next_past + at, step.next_cont[n] * h, lanes);
+    if (!step.next_past) return;
+    const Vec stored_h = load_some(step.h + at, lanes);  // rounded
+    store_some(step.next_past + at, step.next_cont[n] * stored_h, lanes);
   });
 }
 
+template <class T>
 void forward(const LstmShape& s, const float* packed, const float* cont, const float* h0,
-             const float* c0, float* gates, float* past, float* c, float* h) {
+             const float* c0, float* gates, T* past, float* c, T* h) {
   if (s.steps == 0) return;
   const int64_t size = s.batch * s.hidden, gates_size = s.batch * s.gate_stride;
   in_step(s, [&](Range own, const auto& meet) {
@@ -181,21 +199,23 @@ void forward(const LstmShape& s, const float* packed, const float* cont, const f
       const int64_t at = n * s.hidden + cell;
       store_some(past + at, cont[n] * load_some(h0 + at, lanes), lanes);
     });
+    Runner<T> runner;
     for (int64_t t = 0; t < s.steps; ++t) {
       meet();
       const bool last = t + 1 == s.steps;
-      const ForwardStep step{cont + t * s.batch,     last ? nullptr : cont + (t + 1) * s.batch,
-                             past + t * size,        t == 0 ? c0 : c + (t - 1) * size,
-                             gates + t * gates_size, c + t * size,
-                             h + t * size,           last ? nullptr : past + (t + 1) * size};
+      const ForwardStep<T> step{cont + t * s.batch,     last ? nullptr : cont + (t + 1) * s.batch,
+                                past + t * size,        t == 0 ? c0 : c + (t - 1) * size,
+                                gates + t * gates_size, c + t * size,
+                                h + t * size,           last ? nullptr : past + (t + 1) * size};
       for_own_blocks(s, own, t, [&](const CellBlock& block) {
-        const float* panel = weights_of(s, packed, block);
+        const float* panel = packed + block.begin * column_size<T>(s);
         for (int gate = 0; gate < kGates; ++gate) {
-          multiply(s.batch, s.hidden, step.past, s.hidden, panel, 1,
+          multiply(&runner, s.batch, s.hidden, step.past, s.hidden, panel, 1,
                    step.gates + gate * s.hidden + block.begin, s.gate_stride, block.columns);
-          panel += s.hidden * panel_width(block.columns);
+          panel += steps<T>(s.hidden) * panel_width(block.columns);
         }
       });
+      runner.flush();
       own_cells_forward(s, step, own);
     }
   });
@@ -203,20 +223,31 @@ void forward(const LstmShape& s, const float* packed, const float* cont, const f
 
 // ---- backward ----
 
+template <class T>
 struct BackwardStep {
   const float* next_cont;     // (N); null at the last step
   const float *c_before, *c;  // (N, H)
-  const float *gates, *dh;
-  float *dgates, *sum;   // sum: (N, 4 H), over the steps from this one on
+  const float* gates;
+  const T* dh;
+  T* dgates;
+  float* sum;            // (N, 4 H), over the steps from this one on
   const float* next_dh;  // (N, H): what the next step gives back to h, before cont
   float* dc;             // (N, H): the next step's gift to c in, this one's to c_before out
 };
 
-void own_cells_backward(const LstmShape& s, const BackwardStep& step, Range own) {
+template <class T>
+void own_cells_backward(const LstmShape& s, const BackwardStep<T>& step, Range own) {
   for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
     const int64_t at = n * s.hidden + cell;
     const float* gate = step.gates + n * s.gate_stride + cell;
-    float* dgate = step.dgates + n * s.gate_stride + cell;
+    // A thread's part of the next row begins elsewhere: the hardware would find it late.
+    for (int which = 0; which < kGates; ++which) {
+      __builtin_prefetch(gate + s.gate_stride + which * s.hidden);
+    }
+    __builtin_prefetch(step.dh + at + s.hidden);
+    __builtin_prefetch(step.c + at + s.hidden);
+    __builtin_prefetch(step.c_before + at + s.hidden);
+    T* dgate = step.dgates + n * s.gate_stride + cell;
     float* sum = step.sum + n * kGates * s.hidden + cell;
     const auto activation = [&](int which) { return load_some(gate + which * s.hidden, lanes); };
     const auto put = [&](int which, Vec gradient) {
@@ -240,29 +271,34 @@ void own_cells_backward(const LstmShape& s, const BackwardStep& step, Range own)
   });
 }
 
+template <class T>
 void backward(const LstmShape& s, const float* packed, const float* cont, const float* c0,
-              const float* gates, const float* c, const float* dh, float* dgates, float* sum) {
+              const float* gates, const float* c, const T* dh, T* dgates, float* sum) {
   const int64_t size = s.batch * s.hidden, gates_size = s.batch * s.gate_stride;
   if (s.steps == 0) std::memset(sum, 0, kGates * size * sizeof(float));
   const Scratch scratch(aligned_size(size) + size);
   float *dc = scratch.data(), *next_dh = dc + aligned_size(size);
   in_step(s, [&](Range own, const auto& meet) {
+    Runner<T> runner;
     for (int64_t t = s.steps - 1; t >= 0; --t) {
       const bool last = t + 1 == s.steps;
-      const BackwardStep step{last ? nullptr : cont + (t + 1) * s.batch,
-                              t == 0 ? c0 : c + (t - 1) * size,
-                              c + t * size,
-                              gates + t * gates_size,
-                              dh + t * size,
-                              dgates + t * gates_size,
-                              sum,
-                              next_dh,
-                              dc};
+      const BackwardStep<T> step{last ? nullptr : cont + (t + 1) * s.batch,
+                                 t == 0 ? c0 : c + (t - 1) * size,
+                                 c + t * size,
+                                 gates + t * gates_size,
+                                 dh + t * size,
+                                 dgates + t * gates_size,
+                                 sum,
+                                 next_dh,
+                                 dc};
       if (!last) {
+        const T* next_dgates = step.dgates + gates_size;
         for_own_blocks(s, own, t, [&](const CellBlock& block) {
-          multiply(s.batch, kGates * s.hidden, step.dgates + gates_size, s.gate_stride,
-                   weights_of(s, packed, block), 0, next_dh + block.begin, s.hidden, block.columns);
+          multiply(&runner, s.batch, kGates * s.hidden, next_dgates, s.gate_stride,
+                   packed + block.begin * column_size<T>(s), 0, next_dh + block.begin, s.hidden,
+                   block.columns);
         });
+        runner.flush();
       }
       own_cells_backward(s, step, own);
       meet();
@@ -272,6 +308,7 @@ void backward(const LstmShape& s, const float* packed, const float* cont, const 
 
 }  // namespace
 
-const LstmKernels lstm = {packed_size, pack_forward, pack_backward, forward, backward};
+const LstmKernels lstm = {packed_size, pack_forward, pack_backward, PYDL_TYPED(forward),
+                          PYDL_TYPED(backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -3,21 +3,25 @@
 
 #include <vector>
 
+#include "kernels/typed.h"
+
 namespace pydl::kernels::ref {
 
 extern const EmbedKernels embed;
 
 namespace {
 
+template <class T>
 void gather(int64_t count, int64_t, int64_t size, const float* index, const float* w,
-            const float* bias, float* y) {
+            const float* bias, T* y) {
   for (int64_t n = 0; n < count; ++n) {
     const float* row = w + static_cast<int64_t>(index[n]) * size;
     for (int64_t j = 0; j < size; ++j) y[n * size + j] = bias ? row[j] + bias[j] : row[j];
   }
 }
 
-void scatter_add(int64_t count, int64_t rows, int64_t size, const float* index, const float* dy,
+template <class T>
+void scatter_add(int64_t count, int64_t rows, int64_t size, const float* index, const T* dy,
                  float* dw) {
   std::vector<double> sum(dw, dw + rows * size);
   for (int64_t n = 0; n < count; ++n) {
@@ -29,6 +33,6 @@ void scatter_add(int64_t count, int64_t rows, int64_t size, const float* index, 
 
 }  // namespace
 
-const EmbedKernels embed = {gather, scatter_add};
+const EmbedKernels embed = {PYDL_TYPED(gather), PYDL_TYPED(scatter_add)};
 
 }  // namespace pydl::kernels::ref
