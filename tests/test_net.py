@@ -619,6 +619,21 @@ def test_keep_outputs_gives_the_same_outputs():
             np.testing.assert_array_equal(got, want)
 
 
+def test_a_chain_does_not_write_over_what_its_head_reads():
+    """ReLUs with tops of their own run inside the convolutions, which read while they write."""
+    text, below = "", "x"
+    for i, kernel in enumerate((1, 5, 5, 1)):
+        pad = f"pad: {kernel // 2}"
+        text += conv(f"16 kernel_size: {kernel} {pad}", bottoms=below, tops=f"c{i}")
+        text += layer("ReLU", bottoms=f"c{i}", tops=(below := f"r{i}"))
+    image, outputs = normal(2, 16, 20, 20), []
+    for keep in ("all", "outputs"):
+        net = make_net(text, {"x": image}, phase="TEST", keep=keep)
+        fill_params(net)
+        outputs.append(np.array(net.forward(x=image)["r3"]))
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_keep_outputs_takes_less_memory():
     sizes = []
     for keep in ("all", "outputs"):
