@@ -64,9 +64,9 @@ struct LayerNode {
   // Layers that this one can do as well (graph/fusion.cpp), and the other bottoms of a sum in it.
   std::vector<int> chain;
   Blobs chain_bottoms;
-  Propagates chain_down;    // of chain_bottoms, where Backward does the chain too
-  int chain_head = -1;      // the layer in whose chain this one is
-  bool chained = false;     // the last Forward did the chain
+  Propagates chain_down;  // of chain_bottoms, where Backward does the chain too
+  int chain_head = -1;    // the layer in whose chain this one is
+  bool chained = false;   // the last Forward did the chain
   // A ReLU whose backward pass this layer does on its own top (graph/selection.cpp), and the other
   // way round; -1: none.
   int rectifier = -1, rectified_by = -1;
