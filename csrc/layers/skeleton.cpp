@@ -49,8 +49,8 @@ class Skeleton final : public NeuronLayer<SkeletonParams> {
   }
 
   // dx = factor * dy. Where a bottom's gradient is not wanted its diff is left alone. Gradients of
-  // learnable blobs are added to what is there. This one reads neither bottom nor top: it says so with
-  // backward_reads_bottom(); one that reads its top's data, with backward_reads_top().
+  // learnable blobs are added to what is there. This one reads neither bottom nor top: it says so
+  // with backward_reads_bottom(); one that reads its top's data, with backward_reads_top().
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const float* dy = top[0]->diff(layout());
