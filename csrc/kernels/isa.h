@@ -8,7 +8,8 @@ namespace pydl::kernels {
 
 // Every level can run all the earlier ones. kRef is the plain loops of kernels/ref. kAvx512Bf16
 // and kAmx are for bfloat16; only kernels that gain have builds of their own for them
-// (dispatch.cpp). Where PYDL_AMX_EMULATED is defined kAmx is there without AMX, but is not the best.
+// (dispatch.cpp). Where PYDL_AMX_EMULATED is defined kAmx is there without AMX, but is not the
+// best.
 enum class Isa { kRef, kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 Isa best_isa();                 // what this CPU has
