@@ -69,11 +69,19 @@ constexpr int64_t kPackedB = kNC * kKC;
 template <class T>
 constexpr int64_t kDepth = kKC * StepOf<T>::kSize;
 
+// How many rows of A a tile takes at most.
+template <class T, TileA kA>
+int64_t tile_rows(const Operand& a) {
+  using Runner = TileRunner<T, kA>;
+  const bool one_set = kA == TileA::kRows && a.stride * int64_t{sizeof(T)} % kSetStride == 0;
+  return one_set && !Runner::kJoinsRows ? smaller(kRowsInSet, Runner::kRows) : Runner::kRows;
+}
+
 template <class T, TileA kA>
 void run_tiles(const Block& b, const float* packed_a) {
   using Runner = TileRunner<T, kA>;
   constexpr int64_t kSize = StepOf<T>::kSize;
-  const int tiles = static_cast<int>(ceil_div(b.rows, Runner::kRows));
+  const int tiles = static_cast<int>(ceil_div(b.rows, tile_rows<T, kA>(b.a)));
   Runner runner;
   TileArgsOf<T> t;
   t.k = b.k;

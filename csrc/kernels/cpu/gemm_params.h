@@ -20,6 +20,10 @@ constexpr int kMR = 6;  // 6 x 2 + 3 of 16 registers
 constexpr int64_t kMC = 24 * kMR, kKC = 256, kNC = 16 * kNR;
 #endif
 
+// Addresses so many bytes apart share a set of L1. Rows of A that do are at most so many in a tile:
+// 14 of them want more than the 8 to 12 ways there are, of which a core's other thread takes some.
+constexpr int64_t kSetStride = 4096, kRowsInSet = 8;
+
 // How many floats ahead B is prefetched, and how many rows ahead A where they run along columns.
 constexpr int64_t kPrefetch = 512, kPrefetchRows = 24;
 
