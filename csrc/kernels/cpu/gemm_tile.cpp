@@ -5,26 +5,24 @@ namespace pydl::kernels::PYDL_ISA {
 
 namespace {
 
-// What the sums will meet when they are done: its rows are apart, so that no hardware fetches them.
-template <int MR, int NV, class T>
-PYDL_INLINE void prefetch_rows(const TileArgsOf<T>& t) {
-  const auto fetch = [&](ConstArray first, int64_t stride) __attribute__((always_inline)) {
-    const auto* from = static_cast<const char*>(first.data);
-    const int64_t step = stride * bytes_of(first.dtype), width = kLanes * bytes_of(first.dtype);
+// Rows of C or of what is added to it: they are apart, so that no hardware fetches them.
+template <int MR, int NV>
+PYDL_INLINE void prefetch_rows(ConstArray first, int64_t stride) {
+  const auto* from = static_cast<const char*>(first.data);
+  const int64_t step = stride * bytes_of(first.dtype), width = kLanes * bytes_of(first.dtype);
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i, from += step) {
+  for (int i = 0; i < MR; ++i, from += step) {
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) __builtin_prefetch(from + v * width, 0, 2);
-    }
-  };
-  if (t.beta != 0) fetch(t.addend ? t.addend : ConstArray(t.c), t.addend ? t.ld_addend : t.ldc);
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(from + v * width);
+  }
 }
 
 template <class T, int MR, int NV, TileA kA>
 void tile(const TileArgsOf<T>& t) {
   using Step = StepOf<T>;
   Vec acc[MR][NV] = {};
-  prefetch_rows<MR, NV>(t);
+  prefetch_rows<MR, NV>(t.c, t.ldc);
+  if (t.beta != 0 && t.addend) prefetch_rows<MR, NV>(t.addend, t.ld_addend);
   const float *b = t.b, *later = t.later ? t.later : t.b;
   for (int64_t i = 0; i < t.taps; ++i) {
     // A pointer every three rows: x86 addresses the other two as base + stride and + 2 stride.
