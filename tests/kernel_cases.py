@@ -504,11 +504,13 @@ def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
     for relu, residual in itertools.product((False, True), repeat=2):
         words = f"{note}{' relu' * relu}{' residual' * residual}"
         second = x(*size) if residual else None
+        # What the residual is added to is rounded as well, to a neighbour where it is near a tie.
+        half_tolerance = 2**-7 if residual else None
         both_places("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
-                    out(*size), note=words)  # fmt: skip
+                    out(*size), note=words, half_tolerance=half_tolerance)  # fmt: skip
         if residual:
             case("norm.forward_fused", shape, x(*size), *statistics, *affine, second, relu,
-                 Same(6), note=f"{words} second")  # fmt: skip
+                 Same(6), note=f"{words} second", half_tolerance=half_tolerance)  # fmt: skip
         if residual and not relu:
             continue
         # In place: dx in dy's memory, or dresidual.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from net_text import conv, input_layers, layer, make_net
+from net_text import conv, input_layers, layer, make_net, normal
 
 from pydl import Error, _core, prototxt
 from pydl.gradient_check import check_gradients
@@ -290,6 +290,19 @@ def test_one_of_two_parameters_frozen(kind, frozen):
     assert f'layer "h" ({kind}), learnable blob {1 - frozen}' in report.checked
     assert f'layer "h" ({kind}), learnable blob {frozen}' not in report.checked
     assert not net.params["h"][frozen].diff.any()
+
+
+def test_scale_learns_where_the_batch_norm_before_it_gets_no_gradient():
+    text = layer("BatchNorm", tops="h", name="bn")
+    text += layer("Scale", "scale_param { bias_term: true }", "h", "h", name="scale")
+    text += layer("InnerProduct", "inner_product_param { num_output: 3 }", "h", "f")
+    text += layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
+    net = make_net(text, {"x": (4, 3, 4, 4), "t": (4,)})
+    net.params["f"][0].data[...] = normal(3, 48)
+    report = check_gradients(net, {"t": np.array([0.0, 1, 2, 0])})
+    for blob in range(2):
+        assert f'layer "scale" (Scale), learnable blob {blob}' in report.checked
+        assert net.params["scale"][blob].diff.any()
 
 
 # What propagates

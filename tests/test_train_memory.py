@@ -65,6 +65,31 @@ def residual():
     return text + dense(5, "g", "f") + LOSS
 
 
+def shortcuts():
+    """Sums at the end of BatchNorm chains, of blobs that are read before, between and after them,
+    that learn nothing, that are added first or last, and without ReLU."""
+    text = conv("8 kernel_size: 1", bottoms="x", tops="s0")
+    frozen = "param { lr_mult: 0 } param { lr_mult: 0 } "
+    frozen += "convolution_param { num_output: 8 kernel_size: 1 }"
+    text += layer("Convolution", frozen, "x", "z")
+
+    def block(name, bottom, sum_of, relu=True, between=""):
+        branch = conv("8 kernel_size: 3 pad: 1", bottoms=bottom, tops=f"c{name}")
+        branch += normalised(f"c{name}", relu=False) + between
+        branch += layer("Eltwise", bottoms=sum_of.format(f"c{name}"), tops=name)
+        return branch + (layer("ReLU", bottoms=name, tops=name, name=f"{name}_r") if relu else "")
+
+    text += block("s1", "s0", "s0 {}")
+    text += block("s2", "s1", "{} s1", relu=False)
+    text += block("s3", "s2", "{} s2", between=conv("8 kernel_size: 1", bottoms="s2", tops="u"))
+    text += block("s4", "s3", "z {}")
+    text += block("s5", "s4", "s3 {}")
+    text += block("s6", "s5", "s5 {}")
+    text += layer("Eltwise", bottoms="s6 s5 u", tops="s7")
+    text += layer("Pooling", "pooling_param { pool: AVE global_pooling: true }", "s7", "g")
+    return text + dense(5, "g", "f") + LOSS
+
+
 def branches():
     """Concat, LRN, Split, Flatten, a blob with a loss weight that is read on, other activations."""
     return (
@@ -107,7 +132,7 @@ def shared():
     )
 
 
-NETS = {f.__name__: f() for f in (lenet, vgg, residual, branches, shared)}
+NETS = {f.__name__: f() for f in (lenet, vgg, residual, shortcuts, branches, shared)}
 FIELDS = {
     "plain": {},
     "momentum": {"momentum": 0.9, "weight_decay": 0.01},
@@ -267,7 +292,7 @@ def test_snapshots_go_on_in_either_mode(tmp_path):
 # Memory
 
 
-@pytest.mark.parametrize("name", ("lenet", "vgg", "residual", "branches"))
+@pytest.mark.parametrize("name", ("lenet", "vgg", "residual", "shortcuts", "branches"))
 def test_it_takes_less_memory(name):
     sizes = []
     for keep in ("all", "outputs"):

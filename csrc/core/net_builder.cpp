@@ -55,10 +55,12 @@ void NetBuilder::Build() {
   graph::share_views(*net_.graph_, &net_.nodes_);
   graph::choose_formats(*net_.graph_, pinned, net_.spec_.precision == Precision::kBf16,
                         net_.blobs_);
-  const bool outputs_only = net_.options_.keep == Keep::kOutputs && net_.phase() == Phase::kTest;
-  graph::fuse(*net_.graph_, net_.kept_, outputs_only, &net_.nodes_);
-  if (net_.options_.keep == Keep::kOutputs) {
+  const Keep keep = net_.options_.keep;
+  const bool backward = keep == Keep::kAll || net_.phase() == Phase::kTrain;
+  graph::fuse(*net_.graph_, net_.kept_, keep, backward, &net_.nodes_);
+  if (keep == Keep::kOutputs) {
     graph::rectify_after_selection(*net_.graph_, net_.kept_, &net_.nodes_);
+    graph::share_gradients(*net_.graph_, net_.kept_, &net_.nodes_);
   }
 }
 

@@ -71,9 +71,13 @@ void rectify_after_selection(const Graph& graph, const std::vector<bool>& kept,
                              std::vector<LayerNode>* nodes);
 
 // fusion.cpp: the chain of layers whose work each layer can do in the same pass, so that what is
-// between them is never written. `outputs_only`: a TEST net that keeps nothing else, and has no
-// backward pass.
-void fuse(const Graph& graph, const std::vector<bool>& kept, bool outputs_only,
+// between them is never written. `backward`: a backward pass may follow.
+void fuse(const Graph& graph, const std::vector<bool>& kept, Keep keep, bool backward,
           std::vector<LayerNode>* nodes);
+
+// fusion.cpp: where a chain does a sum, what the sum adds to gets its gradient in the memory in
+// which it arrives at the chain's top. Of blobs that nobody can see.
+void share_gradients(const Graph& graph, const std::vector<bool>& kept,
+                     std::vector<LayerNode>* nodes);
 
 }  // namespace pydl::graph

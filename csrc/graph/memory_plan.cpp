@@ -116,12 +116,13 @@ class Schedule {
     const int step = step_back(i);
     const bool chain = chain_in_backward(node);
     const ChainEnds ends = chain ? chain_ends(nodes_, node) : ChainEnds{node.bottom, node.top, {}};
-    for (size_t b = 0; b < ends.bottom.size(); ++b) {
+    for (size_t b = 0; b < node.bottom.size(); ++b) {
       const bool reads = chain || node.layer->backward_reads_bottom(static_cast<int>(b));
-      if (reads) read(*ends.bottom[b], ends.bottom[b]->data_tensor(), step);
+      if (reads) read(*node.bottom[b], node.bottom[b]->data_tensor(), step);
     }
     for (Blob* top : ends.top) {
-      const bool reads = !chain && node.layer->backward_reads_top() != TopUse::kNone;
+      const bool reads = chain ? node.layer->chain_reads_top(ends.layers)
+                               : node.layer->backward_reads_top() != TopUse::kNone;
       if (reads || rectifier_of(nodes_, node)) read(*top, top->data_tensor(), step);
       read(*top, top->diff_tensor(), step);
     }
@@ -129,7 +130,7 @@ class Schedule {
       const bool own = b < node.bottom.size();
       const Propagate down = own ? node.down[b] : node.chain_down[b - node.bottom.size()];
       Blob* bottom = ends.bottom[b];
-      if (down != Propagate::kNo || chain) write(*bottom, bottom->diff_tensor(), step);
+      if (down != Propagate::kNo || (chain && own)) write(*bottom, bottom->diff_tensor(), step);
       if (own && node.addends[b]) write(*bottom, node.addends[b]->diff_tensor(), step);
     }
     AddGradients(node, step);

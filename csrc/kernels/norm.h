@@ -22,7 +22,8 @@ struct NormKernels {
   void (*backward)(const NormShape&, ConstArray y, const float* inv_std, ConstArray dy, Array dx);
 
   // Normalisation, scale and bias, the sum with a residual (may be null) and ReLU, in one pass:
-  // y = relu(scale xhat + bias + residual), xhat = (x - mean) inv_std. y may be x or residual.
+  // y = relu(scale xhat + bias + residual), xhat = (x - mean) inv_std. The residual is added to
+  // what scale and bias give, rounded as if it were written. y may be x or residual.
   void (*forward_fused)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,
                         const float* scale, const float* bias, ConstArray residual, bool relu,
                         Array y);

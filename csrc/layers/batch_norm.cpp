@@ -69,15 +69,20 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
 
   // Scale, the sum with another blob and ReLU, in this order, each if it follows.
   bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override {
-    if (with_backward && use_global_stats()) return false;
+    // Without a backward pass of its own it would not do the chain's, whose parameters may learn.
+    if (with_backward && (use_global_stats() || !needs_backward())) return false;
     if (chain.empty()) {
       const auto* scale = dynamic_cast<const ChannelScale*>(&next);
       return scale && scale->along_channels();
     }
     if (chain.back()->is_rectifier()) return false;
-    return next.is_rectifier() || (next.is_sum() && !chain.back()->is_sum() && !with_backward);
+    return next.is_rectifier() || (next.is_sum() && !chain.back()->is_sum());
   }
   bool fuses_backward() const override { return true; }
+  // For the signs of a sum.
+  bool chain_reads_top(const LayerChain& chain) const override {
+    return chain.size() > 2 && chain[1]->is_sum();
+  }
   bool can_repeat() const override { return true; }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
@@ -112,7 +117,7 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const kernels::NormShape shape = view(*bottom[0]);
     const ConstArray dy = top[0]->diff(format());
-    if (!fused_.empty()) return BackwardFused(shape, dy, *bottom[0]);
+    if (!fused_.empty()) return BackwardFused(shape, top, down, bottom);
     if (down[0] == Propagate::kNo) return;
     const Array dx = bottom[0]->mutable_diff(format());
     if (use_global_stats()) {
@@ -131,14 +136,18 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
   }
 
   // The gradient of x is written even if nobody asks for it: that is a net's first layer.
-  void BackwardFused(const kernels::NormShape& shape, ConstArray dy, Blob& bottom) {
-    const ConstArray x = bottom.data(format());
+  void BackwardFused(const kernels::NormShape& shape, const Blobs& top, const Propagates& down,
+                     const Blobs& bottom) {
+    const ConstArray x = bottom[0]->data(format()), dy = top[0]->diff(format());
+    const ConstArray y = chain_reads_top(fused_) ? top[0]->data(format()) : nullptr;
+    const bool sum = bottom.size() > 1 && down[1] != Propagate::kNo;
+    const Array dresidual = sum ? bottom[1]->mutable_diff(format()) : nullptr;
     std::vector<float> unused(2 * channels_);  // gradients of what is not learned
     float *dscale = scale().scale_diff(), *dbias = scale().bias_diff();
     kernels::norm_kernels().backward_fused(
         shape, x, mean_.data(), inv_std_.data(), scale().scale_blob()->data(), bias(),
-        fused_.back()->is_rectifier(), nullptr, dy, dscale ? dscale : unused.data(),
-        dbias ? dbias : unused.data() + channels_, bottom.mutable_diff(format()), nullptr);
+        fused_.back()->is_rectifier(), y, dy, dscale ? dscale : unused.data(),
+        dbias ? dbias : unused.data() + channels_, bottom[0]->mutable_diff(format()), dresidual);
   }
 
   bool use_global_stats() const {

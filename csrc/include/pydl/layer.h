@@ -120,6 +120,8 @@ class Layer {
   // Backward does the chain's as well, from the last one's top to this layer's bottoms and those
   // of a sum; without it, each does its own.
   virtual bool fuses_backward() const { return false; }
+  // ... and reads the last one's top for it, besides this layer's bottoms.
+  virtual bool chain_reads_top(const LayerChain& /*chain*/) const { return false; }
   // Before each Forward: the layers it is to do as well; Backward is called for the same ones.
   void set_fused(LayerChain chain) { fused_ = std::move(chain); }
   virtual double flops(const Blobs& /*bottom*/, const Blobs& /*top*/) const { return 0; }

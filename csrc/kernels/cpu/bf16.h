@@ -48,6 +48,13 @@ PYDL_INLINE void store(bfloat16* p, Vec v) {
   __builtin_memcpy(p, &h, sizeof h);
 }
 
+// What load() gives after store() to an array of T.
+template <class T>
+PYDL_INLINE Vec rounded(Vec v) {
+  if constexpr (sizeof(T) == sizeof(bfloat16)) return (Vec)widen(narrow(v));
+  return v;
+}
+
 // The first n lanes (0 <= n <= kLanes), zero in the others; no byte beyond them is touched.
 #if defined(__AVX512F__)
 PYDL_INLINE Vec load_n(const bfloat16* p, int64_t n) {

@@ -94,16 +94,15 @@ void forward_fused(const NormShape& s, const T* x, const float* mean, const floa
   factors(s.channels, inv_std, scale, factor.data());
   const auto p = pointers(mean, factor.data(), bias);
   const float floor = relu_floor(relu);
-  const auto out = [=](Vec v, const Vec* q, Vec added) {
-    const Vec sum = (v - q[0]) * q[1] + q[2] + added;
-    return select(sum < floor, broadcast(floor), sum);
-  };
+  const auto scaled = [](Vec v, const Vec* q) { return (v - q[0]) * q[1] + q[2]; };
+  const auto rectified = [=](Vec v) { return select(v < floor, broadcast(floor), v); };
   if (residual) {
-    map_channels(channels_of(s), pointers(x, residual), p, y,
-                 [=](const Vec* v, const Vec* q) { return out(v[0], q, v[1]); });
+    map_channels(channels_of(s), pointers(x, residual), p, y, [=](const Vec* v, const Vec* q) {
+      return rectified(rounded<T>(scaled(v[0], q)) + v[1]);
+    });
   } else {
     map_channels(channels_of(s), pointers(x), p, y,
-                 [=](const Vec* v, const Vec* q) { return out(v[0], q, Vec{}); });
+                 [=](const Vec* v, const Vec* q) { return rectified(scaled(v[0], q)); });
   }
 }
 

@@ -59,7 +59,11 @@ void forward_fused(const NormShape& s, const T* x, const float* mean, const floa
   for (int64_t c = 0; c < s.channels; ++c) {
     for_each_of_channel(s, c, [&](int64_t i) {
       double value = (static_cast<double>(x[i]) - mean[c]) * inv_std[c] * scale[c] + bias[c];
-      if (residual) value += residual[i];
+      if (residual) {
+        T scaled;
+        scaled = static_cast<float>(value);
+        value = static_cast<double>(scaled) + residual[i];
+      }
       y[i] = static_cast<float>(relu && value < 0 ? 0 : value);
     });
   }
