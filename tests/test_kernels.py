@@ -334,6 +334,25 @@ def test_convolution_by_a_wrong_name():
         kernels.Conv(kernels.ConvShape(1, 4, 5, 1, (2, 6), (3, 3), (1, 1), (0, 0), (1, 1)))
 
 
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "ref"])
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+def test_columns_give_the_same_with_any_number_of_threads(isa, bf16):
+    kernels.set_isa(isa)
+    shape = kernels.ConvShape(9, 20, 50, 1, (12, 12), (5, 5), (1, 1), (2, 0), (1, 1))
+    rng = np.random.default_rng(3)
+    w = rng.standard_normal((50, 20, 5, 5)).astype(np.float32)
+    dy = rng.standard_normal((9, *shape.out, 50)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 5):
+        pydl.set_num_threads(threads)
+        dx = np.empty((9, 12, 12, 20), np.float32)
+        conv = kernels.Conv(shape, "col2im")
+        conv.backward_data(to_bf16(dy) if bf16 else dy, w, dx, False)
+        results.append(dx)
+    for dx in results[1:]:
+        np.testing.assert_array_equal(dx, results[0])
+
+
 def test_convolution_shapes_as_text():
     shape = kernels.ConvShape(8, 64, 64, 1, (56, 56), (3, 3), (1, 1), (1, 1), (1, 1))
     assert str(shape) == "mb8g1ic64ih56iw56oc64kh3kw3sh1sw1ph1pw1dh1dw1"

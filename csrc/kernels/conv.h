@@ -50,7 +50,7 @@ class Conv {
  public:
   virtual ~Conv() = default;
   // Of the implementation: "gemm_1x1", "depthwise", "winograd_4x4", "winograd_2x2",
-  // "implicit_gemm", "ref"; of the forward pass's, where the passes have different ones.
+  // "col2im", "implicit_gemm", "ref"; of the forward pass's, where the passes have different ones.
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}
@@ -71,13 +71,14 @@ struct ConvImplementation {
   bool (*accepts)(const ConvShape&);
   std::unique_ptr<Conv> (*make)(const ConvShape&);
   bool (*pays)(const ConvShape&, ConvPass) = [](const ConvShape&, ConvPass) { return true; };
+  bool (*has)(ConvPass) = [](ConvPass) { return true; };  // or takes it from another one
 };
 using ConvList = std::vector<const ConvImplementation*>;
 
 const ConvList& conv_list();  // for the instruction set in use (isa.h), best first
 
 // Each pass gets the first in the list that accepts the problem and pays there; with `autotune`,
-// the fastest of those that accept it (conv_autotune.h).
+// the fastest of those that accept it and have the pass (conv_autotune.h).
 std::unique_ptr<Conv> make_conv(const ConvShape&, bool autotune = false);
 // By name, for tests and benchmarks; throws pydl::Error if unknown or not accepting.
 std::unique_ptr<Conv> make_conv(const ConvShape&, const std::string& name);

@@ -72,11 +72,11 @@ class Trial {
   const bool learns_;
 };
 
-// All that accept the problem; the reference only if there is no other.
-ConvList candidates(const ConvShape& shape) {
+// All that accept the problem and have the pass; the reference only if there is no other.
+ConvList candidates(const ConvShape& shape, ConvPass pass) {
   ConvList list;
   for (const ConvImplementation* i : conv_list()) {
-    if (i->accepts(shape)) list.push_back(i);
+    if (i->accepts(shape) && i->has(pass)) list.push_back(i);
   }
   if (list.size() > 1 && list.back() == &conv_ref) list.pop_back();
   return list;
@@ -125,7 +125,7 @@ Choices& choices() {
 }  // namespace
 
 const ConvImplementation& fastest_conv(const ConvShape& shape, ConvPass pass) {
-  const ConvList list = candidates(shape);
+  const ConvList list = candidates(shape, pass);
   if (list.size() == 1) return *list.front();
   const std::lock_guard lock(choices().mutex);
   const ConvImplementation*& choice = choices().made[{problem_text(shape, pass), shape.arithmetic}];

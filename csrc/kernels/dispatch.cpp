@@ -1,6 +1,7 @@
 #include "kernels/dispatch.h"
 
 #include "kernels/activation.h"
+#include "kernels/col2im.h"
 #include "kernels/column_sums.h"
 #include "kernels/correlation.h"
 #include "kernels/eltwise.h"
@@ -26,6 +27,7 @@ PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)
 PYDL_DISPATCH(PoolKernels, pool, ref, avx512)
 PYDL_DISPATCH(SoftmaxKernels, softmax, ref, avx512)
 PYDL_DISPATCH(UpdateKernels, update, ref, avx512)
+PYDL_DISPATCH(Col2imKernels, col2im, baseline, amx)
 PYDL_DISPATCH(ColumnSums, column_sums, baseline, avx512)
 PYDL_DISPATCH(CorrelationKernels, correlation, baseline, amx)
 PYDL_DISPATCH(CorrelationKernels, depthwise, baseline, avx512)
