@@ -732,6 +732,12 @@ CONVOLUTIONS = (
     conv_shape(4, 150, 140, (9, 6), 3, pad=2),
     conv_shape(3, 96, 72, (13, 13), 3, pad=1, group=2),
     conv_shape(2, 20, 300, (6, 10), 3, pad=(0, 3), group=2),
+    conv_shape(3, 40, 33, (7, 7), 5, pad=2),
+    conv_shape(2, 17, 70, (13, 14), 5),
+    conv_shape(3, 96, 72, (13, 13), 5, pad=2, group=2),
+    conv_shape(4, 150, 140, (9, 6), 5, pad=4),
+    conv_shape(8, 96, 256, (15, 15), 5, pad=2, group=2),
+    conv_shape(2, 20, 44, (6, 10), 5, pad=(0, 3), group=2),
 )
 
 
@@ -757,8 +763,11 @@ def conv() -> None:
                   "bias" if dbias else "")  # fmt: skip
 
 
+SIX_POINTS = ("winograd_4x4", "winograd_2x2_5x5")
+
+
 def conv_bf16() -> None:
-    """x and y bfloat16, or one of them; the sums of `integers` are exact, except through F(4x4)."""
+    """x and y bfloat16, or one of them; sums of `integers` are exact, except with six points."""
     for shape in CONVOLUTIONS:
         n, ic, oc, group, in_, kernel = _fields(shape)
         flops = shape.flops
@@ -773,7 +782,7 @@ def conv_bf16() -> None:
                     return replace(array, fixed=name not in types)
 
                 half = {"half": True, "tolerance": 0 if fill is integers else 1e-5,
-                        "leave_out": "winograd_4x4" if fill is integers else ""}  # fmt: skip
+                        "leave_out": SIX_POINTS if fill is integers else ()}  # fmt: skip
                 note = f"bf16 {types} {word}"
                 _conv(shape, "forward", (typed(image, "x"), w, parameter(oc, fill=fill),
                       typed(out(*gradient.shape), "y"), types == "x",
@@ -785,10 +794,10 @@ def conv_bf16() -> None:
                       **half)  # fmt: skip
 
 
-def _conv(shape: Any, method: str, args: tuple, flops: float, note: str, leave_out: str = "",
-          **settings: Any) -> None:  # fmt: skip
+def _conv(shape: Any, method: str, args: tuple, flops: float, note: str,
+          leave_out: tuple[str, ...] = (), **settings: Any) -> None:  # fmt: skip
     def implementations() -> list[str]:
-        return [name for name in kernels.conv_implementations(shape) if name != leave_out]
+        return [name for name in kernels.conv_implementations(shape) if name not in leave_out]
 
     def prepare(implementation: str) -> Callable:
         return getattr(kernels.Conv(shape, implementation), method)

@@ -50,7 +50,8 @@ class Conv {
  public:
   virtual ~Conv() = default;
   // Of the implementation: "gemm_1x1", "depthwise", "winograd_4x4", "winograd_2x2",
-  // "col2im", "implicit_gemm", "ref"; of the forward pass's, where the passes have different ones.
+  // "winograd_2x2_5x5", "col2im", "implicit_gemm", "ref"; of the forward pass's, where the passes
+  // have different ones.
   virtual const char* name() const = 0;
   // The weights changed since the last pass: packed copies are made again at the next use.
   virtual void weights_changed() {}

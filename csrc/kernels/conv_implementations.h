@@ -6,6 +6,6 @@
 namespace pydl::kernels {
 
 extern const ConvImplementation conv_gemm_1x1, conv_depthwise, conv_winograd_4x4, conv_winograd_2x2,
-    conv_col2im, conv_implicit_gemm, conv_ref;
+    conv_winograd_2x2_5x5, conv_col2im, conv_implicit_gemm, conv_ref;
 
 }  // namespace pydl::kernels

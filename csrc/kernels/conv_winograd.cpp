@@ -1,4 +1,4 @@
-// 3x3 convolutions of stride 1 by Winograd's minimal filtering (kernels/winograd.h).
+// 3x3 and 5x5 convolutions of stride 1 by Winograd's minimal filtering (kernels/winograd.h).
 //
 // Values that are not finite give what direct summation gives: their tiles are computed again by
 // the correlation kernels, and so are whole passes when a weight is not finite.
@@ -135,15 +135,22 @@ class WinogradConv final : public Conv {
   std::unique_ptr<Conv> direct_;
 };
 
-bool is_3x3(const ConvShape& s) {
+bool is_square(const ConvShape& s, int64_t kernel) {
   const auto all = [](const std::vector<int64_t>& v, int64_t value) {
     return std::all_of(v.begin(), v.end(), [value](int64_t i) { return i == value; });
   };
-  return s.in.size() == 2 && all(s.kernel, 3) && all(s.stride, 1) && all(s.dilation, 1);
+  return s.in.size() == 2 && all(s.kernel, kernel) && all(s.stride, 1) && all(s.dilation, 1);
 }
 
-bool accepts_4x4(const ConvShape& s) { return s.arithmetic == Arithmetic::kFast && is_3x3(s); }
-bool accepts_2x2(const ConvShape& s) { return s.arithmetic != Arithmetic::kDirect && is_3x3(s); }
+bool accepts_4x4(const ConvShape& s) {
+  return s.arithmetic == Arithmetic::kFast && is_square(s, 3);
+}
+bool accepts_2x2(const ConvShape& s) {
+  return s.arithmetic != Arithmetic::kDirect && is_square(s, 3);
+}
+bool accepts_2x2_5x5(const ConvShape& s) {
+  return s.arithmetic == Arithmetic::kFast && is_square(s, 5);
+}
 
 // How long a multiplication takes in the direct kernel, in those of float32.
 double direct_cost(DType dtype, ConvPass pass) {
@@ -152,28 +159,35 @@ double direct_cost(DType dtype, ConvPass pass) {
   return pass == ConvPass::kBackwardWeights ? 0.7 : 0.475;
 }
 
-// Counted in multiplications per pair of channels, at each of the points: tiles against a quarter
-// (F(2x2): 9/16) as many direct ones as there are outputs. Tiles are the rows of a product: fewer
-// than a register tile has are no faster. A value that is transformed costs as much as 16 to 32
-// multiplications, on the way in with `ic` channels, on the way out with `oc`; those of the weights
-// are used for all tiles, and made once where the weights stay.
-bool pays(const ConvShape& s, ConvPass pass, int64_t size) {
-  constexpr double kIn = 32, kOut = 16, kLearned = 26, kKept = 4;
+// Counted in multiplications per pair of channels: one for each point of a tile against one for
+// each tap of an output. Tiles are the rows of a product: fewer than a register tile has are no
+// faster. A value that is transformed costs as much as 16 to 32 multiplications (F(2x2, 5x5): 8 to
+// 16), on the way in with `ic` channels, on the way out with `oc`; those of the weights are used
+// for all tiles, and made once where the weights stay.
+bool pays(const ConvShape& s, ConvPass pass, const WinogradKernels& f) {
+  constexpr double kLearned = 26, kKept = 4;
   constexpr int64_t kLeastTiles = 14;
+  const double in = f.taps == 3 ? 32 : 16;
   const Pass p = pass == ConvPass::kBackwardData ? backward_passes(s).front() : forward_pass(s);
   const auto& c = p.shape;
-  const auto tiles = static_cast<double>(std::max(kLeastTiles, winograd_tiles(c, size).count));
-  const double points = static_cast<double>((size + 2) * (size + 2));
+  const auto tiles =
+      static_cast<double>(std::max(kLeastTiles, winograd_tiles(c, f.tile_size).count));
+  const int64_t side = f.tile_size + f.taps - 1;
+  const double points = static_cast<double>(side * side);
   const double outputs = static_cast<double>(s.n * c.axis[1].dst * c.axis[2].dst);
   const double ic = static_cast<double>(c.ic), oc = static_cast<double>(c.oc);
-  const double out = pass == ConvPass::kBackwardWeights ? kIn : kOut;
+  const double out = pass == ConvPass::kBackwardWeights ? in : in / 2;
   const double weights = pass == ConvPass::kForward && !s.learns ? kKept : kLearned;
-  return points * (tiles * (1 + kIn / oc + out / ic) + weights) <
-         9 * outputs * direct_cost(s.dtype, pass);
+  return points * (tiles * (1 + in / oc + out / ic) + weights) <
+         static_cast<double>(f.taps * f.taps) * outputs * direct_cost(s.dtype, pass);
 }
 
-bool pays_4x4(const ConvShape& s, ConvPass pass) { return pays(s, pass, 4); }
-bool pays_2x2(const ConvShape& s, ConvPass pass) { return pays(s, pass, 2); }
+bool pays_4x4(const ConvShape& s, ConvPass pass) { return pays(s, pass, winograd_4x4_kernels()); }
+bool pays_2x2(const ConvShape& s, ConvPass pass) { return pays(s, pass, winograd_2x2_kernels()); }
+// Where the CPU has products of bfloat16, no 5x5 layer measured was faster than its direct ones.
+bool pays_2x2_5x5(const ConvShape& s, ConvPass pass) {
+  return direct_cost(s.dtype, pass) == 1 && pays(s, pass, winograd_2x2_5x5_kernels());
+}
 
 std::unique_ptr<Conv> make_4x4(const ConvShape& s) {
   return std::make_unique<WinogradConv>(conv_winograd_4x4.name, winograd_4x4_kernels(), s);
@@ -181,10 +195,15 @@ std::unique_ptr<Conv> make_4x4(const ConvShape& s) {
 std::unique_ptr<Conv> make_2x2(const ConvShape& s) {
   return std::make_unique<WinogradConv>(conv_winograd_2x2.name, winograd_2x2_kernels(), s);
 }
+std::unique_ptr<Conv> make_2x2_5x5(const ConvShape& s) {
+  return std::make_unique<WinogradConv>(conv_winograd_2x2_5x5.name, winograd_2x2_5x5_kernels(), s);
+}
 
 }  // namespace
 
 const ConvImplementation conv_winograd_4x4 = {"winograd_4x4", accepts_4x4, make_4x4, pays_4x4};
 const ConvImplementation conv_winograd_2x2 = {"winograd_2x2", accepts_2x2, make_2x2, pays_2x2};
+const ConvImplementation conv_winograd_2x2_5x5 = {"winograd_2x2_5x5", accepts_2x2_5x5, make_2x2_5x5,
+                                                  pays_2x2_5x5};
 
 }  // namespace pydl::kernels

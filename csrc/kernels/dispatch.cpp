@@ -33,5 +33,6 @@ PYDL_DISPATCH(CorrelationKernels, correlation, baseline, amx)
 PYDL_DISPATCH(CorrelationKernels, depthwise, baseline, avx512)
 PYDL_DISPATCH(WinogradKernels, winograd_2x2, baseline, avx512)
 PYDL_DISPATCH(WinogradKernels, winograd_4x4, baseline, avx512)
+PYDL_DISPATCH(WinogradKernels, winograd_2x2_5x5, baseline, avx512)
 
 }  // namespace pydl::kernels

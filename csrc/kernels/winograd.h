@@ -1,11 +1,11 @@
-// 3x3 correlations of stride 1 by Winograd's minimal filtering (Winograd 1980; Lavin & Gray 2016,
-// arXiv:1509.09308). In one dimension, for the M outputs y of a tile, its M + 2 inputs d and the
-// weights g:
+// 3x3 and 5x5 correlations of stride 1 by Winograd's minimal filtering (Winograd 1980; Lavin & Gray
+// 2016, arXiv:1509.09308). In one dimension, for the M outputs y of a tile, its M + R - 1 inputs d
+// and the R weights g:
 //
 //   y = A^T [(G g) . (B^T d)]
 //
-// and the same along both axes in two. Summed over channels, each of the (M + 2)^2 products is a
-// product of matrices: U = G g G^T (ic, oc), V = B^T d B (tiles, ic), M = V U (tiles, oc).
+// and the same along both axes in two. Summed over channels, each of the (M + R - 1)^2 products is
+// a product of matrices: U = G g G^T (ic, oc), V = B^T d B (tiles, ic), M = V U (tiles, oc).
 //
 // A NaN or an infinity spreads over its whole tile. Tiles that hold one are therefore left out and
 // reported; the caller makes their outputs in another way.
@@ -30,10 +30,10 @@ struct WinogradTiles {
   return {size, rows, columns, c.n * rows * columns};
 }
 
-// For correlations whose axis 0 has size 1, and whose axes 1 and 2 have three taps each, no steps
+// For correlations whose axis 0 has size 1, and whose axes 1 and 2 have `taps` taps each, no steps
 // between taps or outputs, and all of dst as outputs.
 struct WinogradKernels {
-  int64_t tile_size;
+  int64_t tile_size, taps;
   int64_t (*packed_size)(const Correlation&);  // floats in the transformed weights
   // False if the weights are not all finite: then the packed ones cannot be used.
   bool (*pack)(const Correlation&, const WeightMap&, const float* w, float* packed);
@@ -50,5 +50,6 @@ struct WinogradKernels {
 
 const WinogradKernels& winograd_2x2_kernels();
 const WinogradKernels& winograd_4x4_kernels();
+const WinogradKernels& winograd_2x2_5x5_kernels();
 
 }  // namespace pydl::kernels

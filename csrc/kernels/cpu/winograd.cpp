@@ -13,7 +13,7 @@
 
 namespace pydl::kernels::PYDL_ISA {
 
-extern const WinogradKernels winograd_2x2, winograd_4x4;
+extern const WinogradKernels winograd_2x2, winograd_4x4, winograd_2x2_5x5;
 
 namespace {
 
@@ -207,11 +207,15 @@ bool run(const Correlation& c, ConstArray src, const float* packed, const Epilog
   return any;
 }
 
+template <class F>
+constexpr WinogradKernels kernels_of() {
+  return {F::kOut, F::kTaps, packed_size<F>, pack<F>, run<F>, backward_weights<F>};
+}
+
 }  // namespace
 
-const WinogradKernels winograd_2x2 = {Winograd2::kOut, packed_size<Winograd2>, pack<Winograd2>,
-                                      run<Winograd2>, backward_weights<Winograd2>};
-const WinogradKernels winograd_4x4 = {Winograd4::kOut, packed_size<Winograd4>, pack<Winograd4>,
-                                      run<Winograd4>, backward_weights<Winograd4>};
+const WinogradKernels winograd_2x2 = kernels_of<Winograd23>();
+const WinogradKernels winograd_4x4 = kernels_of<Winograd43>();
+const WinogradKernels winograd_2x2_5x5 = kernels_of<Winograd25>();
 
 }  // namespace pydl::kernels::PYDL_ISA

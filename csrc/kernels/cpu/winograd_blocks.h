@@ -95,14 +95,14 @@ PYDL_INLINE Pixels<N, T> pixels_at(const T* image, int64_t height, int64_t width
 
 // For one vector of channels: all points of one tile. The corners of V see every input.
 template <class F, class T>
-PYDL_INLINE void input_vector(const Pixels<F::kOut + 2, T>& p, int64_t channel, int64_t n,
+PYDL_INLINE void input_vector(const Pixels<F::kPoints, T>& p, int64_t channel, int64_t n,
                               const Matrices& to, Vec& seen) {
-  constexpr int kIn = F::kOut + 2, kLast = F::kPoints - 1;
-  Vec d[kIn][kIn], v[F::kPoints][F::kPoints];
+  constexpr int kLast = F::kPoints - 1;
+  Vec d[F::kPoints][F::kPoints], v[F::kPoints][F::kPoints];
 #pragma GCC unroll 6
-  for (int i = 0; i < kIn; ++i) {
+  for (int i = 0; i < F::kPoints; ++i) {
 #pragma GCC unroll 6
-    for (int j = 0; j < kIn; ++j) d[i][j] = load_some(p.at[i][j] + channel, n);
+    for (int j = 0; j < F::kPoints; ++j) d[i][j] = load_some(p.at[i][j] + channel, n);
   }
   along_both<F::input>(d, v);
 #pragma GCC unroll 36
@@ -124,8 +124,8 @@ void transform_input_of(const Correlation& c, const WinogradTiles& tiles, Range 
   for (int64_t i = range.begin; i < range.end; ++i, v.data += v.row) {
     const Tile t = tile_at(tiles, i);
     const auto p =
-        pixels_at<F::kOut + 2>(src + t.image * a1.src * a2.src * pixel, a1.src, a2.src, pixel,
-                               a1.src_first + t.row, a2.src_first + t.column, zeros);
+        pixels_at<F::kPoints>(src + t.image * a1.src * a2.src * pixel, a1.src, a2.src, pixel,
+                              a1.src_first + t.row, a2.src_first + t.column, zeros);
     Vec seen{};
     for_each_vector(0, pixel,
                     [&](int64_t channel, int64_t n) { input_vector<F>(p, channel, n, v, seen); });

@@ -129,14 +129,14 @@ void add_gradient(const WeightMap& map, const Panels<F>& panels, const Pieces& p
         dw + map.first + panel.group * map.group + panel.column * map.oc + piece.first * map.ic;
     for (int64_t k = 0; k < piece.rows; ++k, to += map.ic, from += panel.width) {
       for (int64_t v = 0; v < panel.width; v += kLanes) {
-        Vec in[F::kPoints][F::kPoints], g[3][3], taps[kTaps];
+        Vec in[F::kPoints][F::kPoints], g[F::kTaps][F::kTaps], taps[kTaps2<F>];
 #pragma GCC unroll 36
         for (int i = 0; i < kPoints2<F>; ++i) {
           in[i / F::kPoints][i % F::kPoints] = load(from + i * pieces.point + v);
         }
         along_both<F::weights_gradient>(in, g);
-#pragma GCC unroll 9
-        for (int i = 0; i < kTaps; ++i) taps[i] = g[i / 3][i % 3];
+#pragma GCC unroll 25
+        for (int i = 0; i < kTaps2<F>; ++i) taps[i] = g[i / F::kTaps][i % F::kTaps];
         add_taps(taps, map.oc, panel.columns - v, to + v * map.oc);
       }
     }
@@ -220,7 +220,8 @@ template <class F>
 bool gradient_staged(const GradientProblem& p, const Panels<F>& panels, const Pieces& pieces,
                      int threads) {
   const int64_t in = p.c.group * p.c.ic, out = panels.count * kNR;
-  const int64_t fit = kStagedGradientFloats / (kPoints2<F> * (in + out));
+  const int64_t floats = larger(kStagedGradientFloats, panels.count * panels.size);
+  const int64_t fit = floats / (kPoints2<F> * (in + out));
   const int blocks = static_cast<int>(ceil_div(p.tiles.count, larger(fit, 4 * kMR)));
   const int64_t most = ceil_div(p.tiles.count, blocks);
   Matrices v = make_matrices(nullptr, most, in);

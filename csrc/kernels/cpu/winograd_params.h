@@ -11,7 +11,7 @@ constexpr int64_t kFusedChannels = 128;
 constexpr int64_t kFusedTiles = 4 * kMR;
 
 // Else: floats in V and M of one block of tiles, which stay in L3.
-constexpr int64_t kStagedFloats = 4 * 1024 * 1024;
+constexpr int64_t kStagedFloats = 2 * 1024 * 1024;
 
 // Up to so many floats in dU, each part of the tiles has its own and threads keep blocks of tiles
 // in L2; dU is made in pieces of so many rows of one panel.
@@ -19,8 +19,8 @@ constexpr int64_t kFusedGradientFloats = 36 * 64 * 160;
 constexpr int64_t kFusedGradientRows = 64;
 
 // Else: pieces of so many rows and columns (the larger, the less often V and Y come from L3), and
-// floats in V and Y of one block of tiles.
+// floats in V and Y of one block of tiles, unless dU, which each block adds to, has more.
 constexpr int64_t kGradientRows = 128, kGradientColumns = 64;
-constexpr int64_t kStagedGradientFloats = 8 * 1024 * 1024;
+constexpr int64_t kStagedGradientFloats = 2 * 1024 * 1024;
 
 }  // namespace pydl::kernels::PYDL_ISA

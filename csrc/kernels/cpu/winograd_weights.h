@@ -6,11 +6,13 @@
 
 namespace pydl::kernels::PYDL_ISA {
 
-constexpr int kTaps = 9;
+template <class F>
+constexpr int kTaps2 = F::kTaps * F::kTaps;
 
-// The taps of `lanes` output channels `stride` apart, each nine neighbours in memory.
+// The taps of `lanes` output channels `stride` apart, each as many neighbours in memory.
+template <int kTaps>
 PYDL_INLINE void load_taps(const float* w, int64_t stride, int64_t lanes, Vec (&taps)[kTaps]) {
-#pragma GCC unroll 3
+#pragma GCC unroll 7
   for (int first = 0; first < kTaps; first += kLanes) {
     const int n = kTaps - first < kLanes ? kTaps - first : kLanes;
     Vec x[kLanes];
@@ -25,8 +27,9 @@ PYDL_INLINE void load_taps(const float* w, int64_t stride, int64_t lanes, Vec (&
 }
 
 // Adds to them.
+template <int kTaps>
 PYDL_INLINE void add_taps(const Vec (&taps)[kTaps], int64_t stride, int64_t lanes, float* dw) {
-#pragma GCC unroll 3
+#pragma GCC unroll 7
   for (int first = 0; first < kTaps; first += kLanes) {
     const int n = kTaps - first < kLanes ? kTaps - first : kLanes;
     Vec x[kLanes];
@@ -41,10 +44,11 @@ PYDL_INLINE void add_taps(const Vec (&taps)[kTaps], int64_t stride, int64_t lane
   }
 }
 
-// The nine taps of one weight are neighbours; those of a backward pass run backwards.
+// The taps of one weight are neighbours; those of a backward pass run backwards.
 inline bool reversed(const WeightMap& m) { return m.tap[2] < 0; }
-inline int64_t first_tap(const WeightMap& m) {
-  return reversed(m) ? m.first - (kTaps - 1) : m.first;
+template <class F>
+int64_t first_tap(const WeightMap& m) {
+  return reversed(m) ? m.first - (kTaps2<F> - 1) : m.first;
 }
 
 template <class F>
@@ -61,17 +65,18 @@ bool pack(const Correlation& c, const WeightMap& map, const float* w, float* pac
                  for (int64_t i = begin; i < end; ++i) {
                    const Panel p = panels.at(i / steps);
                    const int64_t k0 = i % steps * kStep;
-                   const float* from =
-                       w + first_tap(map) + p.group * map.group + p.column * map.oc + k0 * map.ic;
+                   const float* from = w + first_tap<F>(map) + p.group * map.group +
+                                       p.column * map.oc + k0 * map.ic;
                    float* to = packed + p.u + k0 * p.width;
                    const int64_t rows = smaller(kStep, c.ic - k0);
                    for (int64_t k = 0; k < rows; ++k, from += map.ic, to += p.width) {
                      for (int64_t v = 0; v < p.width; v += kLanes) {
-                       Vec taps[kTaps], g[3][3], u[F::kPoints][F::kPoints];
+                       Vec taps[kTaps2<F>], g[F::kTaps][F::kTaps], u[F::kPoints][F::kPoints];
                        load_taps(from + v * map.oc, map.oc, p.columns - v, taps);
-#pragma GCC unroll 9
-                       for (int t = 0; t < kTaps; ++t)
-                         g[t / 3][t % 3] = taps[turned ? kTaps - 1 - t : t];
+#pragma GCC unroll 25
+                       for (int t = 0; t < kTaps2<F>; ++t) {
+                         g[t / F::kTaps][t % F::kTaps] = taps[turned ? kTaps2<F> - 1 - t : t];
+                       }
                        along_both<F::weights>(g, u);
                        note_not_finite(u[1][1], seen);
 #pragma GCC unroll 36
