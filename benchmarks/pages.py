@@ -15,7 +15,7 @@ import charts
 from goals import Goal, goals
 from peak import Peak
 from results import Results
-from table import Row
+from table import OUTPUTS, Row
 
 NAMES = {
     "lenet": "LeNet",
@@ -300,6 +300,8 @@ def _percents(row: Row, peak: Peak) -> dict[str, float]:
     """By side, of several modes the best."""
     best: dict[str, float] = {}
     for side in row.ms:
+        if side == OUTPUTS:
+            continue
         name = SIDES.get(side.split()[0], side)
         best[name] = max(best.get(name, 0), row.percent(peak, side) or 0)
     return best
