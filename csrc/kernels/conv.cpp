@@ -138,9 +138,9 @@ std::string ConvShape::text() const {
 }
 
 const ConvList& conv_list() {
-  static const ConvList fast = {
-      &conv_gemm_1x1,         &conv_depthwise, &conv_winograd_4x4,  &conv_winograd_2x2,
-      &conv_winograd_2x2_5x5, &conv_col2im,    &conv_implicit_gemm, &conv_ref};
+  static const ConvList fast = {&conv_gemm_1x1,      &conv_depthwise, &conv_winograd_4x4,
+                                &conv_winograd_2x2,  &conv_col2im,    &conv_winograd_2x2_5x5,
+                                &conv_implicit_gemm, &conv_ref};
   static const ConvList ref = {&conv_ref};
   return isa() == Isa::kRef ? ref : fast;
 }

@@ -58,7 +58,6 @@ void tile(const TileArgsOf<T>& t) {
       __builtin_prefetch(later);
       later += t.later_step;
     };
-#pragma GCC unroll 4
     for (int64_t k = Step::kSize; k <= t.k; k += Step::kSize) {
       step([](const T* x) __attribute__((always_inline)) { return Step::left(x); });
 #pragma GCC unroll 8
