@@ -11,7 +11,7 @@ namespace pydl::kernels {
 // or transform them counts.
 const ConvImplementation& fastest_conv(const ConvShape&, ConvPass);
 
-int64_t
-timed_convs();  // how many choices have been made so far, those with nothing to choose aside
+// How many choices have been made so far, those with nothing to choose aside.
+int64_t timed_convs();
 
 }  // namespace pydl::kernels
