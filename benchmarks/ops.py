@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from bf16 import from_bf16, to_bf16
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -359,17 +360,11 @@ def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
     return {name: operation.theirs(pass_, form) for name, form in formats.items()}
 
 
-def to_bf16(array: np.ndarray) -> np.ndarray:
-    """The upper halves of float32 numbers, rounded to nearest even, as uint16."""
-    bits = array.view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
 def as_float(array: np.ndarray) -> np.ndarray:
     """float32 of bfloat16 or of float32."""
     if array.dtype != np.uint16:
         return array
-    return (array.astype(np.uint32) << 16).view(np.float32)
+    return from_bf16(array)
 
 
 def _image(array: np.ndarray) -> object:

@@ -7,6 +7,7 @@ are relative to the root mean square of the result.
 """
 
 import numpy as np
+from bf16 import from_bf16, to_bf16
 
 from pydl import _core
 
@@ -20,16 +21,6 @@ LAYERS = (  # n, size, ic, oc
 LAYERS_5X5 = ((4, 27, 48, 128), (4, 28, 32, 96), (4, 14, 32, 128), (4, 7, 48, 128))
 KERNELS = {3: ("implicit_gemm", "winograd_2x2", "winograd_4x4"),
            5: ("implicit_gemm", "winograd_2x2_5x5")}  # fmt: skip
-
-
-def to_bf16(values):
-    """The bits of the nearest bfloat16, ties to even; no NaN."""
-    bits = values.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def from_bf16(bits):
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def shape_of(n, size, ic, oc, k=3, **choice):

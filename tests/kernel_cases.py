@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from bf16 import from_bf16, to_bf16
 
 from pydl import _core
 
@@ -102,17 +103,6 @@ def total(*shape, fill=normal) -> Array:
 def statistic(*shape) -> Array:
     """An output that is always float32."""
     return replace(out(*shape), fixed=True)
-
-
-def to_bf16(values: np.ndarray) -> np.ndarray:
-    """The bits of the nearest bfloat16, ties to even."""
-    bits = np.asarray(values, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
-
-
-def from_bf16(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def bf16_values(rng, shape):

@@ -1,4 +1,9 @@
-"""Short ways to write nets in tests."""
+"""Short ways to write nets in tests, and to run them apart."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -48,3 +53,16 @@ def fill_params(net, seed=0):
     for row in net._core.param_rows():
         blob = net.params[row["layer"]][row["index"]]
         blob.data[...] = 0.5 * rng.standard_normal(blob.shape)
+
+
+def run_verbose(code):
+    """Runs Python code in a process of its own, in this folder, with PYDL_VERBOSE=1."""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYDL_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    assert run.returncode == 0, run.stderr
+    return run

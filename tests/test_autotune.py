@@ -1,15 +1,12 @@
 """autotune: true: convolutions by the kernels that are found fastest, each choice made once."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_cases import conv_shape, to_bf16
-from net_text import conv, dense, fill_params, layer, make_net, normal
+from bf16 import to_bf16
+from kernel_cases import conv_shape
+from net_text import conv, dense, fill_params, layer, make_net, normal, run_verbose
 from test_solver import solver_message
 from winograd_errors import Problem, shape_of
 
@@ -193,11 +190,7 @@ def test_verbose_lines_tell_what_was_chosen():
         f"net = make_net({text!r}, {inputs!r}, autotune=True); net.forward(); net._core.backward();"
         "print({r['name']: r['implementation'] for r in net._core.layer_rows()}['b'])"
     )
-    environment = {**os.environ, "PYDL_VERBOSE": "1"}
-    command = [sys.executable, "-c", code]
-    tests = Path(__file__).parent
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests)
-    assert run.returncode == 0, run.stderr
+    run = run_verbose(code)
     lines = re.findall(
         r"^pydl autotune (\w+) (mb\S+) float32 learning \w+ threads \d+: (\w+) of (.*)$",
         run.stderr,

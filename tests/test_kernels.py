@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 import pytest
-from kernel_cases import SENTINEL, Case, aligned, all_cases, from_bf16, guards_hold, to_bf16
+from bf16 import from_bf16, to_bf16
+from kernel_cases import SENTINEL, Case, aligned, all_cases, guards_hold
 
 import pydl
 from pydl import Error, _core

@@ -1,15 +1,11 @@
 """Nets: which layers are in, in-place chains, gradients, parameters, memory and messages."""
 
 import copy
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from net_text import conv, dense, fill_params, input_layers, layer, make_net, normal
+from net_text import conv, dense, fill_params, input_layers, layer, make_net, normal, run_verbose
 
 import pydl
 from pydl import Error, _core, prototxt
@@ -304,11 +300,7 @@ def test_verbose_lines(tmp_path):
         "import pydl, numpy as np; from net_text import *; from test_net import residual_block;"
         "net = make_net(residual_block(), {'x': (2, 3, 5, 6)}, phase='TEST'); net.forward()"
     )
-    environment = {**os.environ, "PYDL_VERBOSE": "1"}
-    command = [sys.executable, "-c", code]
-    tests = Path(__file__).parent
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests)
-    assert run.returncode == 0, run.stderr
+    run = run_verbose(code)
     assert re.search(
         r"^pydl forward a Convolution \S+ float32 channels-last 2x3x5x6 [\d.]+ ms "
         r"[\d.]+ GFLOP/s with the next 2$",

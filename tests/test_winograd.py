@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from kernel_cases import conv_shape, from_bf16, to_bf16
+from bf16 import from_bf16, to_bf16
+from kernel_cases import conv_shape
 from winograd_errors import Problem, correlate, shape_of
 
 import pydl
@@ -13,8 +14,6 @@ ISAS = [isa for isa in kernels.available_isas() if isa != "ref"]
 KERNELS = {"winograd_4x4": 3, "winograd_2x2": 3, "winograd_2x2_5x5": 5}  # their size
 WINOGRAD = ("winograd_4x4", "winograd_2x2")  # of 3x3
 ALL = tuple(KERNELS)
-
-
 LAYERS = [(2, 28, 64, 64), (4, 14, 256, 128)]  # n, size, ic, oc
 
 

@@ -29,10 +29,8 @@ class Col2imConv final : public Conv {
 
   void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
     const auto& [shape, map] = forward_;
-    if (dy.dtype != packed_for_) weights_.weights_changed();
-    packed_for_ = dy.dtype;
     weights_.use(
-        kernels_.packed_size(shape, dy.dtype),
+        kernels_.packed_size(shape, dy.dtype), dy.dtype,
         [&](float* packed) { kernels_.pack(shape, map, w, dy.dtype, packed); },
         [&](const float* packed) { kernels_.run(shape, dy, packed, dx, add); });
   }
@@ -47,7 +45,6 @@ class Col2imConv final : public Conv {
   const Pass forward_;
   const std::unique_ptr<Conv> others_;
   KeptWeights weights_;
-  DType packed_for_ = DType::kFloat32;
 };
 
 bool accepts(const ConvShape& s) { return s.in.size() <= 3 && s.group == 1; }

@@ -18,8 +18,6 @@ class PackedWeights {
   template <class Run>
   void use(const CorrelationKernels& kernels, const Pass* passes, size_t count, const float* w,
            DType src, const Run& run) {
-    if (src != src_) weights_changed();
-    src_ = src;
     std::vector<int64_t> offset(count + 1);
     for (size_t i = 0; i < count; ++i) {
       offset[i + 1] = offset[i] + kernels.packed_size(passes[i].shape, src);
@@ -29,7 +27,7 @@ class PackedWeights {
         kernels.pack(passes[i].shape, passes[i].weights, w, src, memory + offset[i]);
       }
     };
-    kept_.use(offset[count], make, [&](const float* memory) {
+    kept_.use(offset[count], src, make, [&](const float* memory) {
       std::vector<const float*> starts;
       for (size_t i = 0; i < count; ++i) starts.push_back(memory + offset[i]);
       run(starts);
@@ -38,7 +36,6 @@ class PackedWeights {
 
  private:
   KeptWeights kept_;
-  DType src_ = DType::kFloat32;
 };
 
 class CorrelationConv final : public Conv {

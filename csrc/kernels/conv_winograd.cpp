@@ -23,7 +23,7 @@ class TransformedWeights {
   template <class Run>
   void use(const WinogradKernels& kernels, const Pass& pass, const float* w, const Run& run) {
     const auto make = [&](float* to) { finite_ = kernels.pack(pass.shape, pass.weights, w, to); };
-    kept_.use(kernels.packed_size(pass.shape), make,
+    kept_.use(kernels.packed_size(pass.shape), DType::kFloat32, make,
               [&](const float* packed) { run(finite_ ? packed : nullptr); });
   }
 

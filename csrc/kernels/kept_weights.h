@@ -17,9 +17,12 @@ class KeptWeights {
  public:
   void weights_changed() { used_ = fresh_ = false; }
 
-  // run(memory), 64-byte aligned; make(memory) fills its `floats` floats where it has to.
+  // run(memory), 64-byte aligned; make(memory) fills its `floats` floats, for products of `dtype`,
+  // where it has to.
   template <class Make, class Run>
-  void use(int64_t floats, const Make& make, const Run& run) {
+  void use(int64_t floats, DType dtype, const Make& make, const Run& run) {
+    if (dtype != dtype_) weights_changed();
+    dtype_ = dtype;
     if (!used_) {
       used_ = true;
       const Scratch once(floats);
@@ -36,6 +39,7 @@ class KeptWeights {
 
  private:
   std::vector<float> memory_;
+  DType dtype_ = DType::kFloat32;
   bool used_ = false, fresh_ = false;
 };
 

@@ -21,14 +21,8 @@ int64_t columns(const Correlation& c) { return c.taps() * c.ic; }
 
 // ---- packed weights: panels (steps(oc), width) of the columns (taps, ic) ----
 
-template <class T>
-int64_t size_of_panels(const Correlation& c) {
-  const int64_t n = columns(c), rest = n % kNR;
-  return steps<T>(c.oc) * (n - rest + (rest ? panel_width(rest) : 0));
-}
-
 int64_t packed_size(const Correlation& c, DType ddst) {
-  return aligned_size(with_step(ddst, [&]<class T>() { return size_of_panels<T>(c); }));
+  return aligned_size(with_step(ddst, [&]<class T>() { return panels_size<T>(c.oc, columns(c)); }));
 }
 
 // Offset in the plain weights of a column of the first output channel.
@@ -132,22 +126,10 @@ void store_image(const Correlation& c, const Image& m, const float* image, bool 
 template <class T>
 void multiply(const Correlation& c, int64_t rows, const T* ddst, const float* packed, float* out,
               int64_t ldc) {
-  using Runner = TileRunner<T, TileA::kRows>;
-  const int tiles = static_cast<int>(ceil_div(rows, Runner::kRows));
-  Runner runner;
-  TileArgsOf<T> t;
-  t.k = c.oc;
-  t.a_stride = c.oc;
-  t.ldc = ldc;
+  TileRunner<T, TileA::kRows> runner;
   for (int64_t j = 0; j < columns(c); j += kNR) {
-    t.columns = smaller(kNR, columns(c) - j);
-    t.b = packed + j * steps<T>(c.oc);
-    for (int i = 0; i < tiles; ++i) {
-      const Range r = part_of(rows, i, tiles);
-      t.a = ddst + r.begin * c.oc;
-      t.c = out + r.begin * ldc + j;
-      runner.run(r.end - r.begin, t);
-    }
+    multiply_panel(&runner, rows, c.oc, ddst, c.oc, packed + j * steps<T>(c.oc), 0, out + j, ldc,
+                   smaller(kNR, columns(c) - j));
   }
   runner.flush();
 }

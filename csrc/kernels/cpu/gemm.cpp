@@ -277,11 +277,6 @@ void multiply(const Product& p) {
 // ---- packing a whole operand ----
 
 template <class T>
-constexpr int64_t packed_size(int64_t k, int64_t n) {
-  return larger(steps<T>(k), 1) * (n / kNR * kNR + (n % kNR ? panel_width(n % kNR) : 0));
-}
-
-template <class T>
 void pack_all(const Operand& b, int64_t k, int64_t n, float* out) {
   const int threads = threads_for(static_cast<double>(k) * n * 8);
   parallel(threads, [&](int thread, int parts) {
@@ -339,7 +334,7 @@ template <class T>
 void multiply_transposed(const Product& p) {
   const int threads = threads_for(static_cast<double>(p.m) * p.n * p.k);
   const int64_t stride = round_up(p.m, kLanes);
-  const int64_t panels = aligned_size(packed_size<T>(p.k, p.m));
+  const int64_t panels = aligned_size(panels_size<T>(p.k, p.m));
   Scratch scratch(panels + threads * kMC * stride);
   pack_all<T>({p.a.x, p.a.stride, !p.a.transposed}, p.k, p.m, scratch.data());
   parallel(threads, [&](int thread, int parts) {
@@ -393,7 +388,7 @@ void gemm_plain(const GemmShape& s, ConstArray a, ConstArray b, const Epilogue& 
 PackedMatrixPtr pack(const GemmShape& s, ConstArray b, DType dtype, PackedMatrixPtr reuse) {
   PackedMatrixPtr packed;
   with_step(dtype, [&]<class T>() {
-    packed = make_packed(s.k, s.n, kNR, dtype, packed_size<T>(s.k, s.n), std::move(reuse));
+    packed = make_packed(s.k, s.n, kNR, dtype, panels_size<T>(s.k, s.n), std::move(reuse));
     pack_all<T>(make_product(s, nullptr, b, nullptr, {}, nullptr).b, s.k, s.n, packed->data);
   });
   return packed;

@@ -77,6 +77,12 @@ void pack_panel_of(const S* b, int64_t stride, bool transposed, int64_t k, int64
   }
 }
 
+// Floats of all panels of a B (k, n).
+template <class T>
+constexpr int64_t panels_size(int64_t k, int64_t n) {
+  return larger(steps<T>(k), 1) * (n / kNR * kNR + (n % kNR ? panel_width(n % kNR) : 0));
+}
+
 // op(B) (k, columns <= kNR) starting at (k0, j0) as a panel of panel_width(columns) for products of
 // Ts. The k before k0 are whole steps.
 template <class T = float>

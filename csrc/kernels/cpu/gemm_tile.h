@@ -11,7 +11,9 @@
 
 #include "kernels/cpu/gemm_params.h"
 #include "kernels/cpu/gemm_step.h"
+#include "kernels/cpu/integers.h"
 #include "kernels/epilogue.h"
+#include "kernels/parallel.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -150,5 +152,27 @@ static_assert(kNV == 2);
 
 // The width of a panel of B with `columns` (1 .. kNR) columns.
 constexpr int64_t panel_width(int64_t columns) { return columns > kLanes ? kNR : kLanes; }
+
+// C (rows, columns) = beta C + A (rows, k) panel, in tiles of even numbers of rows; complete after
+// runner->flush().
+template <class T>
+void multiply_panel(TileRunner<T, TileA::kRows>* runner, int64_t rows, int64_t k, const T* a,
+                    int64_t lda, const float* panel, float beta, float* c, int64_t ldc,
+                    int64_t columns) {
+  const int tiles = static_cast<int>(ceil_div(rows, TileRunner<T, TileA::kRows>::kRows));
+  TileArgsOf<T> t;
+  t.k = k;
+  t.a_stride = lda;
+  t.b = panel;
+  t.ldc = ldc;
+  t.columns = columns;
+  t.beta = beta;
+  for (int i = 0; i < tiles; ++i) {
+    const Range r = part_of(rows, i, tiles);
+    t.a = a + r.begin * lda;
+    t.c = c + r.begin * ldc;
+    runner->run(r.end - r.begin, t);
+  }
+}
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -134,26 +134,6 @@ PYDL_INLINE void for_own_cells(const LstmShape& s, Range own, const F& f) {
 template <class T>
 using Runner = TileRunner<T, TileA::kRows>;
 
-// c (rows, columns) = beta c + a (rows, k) panel; complete after runner->flush().
-template <class T>
-void multiply(Runner<T>* runner, int64_t rows, int64_t k, const T* a, int64_t lda,
-              const float* panel, float beta, float* c, int64_t ldc, int64_t columns) {
-  const int tiles = static_cast<int>(ceil_div(rows, Runner<T>::kRows));
-  TileArgsOf<T> t;
-  t.k = k;
-  t.a_stride = lda;
-  t.b = panel;
-  t.ldc = ldc;
-  t.columns = columns;
-  t.beta = beta;
-  for (int i = 0; i < tiles; ++i) {
-    const Range r = part_of(rows, i, tiles);
-    t.a = a + r.begin * lda;
-    t.c = c + r.begin * ldc;
-    runner->run(r.end - r.begin, t);
-  }
-}
-
 // ---- forward ----
 
 template <class T>
@@ -210,8 +190,8 @@ void forward(const LstmShape& s, const float* packed, const float* cont, const f
       for_own_blocks(s, own, t, [&](const CellBlock& block) {
         const float* panel = packed + block.begin * column_size<T>(s);
         for (int gate = 0; gate < kGates; ++gate) {
-          multiply(&runner, s.batch, s.hidden, step.past, s.hidden, panel, 1,
-                   step.gates + gate * s.hidden + block.begin, s.gate_stride, block.columns);
+          multiply_panel(&runner, s.batch, s.hidden, step.past, s.hidden, panel, 1,
+                         step.gates + gate * s.hidden + block.begin, s.gate_stride, block.columns);
           panel += steps<T>(s.hidden) * panel_width(block.columns);
         }
       });
@@ -294,9 +274,9 @@ void backward(const LstmShape& s, const float* packed, const float* cont, const 
       if (!last) {
         const T* next_dgates = step.dgates + gates_size;
         for_own_blocks(s, own, t, [&](const CellBlock& block) {
-          multiply(&runner, s.batch, kGates * s.hidden, next_dgates, s.gate_stride,
-                   packed + block.begin * column_size<T>(s), 0, next_dh + block.begin, s.hidden,
-                   block.columns);
+          multiply_panel(&runner, s.batch, kGates * s.hidden, next_dgates, s.gate_stride,
+                         packed + block.begin * column_size<T>(s), 0, next_dh + block.begin,
+                         s.hidden, block.columns);
         });
         runner.flush();
       }
