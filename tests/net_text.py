@@ -55,11 +55,11 @@ def fill_params(net, seed=0):
         blob.data[...] = 0.5 * rng.standard_normal(blob.shape)
 
 
-def run_verbose(code):
-    """Runs Python code in a process of its own, in this folder, with PYDL_VERBOSE=1."""
+def run_python(code, *args, **environment):
+    """Runs Python code in a process of its own, in this folder; a failure shows its messages."""
     run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYDL_VERBOSE": "1"},
+        [sys.executable, "-c", code, *args],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,

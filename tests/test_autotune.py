@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bf16 import to_bf16
 from kernel_cases import conv_shape
-from net_text import conv, dense, fill_params, layer, make_net, normal, run_verbose
+from net_text import conv, dense, fill_params, layer, make_net, normal, run_python
 from test_solver import solver_message
 from winograd_errors import Problem, shape_of
 
@@ -190,7 +190,7 @@ def test_verbose_lines_tell_what_was_chosen():
         f"net = make_net({text!r}, {inputs!r}, autotune=True); net.forward(); net._core.backward();"
         "print({r['name']: r['implementation'] for r in net._core.layer_rows()}['b'])"
     )
-    run = run_verbose(code)
+    run = run_python(code, PYDL_VERBOSE="1")
     lines = re.findall(
         r"^pydl autotune (\w+) (mb\S+) float32 learning \w+ threads \d+: (\w+) of (.*)$",
         run.stderr,

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from net_text import conv, dense, fill_params, input_layers, layer, make_net, normal, run_verbose
+from net_text import conv, dense, fill_params, input_layers, layer, make_net, normal, run_python
 
 import pydl
 from pydl import Error, _core, prototxt
@@ -300,7 +300,7 @@ def test_verbose_lines(tmp_path):
         "import pydl, numpy as np; from net_text import *; from test_net import residual_block;"
         "net = make_net(residual_block(), {'x': (2, 3, 5, 6)}, phase='TEST'); net.forward()"
     )
-    run = run_verbose(code)
+    run = run_python(code, PYDL_VERBOSE="1")
     assert re.search(
         r"^pydl forward a Convolution \S+ float32 channels-last 2x3x5x6 [\d.]+ ms "
         r"[\d.]+ GFLOP/s with the next 2$",

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from net_text import conv, dense, fill_params, layer, make_net, normal
+from net_text import conv, dense, fill_params, input_layers, layer, make_net, normal, run_python
 
 import pydl
 from pydl import Error, _core
@@ -376,15 +376,11 @@ print(status("VmRSS") - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_gradients_take_no_memory():
     """Two layers of 64 MiB of weights: momentum comes with the first step, gradients do not."""
-    from net_text import input_layers
-
     text = input_layers({"x": (2, 4096), "t": (2,)})
     text += dense(4096, "x", "h1") + dense(4096, "h1", "h2") + dense(5, "h2", "f") + LOSS
     grown = {}
     for keep in ("all", "outputs"):
-        command = [sys.executable, "-c", PEAK, text, keep]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        grown[keep] = int(out) / 2**20
+        grown[keep] = int(run_python(PEAK, text, keep).stdout) / 2**20
     assert grown["all"] > 250
     assert 120 < grown["outputs"] < 180
 
