@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,9 +23,28 @@ MOVES = {
     *("Reshape", "Silence", "Split"),
 }
 COMPARES = {"Eltwise", "Pooling"}
-LAYERS = json.loads((GOLDEN / "layers" / "index.json").read_text())
-SOLVERS = sorted(path.name for path in (GOLDEN / "solvers").iterdir())
-REJECTS = json.loads((GOLDEN / "rejects" / "index.json").read_text())
+TYPES = set(_core.layer_declarations())
+
+
+def layer_types(path):
+    return set(re.findall(r'\btype:\s*"(\w+)"', path.read_text())) - {"Nonsense"}
+
+
+LAYERS = [
+    entry
+    for entry in json.loads((GOLDEN / "layers" / "index.json").read_text())
+    if entry["type"] in TYPES and entry["case"] != "leveldb_mnist"
+]
+SOLVERS = sorted(
+    path.name
+    for path in (GOLDEN / "solvers").glob("sgd_*")
+    if layer_types(path / "net.prototxt") <= TYPES
+)
+REJECTS = {
+    name: verdict
+    for name, verdict in json.loads((GOLDEN / "rejects" / "index.json").read_text()).items()
+    if layer_types(GOLDEN / "rejects" / f"{name}.prototxt") <= TYPES
+}
 
 
 @functools.cache

@@ -2,33 +2,24 @@
 
     python tests/golden/pack.py FOLDER
 
-writes ``layers/``, ``solvers/`` and ``rejects/`` beside this file; README.md says what they hold.
+writes all folders beside this file but ``formats/``; README.md says what they hold.
 """
 
 import argparse
 import json
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 
-TYPES = (
-    *("Accuracy", "BatchNorm", "Bias", "Concat", "Convolution", "Data", "Dropout", "DummyData"),
-    *("ELU", "Eltwise", "Embed", "Flatten", "InnerProduct", "Input", "LRN", "LSTM"),
-    *("MemoryData", "PReLU", "Pooling", "ReLU", "Reshape", "Scale", "Sigmoid", "Silence"),
-    *("Softmax", "SoftmaxWithLoss", "Split", "TanH"),
-)
-# Solver cases that need other layers, and Data cases that need LevelDB.
-LEFT_OUT = {"sgd_euclid", "leveldb_mnist"}
+COPIED = ("layers_derived", "net_spec", "nets", "nets_full", "proto", "solvers_long", "tools", "v1")
 KEPT = ("type", "case", "phase", "nfwd", "loss", "forward_only")
 
 
 def pack_layers(source: Path, target: Path) -> None:
     """One ``arrays.npz`` per type, its arrays named ``<case>/<key>``, and each case's prototxt."""
     entries = json.loads((source / "index.json").read_text())
-    entries = [e for e in entries if e["type"] in TYPES and e["case"] not in LEFT_OUT]
-    for name in TYPES:
+    for name in sorted({e["type"] for e in entries}):
         folder, arrays = target / name, {}
         folder.mkdir(parents=True)
         for case in (e["case"] for e in entries if e["type"] == name):
@@ -45,9 +36,7 @@ def pack_layers(source: Path, target: Path) -> None:
 
 
 def pack_solvers(source: Path, target: Path) -> None:
-    for folder in sorted(source.glob("sgd_*")):
-        if folder.name in LEFT_OUT:
-            continue
+    for folder in sorted(source.iterdir()):
         (target / folder.name).mkdir(parents=True)
         for path in folder.iterdir():
             if not path.name.startswith("snap_iter_8") and path.name != "data.npz":
@@ -57,17 +46,16 @@ def pack_solvers(source: Path, target: Path) -> None:
 
 
 def pack_rejects(source: Path, target: Path) -> None:
-    """The nets that use only these layers (and the one with a type that no net can have)."""
     target.mkdir(parents=True)
     verdicts = json.loads((source / "index.json").read_text())
-    kept = {}
-    for name, verdict in verdicts.items():
-        path = source / f"{name}.prototxt"
-        used = set(re.findall(r'\btype:\s*"(\w+)"', path.read_text()))
-        if used <= {*TYPES, "Nonsense"}:
-            kept[name] = {key: verdict.get(key) for key in ("accepted", "stage")}
-            shutil.copyfile(path, target / path.name)
+    kept = {n: {key: v.get(key) for key in ("accepted", "stage")} for n, v in verdicts.items()}
+    for name in verdicts:
+        shutil.copyfile(source / f"{name}.prototxt", target / f"{name}.prototxt")
     (target / "index.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=lambda *_: ["lock.mdb"], copy_function=shutil.copyfile)
 
 
 def main() -> None:
@@ -80,6 +68,7 @@ def main() -> None:
         ("layers", pack_layers),
         ("solvers", pack_solvers),
         ("rejects", pack_rejects),
+        *((name, copy) for name in COPIED),
     ):
         shutil.rmtree(target / name, ignore_errors=True)
         pack(source / name, target / name)
