@@ -7,6 +7,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
+#include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/lstm.h"
 #include "kernels/norm.h"
@@ -21,6 +22,7 @@ PYDL_DISPATCH(ActivationKernels, activation, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
+PYDL_DISPATCH(LossKernels, loss, ref, avx512)
 PYDL_DISPATCH(LrnKernels, lrn, ref, avx512_bf16)
 PYDL_DISPATCH(LstmKernels, lstm, ref, amx)
 PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)
