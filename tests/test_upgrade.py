@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_golden import assert_close
 
 import pydl
 from pydl import formats, prototxt
@@ -12,7 +13,6 @@ from pydl.formats import messages, upgrade, wire
 from pydl.prototxt import proto_file, text
 from pydl.prototxt.bind import bind
 from pydl.prototxt.upgrade import net_is_old, net_tree, solver_tree, upgrade_net
-from test_golden import assert_close
 
 V1 = Path(__file__).parent / "golden" / "v1"
 NET = proto_file.get("NetParameter")
