@@ -161,6 +161,8 @@ def test_what_the_schema_does_not_know_is_kept(pb):
     other = pb.Datum()
     other.MergeFrom(datum)
     assert other.SerializeToString() == datum.SerializeToString()
+    floats_as_a_varint = bytes([0x28, 0x01])  # BlobProto.data
+    assert pb.BlobProto.FromString(floats_as_a_varint).SerializeToString() == floats_as_a_varint
     assert pb.NetState.FromString(b"\x08\x07").phase == pb.TEST  # an enum's number that is none
 
 
@@ -182,6 +184,7 @@ def test_required_fields(pb):
     assert not clip.IsInitialized()
     with pytest.raises(Exception, match="missing required fields: max"):
         clip.SerializeToString()
+    assert len(clip.SerializePartialToString()) == 5
     clip.max = 1
     assert clip.IsInitialized()
     assert pb.ClipParameter.FromString(clip.SerializeToString()) == clip

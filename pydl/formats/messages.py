@@ -47,11 +47,9 @@ def merge(span: Span, message: Message, copy: bool = True) -> None:
     unknown = bytearray()
     for field, following in pairwise(chain(span.fields(), [None])):
         known = by_number.get(field.number)
-        if known is not None and known.repeated and known.type in _FLOATS:
-            taken = _take_floats(known, field, floats.setdefault(known.name, []))
-        else:
-            taken = known is not None and _take(known, field, message, copy)
-        if not taken:
+        if known is not None and _is_float_run(known, field):
+            floats.setdefault(known.name, []).append(field.array(known.name, _FLOATS[known.type]))
+        elif known is None or not _take(known, field, message, copy):
             unknown += span.buffer[field.offset : following.offset if following else span.end]
     for name, parts in floats.items():
         getattr(message, name).extend(parts[0] if len(parts) == 1 else np.concatenate(parts))
@@ -65,12 +63,7 @@ def serialize(message: Message) -> bytes:
 
 
 def chunks(message: Message, above: int = 0, below: int = 1 << 29) -> list[Chunk]:
-    """The message's wire form in pieces, for `wire.write`; or its fields of some numbers only.
-
-    Raises:
-        Error: a required field is not set.
-    """
-    _check_complete(message)
+    """The message's wire form in pieces, for `wire.write`; or its fields of some numbers only."""
     parts: list[Chunk] = []
     for field, value in sorted(message.ListFields(), key=lambda item: item[0].number):
         if not above < field.number < below:
@@ -78,9 +71,7 @@ def chunks(message: Message, above: int = 0, below: int = 1 << 29) -> list[Chunk
         if not field.repeated:
             parts += _field_chunks(field, value)
         elif field.type in _FLOATS:
-            write = wire.packed if field.packed else wire.unpacked
-            written = write(field.number, np.asarray(value), _FLOATS[field.type])
-            parts += written if field.packed else [written]
+            parts += _float_chunks(field, np.asarray(value))
         elif field.packed:
             parts += wire.nested(field.number, [wire.varint(int(item)) for item in value])
         else:
@@ -119,19 +110,11 @@ def missing(message: Message, path: str = "") -> list[str]:
     return names
 
 
-def _check_complete(message: Message) -> None:
-    required = [f.name for f in message._schema.fields.values() if f.required]
-    for name in required:
-        if not message._is_set(name):
-            raise Error(f"{message._schema.name}: the required field {name} is not set")
-
-
-def _take_floats(known: FieldSchema, field: Field, parts: list[np.ndarray]) -> bool:
-    suits = (wire.BYTES, wire.FIXED32 if known.type == "float" else wire.FIXED64)
-    if field.wire_type not in suits:
+def _is_float_run(known: FieldSchema, field: Field) -> bool:
+    if not known.repeated or known.type not in _FLOATS:
         return False
-    parts.append(field.array(known.name, _FLOATS[known.type]))
-    return True
+    fixed = wire.FIXED32 if known.type == "float" else wire.FIXED64
+    return field.wire_type in (wire.BYTES, fixed)
 
 
 def _take(known: FieldSchema, field: Field, message: Message, copy: bool) -> bool:
@@ -186,6 +169,13 @@ def _integer(kind: str, raw: int) -> int | bool:
     bits = _BITS.get(kind, 32)
     value = raw & ((1 << bits) - 1)
     return value - (1 << bits) if kind[0] != "u" and value >> (bits - 1) else value
+
+
+def _float_chunks(field: FieldSchema, array: np.ndarray) -> list[Chunk]:
+    dtype = _FLOATS[field.type]
+    if field.packed:
+        return wire.packed(field.number, array, dtype)
+    return [wire.unpacked(field.number, array, dtype)]
 
 
 def _field_chunks(field: FieldSchema, value: Any) -> list[Chunk]:
