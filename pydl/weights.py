@@ -62,7 +62,7 @@ def layer_weights(core: _core.Net) -> list[formats.LayerWeights]:
             row["bottoms"],
             row["tops"],
             [blob.data for blob in core.layer(index).blobs],
-            _settings(row, spec, core.phase, [rates[i] for i in core.param_ids(index)]),
+            settings=_settings(row, spec, core.phase, [rates[i] for i in core.param_ids(index)]),
         )
         for index, (row, spec) in enumerate(zip(rows, specs, strict=True))
     ]

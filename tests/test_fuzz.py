@@ -172,3 +172,53 @@ def test_messages(name, data):
     again = messages.parse(messages.serialize(message), proto_file.get(name))
     assert str(again) == str(message)
     assert messages.serialize(again) == messages.serialize(message)
+
+
+# What such inputs found.
+
+LAYER = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 8, 8] } } }
+layer { name: "l" bottom: "data" top: "y" %s }
+"""
+HUGE = 2**31 - 1
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+def test_lrn_windows_beyond_the_blob_take_no_longer(region):
+    lrn = 'type: "LRN" lrn_param { local_size: %d alpha: %g norm_region: %s }'
+    data = np.random.default_rng(0).normal(size=(1, 3, 8, 8))
+    results = []
+    covering, power = (5, 1) if region == "ACROSS_CHANNELS" else (15, 2)
+    for size in (covering, 1001, HUGE):
+        alpha = 0.5 * (size / covering) ** power  # is divided by the size
+        net = pydl.Net(prototxt.parse(LAYER % (lrn % (size, alpha, region))))
+        results.append(net.forward(data=data)["y"])
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        results[-1] = np.concatenate([results[-1], net.blobs["data"].diff])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "size", ["kernel_size: 3", "kernel_size: 8", "kernel_size: 1 dilation: 2147483647"]
+)
+def test_strides_beyond_the_blob_take_no_longer(size):
+    conv = 'type: "Convolution" convolution_param { num_output: 2 %s stride: %d }'
+    data = np.random.default_rng(0).normal(size=(1, 3, 8, 8))
+    outputs = []
+    for stride in (8, HUGE):
+        net = pydl.Net(prototxt.parse(LAYER % (conv % (size, stride))))
+        net.params["l"][0].data[...] = 0.1
+        outputs.append(net.forward(data=data)["y"])
+        net.backward()
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.usefixtures("small_budget")
+@pytest.mark.parametrize("pad", [100_000, HUGE])
+def test_padding_beyond_the_memory_is_refused(pad):
+    conv = f"num_output: 2 kernel_size: 1 pad: {pad} stride: {HUGE}"
+    with pytest.raises(Error, match="the padded input is larger than the limit of 32 MiB"):
+        pydl.Net(prototxt.parse(LAYER % f'type: "Convolution" convolution_param {{ {conv} }}'))
