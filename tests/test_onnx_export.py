@@ -139,6 +139,41 @@ def test_benchmark_net(name):
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 
 
+FCN = """
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param {
+  num_output: 8 kernel_size: 3 pad: 10 weight_filler { type: "msra" } } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param {
+  pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2" convolution_param {
+  num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer { name: "pool2" type: "Pooling" bottom: "conv2" top: "pool2" pooling_param {
+  pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "score" type: "Convolution" bottom: "pool2" top: "score" convolution_param {
+  num_output: 5 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "up2" type: "Deconvolution" bottom: "score" top: "up2" convolution_param {
+  num_output: 5 kernel_size: 4 stride: 2 bias_term: false group: 5
+  weight_filler { type: "bilinear" } } }
+layer { name: "score1" type: "Convolution" bottom: "pool1" top: "score1" convolution_param {
+  num_output: 5 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "score1c" type: "Crop" bottom: "score1" bottom: "up2" top: "score1c"
+  crop_param { axis: 2 offset: 1 } }
+layer { name: "fuse" type: "Eltwise" bottom: "up2" bottom: "score1c" top: "fuse" }
+layer { name: "up" type: "Deconvolution" bottom: "fuse" top: "up" convolution_param {
+  num_output: 5 kernel_size: 8 stride: 4 bias_term: false weight_filler { type: "msra" } } }
+layer { name: "out" type: "Crop" bottom: "up" bottom: "data" top: "out"
+  crop_param { axis: 2 offset: 7 offset: 9 } }
+"""
+
+
+@pytest.mark.skipif(not {"Deconvolution", "Crop"} <= HERE, reason="no Deconvolution or Crop")
+def test_fully_convolutional_net():
+    net = small_net(FCN, shape="1 3 29 34")
+    model = check(net, random_inputs(net))
+    assert dims(model.graph.output[0]) == ["N", 5, 29, 34]
+
+
 def deploy_of(path, batch):
     """A net's message without its losses and labels, at another batch size."""
     message = prototxt.load_net(path)

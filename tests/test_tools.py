@@ -202,6 +202,65 @@ def test_extract_features_errors(folder, capsys, blobs, databases, rest, message
     assert not Path("x").exists()
 
 
+# ---- classify ----
+DEPLOY = """
+name: "toolnet"
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 3 dim: 12 dim: 14 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 6 kernel_size: 3 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool1" top: "ip"
+  inner_product_param { num_output: 4 } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+WEIGHTS = "snap_iter_30.caffemodel"
+
+
+@pytest.fixture
+def deploy(folder):
+    Path("deploy.prototxt").write_text(DEPLOY)
+    Path("labels.txt").write_text("n01 north\nn02 east\nn03 south\nn04 west\n")
+    return folder
+
+
+def test_classify_as_the_cpp_program(deploy, capsys):
+    words = ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "labels.txt", "images/im03.png"]
+    assert main(["classify", *words]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "---------- Prediction for images/im03.png ----------"
+    from PIL import Image
+
+    pixels = np.asarray(Image.open("images/im03.png").convert("RGB"), np.float32)[..., ::-1]
+    mean = formats.binaryproto.load("mean.binaryproto").mean(axis=(0, 2, 3))
+    data = (pixels - mean).transpose(2, 0, 1)[np.newaxis]
+    scores = pydl.Net("deploy.prototxt", WEIGHTS).forward(data=data)["prob"][0]
+    names = Path("labels.txt").read_text().splitlines()
+    assert lines == [f'{scores[k]:.4f} - "{names[k]}"' for k in np.argsort(-scores)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a", "b", "c"], "classify: 3 files; give INPUT OUTPUT, or NET WEIGHTS MEAN LABELS IMAGE"),
+        (["a.jpg", "scores.npy"], "-model_def and -pretrained_model are needed"),
+        (
+            ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "list.txt", "images/im00.png"],
+            "list.txt: 40 labels, but the net's output has 4 classes",
+        ),
+        (
+            ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "labels.txt", "labels.txt"],
+            "labels.txt: not a readable image",
+        ),
+    ],
+)
+def test_classify_errors(deploy, capsys, words, message):
+    assert main(["classify", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
 # ---- train, test, time ----
 def test_test_prints_caffes_lines(folder, capsys):
     arguments = ["-model", "net.prototxt", "-weights", "snap_iter_30.caffemodel"]
@@ -230,6 +289,7 @@ def test_time_prints_caffes_lines(folder, capsys):
     assert main(["time", "-model", "net.prototxt", "-iterations", "3"]) == 0
     golden = golden_lines("time.log")
     golden = golden[golden.index("Performing Forward") :]
+    golden.remove("Restarting data prefetching from start.")  # from Caffe's other thread
     ours = capsys.readouterr().out.splitlines()
     ours = [line.partition("\t(")[0] for line in ours[ours.index("Performing Forward") :]]
     assert [words(line) for line in ours] == [words(line) for line in golden]

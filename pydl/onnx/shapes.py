@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydl.onnx.graph import Graph
 from pydl.onnx.layer import Layer
 from pydl.onnx.table import exports
+from pydl.prototxt.message import Message
 
 
 @exports("Split")
@@ -18,17 +19,21 @@ def silence(g: Graph, layer: Layer) -> None:
     pass
 
 
+def _joined_axis(layer: Layer, p: Message, old_name: str) -> int:
+    """The channels, if neither axis nor its old name is given."""
+    name = old_name if p.HasField(old_name) else "axis"
+    return layer.axis(getattr(p, name)) if p.HasField(name) else 1
+
+
 @exports("Concat")
 def concat(g: Graph, layer: Layer) -> None:
-    p = layer.message.concat_param
-    axis = p.concat_dim if p.HasField("concat_dim") else layer.axis(p.axis)
+    axis = _joined_axis(layer, layer.message.concat_param, "concat_dim")
     g.op("Concat", *layer.inputs, axis=axis, out=layer.outputs[0])
 
 
 @exports("Slice")
 def slice_(g: Graph, layer: Layer) -> None:
-    p = layer.message.slice_param
-    axis = p.slice_dim if p.HasField("slice_dim") else layer.axis(p.axis)
+    axis = _joined_axis(layer, layer.message.slice_param, "slice_dim")
     sizes = [shape[axis] for shape in layer.top_shapes]
     g.ops("Split", layer.x, sizes, axis=axis, outs=layer.outputs)
 
