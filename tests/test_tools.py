@@ -439,7 +439,24 @@ def test_plot_training_log_errors(tmp_path, capsys):
     assert "unknown kind of picture" in capsys.readouterr().err
 
 
-# ---- convert ----
+# ---- export and convert ----
+def test_export_of_a_net_that_reads_its_data(folder, capsys):
+    """What its Data layer gave is an input of the model; its losses are part of it."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnx", reason="the optional package onnx is not installed")
+    assert main(["export", "net.prototxt", WEIGHTS, "-o", "net.onnx"]) == 0
+    session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+    assert [(value.name, value.shape) for value in session.get_inputs()] == [
+        ("data", [10, 3, 12, 14]),
+        ("label", [10]),
+    ]
+    net = pydl.Net("net.prototxt", WEIGHTS)
+    want = net.forward()
+    inputs = {name: np.array(net.blobs[name].data) for name in ("data", "label")}
+    for name in ("accuracy", "loss"):
+        np.testing.assert_allclose(session.run([name], inputs)[0], want[name], rtol=1e-5)
+
+
 @pytest.mark.parametrize("first", [".safetensors", ".caffemodel.h5"])
 def test_convert_there_and_back(folder, first):
     if first.endswith(".h5"):

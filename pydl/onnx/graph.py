@@ -42,6 +42,7 @@ class Graph:
         self.constants: dict[str, np.ndarray] = {}
         self.inputs: dict[str, Shape] = {}
         self.values: dict[str, str] = {}  # blob -> the value that it has at this point
+        self.any_length = False  # whether the data decide how many rows there are
         self._named = _writers_of_names(layers)
         self._taken = set(self._named)
         self._weights: dict[tuple[str, Shape], str] = {}
@@ -73,7 +74,9 @@ class Graph:
         finishes = any(out in layer.outputs for out in outs)
         name = self.fresh(layer.name if finishes else f"{layer.name}/{kind}", "node")
         names = [out or self.fresh(f"{layer.name}/{kind}") for out in outs]
-        operands = [x if isinstance(x, str) else self.constant(x, kind) for x in inputs]
+        operands = [
+            x if isinstance(x, str) else self.constant(x, f"{kind}_operand") for x in inputs
+        ]
         attributes = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(self.onnx.helper.make_node(kind, operands, names, name, **attributes))
         return names
@@ -112,7 +115,7 @@ class Graph:
         if not isinstance(value, np.ndarray):
             integers = array.dtype.kind == "i" or (array.size == 0 and array.ndim)
             array = array.astype(np.int64 if integers else np.float32)
-        name = self.fresh(f"{self._layer.name}/{role}_constant")
+        name = self.fresh(f"{self._layer.name}/{role}")
         self.constants[name] = array
         return name
 

@@ -87,6 +87,10 @@ def _fixed(net: Net) -> tuple[Graph, dict[str, list]]:
     outputs = {value: shapes[value] for value in values if value not in graph.inputs}
     if not outputs:
         raise Error(f'net "{net.name}" has no output that a layer computes: nothing to export')
+    if graph.any_length:
+        outputs = {
+            value: [None, *shape[1:]] if shape else shape for value, shape in outputs.items()
+        }
     return graph, outputs
 
 

@@ -27,7 +27,10 @@ def _with_stored_statistics(g: Graph, layer: Layer, eps: float) -> None:
     # The blobs are sums of means and variances and the weight of these sums.
     mean, variance, weight = layer.blobs
     factor = np.float32(1 / weight.flat[0] if weight.flat[0] else 0)
-    statistics = [mean.ravel() * factor, variance.ravel() * factor]
+    statistics = [
+        g.constant(mean.ravel() * factor, "mean"),
+        g.constant(variance.ravel() * factor, "variance"),
+    ]
     channels = mean.size
     x = layer.x if len(layer.shape) > 1 else g.reshape(layer.x, [-1, 1])
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)

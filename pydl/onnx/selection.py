@@ -29,5 +29,6 @@ def filter_(g: Graph, layer: Layer) -> None:
     # The last bottom, (N) or (N, 1, ...), is not 0 for the items to keep.
     *items, selector = layer.inputs
     keep = g.reshape(g.cast(selector, "bool"), [-1])
+    g.any_length = True
     for x, out in zip(items, layer.outputs, strict=True):
         g.op("Compress", x, keep, axis=0, out=out)
