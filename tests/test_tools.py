@@ -120,7 +120,11 @@ def test_convert_passes_over_bad_images(folder, capsys):
         (["images/", "no.txt", "out"], "no.txt: cannot be read"),
         (["images/", "bad.txt", "out"], "bad.txt:2: expected `file label`, got 'im01.png one'"),
         (["-backend", "leveldb", "images/", "list.txt", "out"], 'backend "leveldb": databases are'),
-        (["-check_size", "images/", "sizes.txt", "out"], "give -resize_height and -resize_width"),
+        (
+            ["-check_size", "images/", "sizes.txt", "out"],
+            "size 3x3x3, but im00.png has 3x12x14; give -resize_height",
+        ),
+        (["-check_size", "-encoded", "images/", "sizes.txt", "out"], "small.png: size 3x3, but"),
         (["-gray=perhaps", "images/", "list.txt", "out"], "expected true or false"),
         (["-encoded", "images/", "list.txt"], "the following arguments are required: DB"),
     ],
@@ -200,65 +204,6 @@ def test_extract_features_errors(folder, capsys, blobs, databases, rest, message
     assert main(["extract_features", *arguments]) == 1
     assert message in capsys.readouterr().err
     assert not Path("x").exists()
-
-
-# ---- classify ----
-DEPLOY = """
-name: "toolnet"
-layer { name: "data" type: "Input" top: "data"
-  input_param { shape { dim: 1 dim: 3 dim: 12 dim: 14 } } }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-  convolution_param { num_output: 6 kernel_size: 3 } }
-layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
-  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "ip" type: "InnerProduct" bottom: "pool1" top: "ip"
-  inner_product_param { num_output: 4 } }
-layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
-"""
-WEIGHTS = "snap_iter_30.caffemodel"
-
-
-@pytest.fixture
-def deploy(folder):
-    Path("deploy.prototxt").write_text(DEPLOY)
-    Path("labels.txt").write_text("n01 north\nn02 east\nn03 south\nn04 west\n")
-    return folder
-
-
-def test_classify_as_the_cpp_program(deploy, capsys):
-    words = ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "labels.txt", "images/im03.png"]
-    assert main(["classify", *words]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head == "---------- Prediction for images/im03.png ----------"
-    from PIL import Image
-
-    pixels = np.asarray(Image.open("images/im03.png").convert("RGB"), np.float32)[..., ::-1]
-    mean = formats.binaryproto.load("mean.binaryproto").mean(axis=(0, 2, 3))
-    data = (pixels - mean).transpose(2, 0, 1)[np.newaxis]
-    scores = pydl.Net("deploy.prototxt", WEIGHTS).forward(data=data)["prob"][0]
-    names = Path("labels.txt").read_text().splitlines()
-    assert lines == [f'{scores[k]:.4f} - "{names[k]}"' for k in np.argsort(-scores)]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["a", "b", "c"], "classify: 3 files; give INPUT OUTPUT, or NET WEIGHTS MEAN LABELS IMAGE"),
-        (["a.jpg", "scores.npy"], "-model_def and -pretrained_model are needed"),
-        (
-            ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "list.txt", "images/im00.png"],
-            "list.txt: 40 labels, but the net's output has 4 classes",
-        ),
-        (
-            ["deploy.prototxt", WEIGHTS, "mean.binaryproto", "labels.txt", "labels.txt"],
-            "labels.txt: not a readable image",
-        ),
-    ],
-)
-def test_classify_errors(deploy, capsys, words, message):
-    assert main(["classify", *words]) == 1
-    assert message in capsys.readouterr().err
 
 
 # ---- train, test, time ----
@@ -444,13 +389,13 @@ def test_export_of_a_net_that_reads_its_data(folder, capsys):
     """What its Data layer gave is an input of the model; its losses are part of it."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnx", reason="the optional package onnx is not installed")
-    assert main(["export", "net.prototxt", WEIGHTS, "-o", "net.onnx"]) == 0
+    assert main(["export", "net.prototxt", "snap_iter_30.caffemodel", "-o", "net.onnx"]) == 0
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     assert [(value.name, value.shape) for value in session.get_inputs()] == [
         ("data", [10, 3, 12, 14]),
         ("label", [10]),
     ]
-    net = pydl.Net("net.prototxt", WEIGHTS)
+    net = pydl.Net("net.prototxt", "snap_iter_30.caffemodel")
     want = net.forward()
     inputs = {name: np.array(net.blobs[name].data) for name in ("data", "label")}
     for name in ("accuracy", "loss"):

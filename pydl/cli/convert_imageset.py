@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add("database", metavar="DB", help="the folder to make")
     parser.add_switch("gray", "one channel in place of three")
     parser.add_switch("shuffle", "in random order")
-    parser.add_switch("check_size", "all images must have the same number of values")
+    parser.add_switch("check_size", "all images must have the same size")
     parser.add_switch("encoded", "store image files in place of pixels")
     add("--encode_type", default="", metavar="KIND", help="their kind: png, jpg, ... (as they are)")
     add("--resize_height", type=flags.count, default=0, metavar="N", help="rows (as they are)")

@@ -24,8 +24,6 @@ COMMANDS = {
     "convert_imageset": "write images and their labels to an LMDB",
     "compute_image_mean": "compute the mean image of a data set",
     "extract_features": "write blobs of a net, for its data, to LMDBs",
-    "classify": "classify images",
-    "detect": "score windows of images",
     "parse_log": "write the tables in a training log as CSV",
     "plot_training_log": "draw a chart of training logs",
     "device_query": "show the processor and what pydl uses of it",
@@ -33,6 +31,8 @@ COMMANDS = {
     "convert": "convert a weight file to another format",
 }
 _ALIASES = {"summarize": "summary"}  # names of Caffe's
+# Commands that have no file of their own.
+_MODULES = {name: "upgrade" for name in COMMANDS if name.startswith("upgrade_")}
 
 _EPILOG = """\
 examples:
@@ -85,7 +85,7 @@ def _dispatch(argv: list[str]) -> int:
         hint = nearest_hint(command, COMMANDS)
         raise Error(f'unknown command "{argv[0]}"{hint}; there are {", ".join(COMMANDS)}')
     parser = Parser(prog="pydl")
-    module = import_module(f"pydl.cli.{command}")
+    module = import_module(f"pydl.cli.{_MODULES.get(command, command)}")
     module.add_parser(parser.add_subparsers(metavar="command"))
     args = parser.parse_args([command, *argv[1:]])
     return args.run(args)
@@ -105,7 +105,7 @@ def _global_flags(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    listing = "\n".join(f"  {name:<20}{text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<27}{text}" for name, text in COMMANDS.items())
     parser = Parser(
         prog="pydl",
         usage="pydl COMMAND [flags]",

@@ -31,7 +31,7 @@ def compute_image_mean(
     (1, 28, 28)
     """
     dataset = open_source(source)
-    LOGGER.info("Opened lmdb %s", os.fspath(source))
+    LOGGER.info("Opened %s%s", "lmdb " if os.path.isdir(source) else "", os.fspath(source))
     LOGGER.info("Starting iteration")
     total, count = np.zeros(dataset.shape, np.float64), len(dataset)
     for start in range(0, count, _ROWS):

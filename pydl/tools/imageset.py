@@ -26,9 +26,10 @@ class ImageOptions:
     Attributes:
         gray: one channel in place of three (BGR).
         resize_height, resize_width: bilinear, as OpenCV does it; 0 for none.
-        encoded: store image files, not pixels. A file that is as wanted is copied as it is.
+        encoded: store image files, not pixels. A file that is not resized and of that kind is
+            copied as it is.
         encode_type: kind of these files, such as "png"; by default each file's own suffix.
-        check_size: all images must have the same number of values.
+        check_size: all images must have the same size.
     """
 
     gray: bool = False
@@ -98,10 +99,11 @@ def _records(
             LOGGER.error("%s", error)
             continue
         if options.check_size:
-            first = first or (name, datum.data.size)
-            if datum.data.size != first[1]:
+            size = _image_size(root + name) if datum.encoded else datum.data.shape
+            first = first or (name, size)
+            if size != first[1]:
                 raise Error(
-                    f"{root}{name}: {datum.data.size} values, but {first[0]} has {first[1]}; give "
+                    f"{root}{name}: size {_by(size)}, but {first[0]} has {_by(first[1])}; give "
                     "-resize_height and -resize_width to make them the same"
                 )
         yield f"{number:08}_{name}".encode(), datum.serialize()
@@ -133,7 +135,8 @@ def _datum(path: str, label: int, options: ImageOptions) -> Datum:
     if not kind:
         raise Error(f"{path}: the suffix does not tell how to encode it; give -encode_type")
     resized = options.resize_height > 0 and options.resize_width > 0
-    if not resized and _same_kind(path, kind) and _has_colour(path) != options.gray:
+    if not resized and _same_kind(path, kind):
+        _open_image(path)  # to see that it is one; as in Caffe it keeps its colours, gray or not
         return Datum(np.frombuffer(_read_bytes(path), np.uint8), label, encoded=True)
     encoded = _encode(_read_wanted(path, options), kind, path)
     return Datum(np.frombuffer(encoded, np.uint8), label, encoded=True)
@@ -164,10 +167,6 @@ def _open_image(path: str):
     return image
 
 
-def _has_colour(path: str) -> bool:
-    return _open_image(path).mode not in ("1", "L", "LA", "I", "I;16", "F")
-
-
 def read_image(
     path: str | os.PathLike, gray: bool = False, size: tuple[int, int] | None = None
 ) -> np.ndarray:
@@ -186,6 +185,14 @@ def read_image(
 def _read_wanted(path: str, options: ImageOptions) -> np.ndarray:
     size = (options.resize_height, options.resize_width)
     return read_image(path, options.gray, size if all(n > 0 for n in size) else None)
+
+
+def _image_size(path: str) -> tuple[int, int]:
+    return _open_image(path).size
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
