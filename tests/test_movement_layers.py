@@ -177,9 +177,10 @@ def test_crop_refuses(fields, like, message):
 FILTER = layer("Filter", bottoms="x z s", tops="y u", name="f")
 
 
-def selections():
-    yield from ([1, 0, 1, 0, 0], [0, 1, 1, -1, 0.5], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0])
-    yield from ([0, 0, 0, 0, 2], [1, 0, 0, 0, 1])
+SELECTIONS = (
+    [1, 0, 1, 0, 0], [0, 1, 1, -1, 0.5], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 2],
+    [1, 0, 0, 0, 1],
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("keep", ["all", "outputs"])
@@ -191,7 +192,7 @@ def test_filter_changes_its_size_from_pass_to_pass(keep):
     fill_params(net), fill_params(full)
     x, z = normal(5, 3), normal(5, 2, 2, seed=1)
     want = full.forward(x=x)["y"].copy()
-    for chosen in selections():
+    for chosen in SELECTIONS:
         selector = np.float32(chosen)
         out = net.forward(x=x, z=z, s=selector.reshape(5, 1, 1))
         which = selector != 0
@@ -199,7 +200,7 @@ def test_filter_changes_its_size_from_pass_to_pass(keep):
         np.testing.assert_allclose(out["end"], want[which], rtol=1e-5)
 
 
-@pytest.mark.parametrize("chosen", selections())
+@pytest.mark.parametrize("chosen", SELECTIONS)
 def test_filter_backward(chosen):
     x, z, selector = normal(5, 3), normal(5, 2, 2, seed=1), np.float32(chosen)
     which = selector != 0
@@ -217,7 +218,7 @@ def test_filter_in_training_with_shared_memory():
     text += layer("TanH", bottoms="y", tops="v") + dense(3, bottoms="v", tops="w")
     text += layer("Reduction", "reduction_param { operation: SUMSQ } loss_weight: 1", "w", "loss")
     nets = [make_net(text, {"x": (5, 4), "s": (5,)}, keep=keep) for keep in ("all", "outputs")]
-    for chosen in selections():
+    for chosen in SELECTIONS:
         results = []
         for net in nets:
             fill_params(net)
