@@ -168,14 +168,14 @@ void lstm_backward(const RecurrentShape& s, const float* packed, const float* co
 // ---- one step of an LSTM ----
 
 // body(n, at, gate, lanes): for each vector of cells, from element `at` of (N, H) and, of gate i,
-// `gate` of (N, 4 H) on.
+// `gate` of (N, 4 H) on. One copy of the body does whole vectors and the rest.
 template <class Body>
 PYDL_INLINE void for_each_cell(int64_t batch, int64_t hidden, const Body& body) {
   parallel_for(batch, items_worth(kMathGrain / 4, hidden), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      for_each_vector(0, hidden, [&](int64_t cell, int64_t lanes) {
-        body(n, n * hidden + cell, n * kGates * hidden + cell, lanes);
-      });
+      for (int64_t cell = 0; cell < hidden; cell += kLanes) {
+        body(n, n * hidden + cell, n * kGates * hidden + cell, smaller(kLanes, hidden - cell));
+      }
     }
   });
 }

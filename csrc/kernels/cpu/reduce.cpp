@@ -10,13 +10,14 @@ extern const ReduceKernels reduce;
 
 namespace {
 
-// A row as a channel. term(v): what a value adds.
+// A row is a channel. term(v): what a value adds.
 template <class Term>
 PYDL_INLINE void sum_rows(int64_t rows, int64_t n, float factor, const float* x, float* y,
                           const Term& term) {
   const DoubleScratch totals(rows);
   const auto add = [&](const Vec* v, const Vec*, Vec* sums) { sums[0] += term(v[0]); };
-  sum_channels<1>({1, rows, n}, pointers(x), Pointers<0>{}, add, totals.data());
+  float* none = nullptr;
+  sum_plain<1>(Channels{1, rows, n}, pointers(x), Pointers<0>{}, add, totals.data(), none);
   for (int64_t r = 0; r < rows; ++r) y[r] = static_cast<float>(factor * totals.data()[r]);
 }
 
@@ -32,21 +33,27 @@ void sumsq(int64_t rows, int64_t n, float factor, const float* x, float* y) {
   sum_rows(rows, n, factor, x, y, [](Vec v) { return v * v; });
 }
 
+// dx = gradient(v, p): v the values of x, which may be none, and p the factor of their row.
+template <int X, class Gradient>
+PYDL_INLINE void map_all_rows(int64_t rows, int64_t n, const float* factor, const Pointers<X>& x,
+                              float* dx, const Gradient& gradient) {
+  map_rows<false>(Channels{1, rows, n}, rows, n, x, pointers(factor), dx, gradient);
+}
+
 void sum_backward(int64_t rows, int64_t n, const float* factor, float* dx) {
-  map_channels({1, rows, n}, Pointers<0>{}, pointers(factor), dx,
-               [](const Vec*, const Vec* p) { return p[0]; });
+  map_all_rows(rows, n, factor, Pointers<0>{}, dx, [](const Vec*, const Vec* p) { return p[0]; });
 }
 
 void asum_backward(int64_t rows, int64_t n, const float* factor, const float* x, float* dx) {
-  map_channels({1, rows, n}, pointers(x), pointers(factor), dx, [](const Vec* v, const Vec* p) {
+  map_all_rows(rows, n, factor, pointers(x), dx, [](const Vec* v, const Vec* p) {
     const VecI sign_bit = (VecI)v[0] & broadcast(INT32_MIN);
-    const Vec value = (Vec)((VecI)p[0] ^ sign_bit);
-    return select((v[0] > Vec{}) | (v[0] < Vec{}), value, Vec{});
+    const Vec signed_factor = (Vec)((VecI)p[0] ^ sign_bit);
+    return select((v[0] > Vec{}) | (v[0] < Vec{}), signed_factor, Vec{});
   });
 }
 
 void sumsq_backward(int64_t rows, int64_t n, const float* factor, const float* x, float* dx) {
-  map_channels({1, rows, n}, pointers(x), pointers(factor), dx,
+  map_all_rows(rows, n, factor, pointers(x), dx,
                [](const Vec* v, const Vec* p) { return 2.0f * p[0] * v[0]; });
 }
 
@@ -55,7 +62,7 @@ void sumsq_backward(int64_t rows, int64_t n, const float* factor, const float* x
 // y = the sums of n rows of x, for kVectors vectors of columns: in blocks of rows, whose sums are
 // added up.
 template <int kVectors, class T, class Y>
-PYDL_INLINE void sum_columns(int64_t n, int64_t stride, int64_t lanes, const T* x, Y* y) {
+PYDL_INLINE void sum_strip(int64_t n, int64_t stride, int64_t lanes, const T* x, Y* y) {
   constexpr int64_t kBlock = 32;
   Vec total[kVectors] = {};
   for (int64_t block = 0; block < n; block += kBlock) {
@@ -77,11 +84,10 @@ PYDL_INLINE void sum_repeats(int64_t n, int64_t width, int64_t stride, const T* 
   constexpr int kVectors = 4;
   int64_t i = 0;
   for (; i + kVectors * kLanes <= width; i += kVectors * kLanes) {
-    sum_columns<kVectors>(n, stride, kLanes, x + i, y + i);
+    sum_strip<kVectors>(n, stride, kLanes, x + i, y + i);
   }
-  for_each_vector(i, width, [=](int64_t at, int64_t lanes) {
-    sum_columns<1>(n, stride, lanes, x + at, y + at);
-  });
+  for_each_vector(
+      i, width, [=](int64_t at, int64_t lanes) { sum_strip<1>(n, stride, lanes, x + at, y + at); });
 }
 
 // The same of rows shorter than a vector: kLanes of them are taken as one of `width` vectors, whose
