@@ -139,6 +139,7 @@ LAYERS = {
     "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
 }  # fmt: skip
 NO_GRADIENT = {"Accuracy", "Data", "DummyData", "Input", "MemoryData"}
+NO_GRADIENT |= {"Python"}  # up to its class; see test_pycaffe_python_layer.py
 IN_PLACE = {
     *("BatchNorm", "Bias", "Dropout", "ELU", "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax"),
     "TanH",
