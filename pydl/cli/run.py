@@ -26,7 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = flags.add_command(subparsers, "run", "Runs a program written for pycaffe.", _EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("script", metavar="SCRIPT", help="the program")
-    parser.add_argument("args", nargs="*", metavar="ARGS", help="its arguments and flags")
+    parser.add_argument(
+        "args", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments and flags"
+    )
     return parser
 
 
