@@ -39,14 +39,13 @@ def resize(
     result = image.astype(np.float64 if image.dtype == np.float64 else np.float32)
     if order > 1:
         return _with_scipy(result, output_shape, order, cval, anti_aliasing)
-    low, high = (result.min(), result.max()) if result.size else (0, 0)
     for axis, new in enumerate(output_shape[:2]):
         old = image.shape[axis]
         if anti_aliasing and new < old:
             result = _blur(result, axis, (old / new - 1) / 2, cval)
         places = (np.arange(new) + 0.5) * (old / new) - 0.5
         result = _sample(result, axis, places, order, cval)
-    return np.clip(result, min(low, cval), max(high, cval)) if order else result
+    return _within(image, result, cval) if order else result
 
 
 def zoom(input: np.ndarray, zoom: float | Sequence[float], order: int = 1) -> np.ndarray:
@@ -106,7 +105,7 @@ def _with_scipy(
     ndimage = _ndimage()
     shape = [*output_shape[:2], *image.shape[2:]]
     factors = [old / new for old, new in zip(image.shape, shape, strict=True)]
-    low, high = image.min(), image.max()
+    source = image
     if anti_aliasing:
         sigma = [max(0.0, (factor - 1) / 2) for factor in factors]
         image = ndimage.gaussian_filter(image, sigma, cval=cval, mode="constant")
@@ -114,7 +113,12 @@ def _with_scipy(
         image, [1 / f for f in factors], order=order, mode="grid-constant", cval=cval,
         grid_mode=True,
     )  # fmt: skip
-    return np.clip(result, min(low, cval), max(high, cval))
+    return _within(source, result, cval)
+
+
+def _within(source: np.ndarray, result: np.ndarray, cval: float) -> np.ndarray:
+    """The result within the range of the source; what is wholly beyond its corners stays."""
+    return np.where(result == cval, result, np.clip(result, source.min(), source.max()))
 
 
 def _ndimage() -> Any:

@@ -48,6 +48,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self._switches: list[str] = []
 
     def flags(self) -> list[str]:
         """All flags in their long form, or the short one if they have no other."""
@@ -60,9 +61,28 @@ class Parser(argparse.ArgumentParser):
         """Unlike argparse's, not silent about an output that cannot be written."""
         print(self.format_help(), end="", file=file)
 
+    def add_switch(self, name: str, help: str) -> None:
+        """A flag without a value, off by default, in gflags' forms: -x, -x=false, -nox.
+
+        Unlike other flags it never takes the next word for its value.
+        """
+        self._switches.append(name)
+        self.add_argument(f"--{name}", action="store_true", help=help)
+        self.add_argument(f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS)
+
+    def _plain_switch(self, token: str) -> str:
+        name, equals, value = token.removeprefix("--").partition("=")
+        if not equals or name not in self._switches:
+            return token
+        try:
+            return f"--{name}" if boolean(value) else f"--no{name}"
+        except argparse.ArgumentTypeError as error:
+            self.error(f"argument --{name}: {error}")
+
     def parse_known_args(self, args=None, namespace=None):
+        args = [self._plain_switch(token) for token in args or []]
         if self._subparsers is None:
-            self._check_flags(args or [])
+            self._check_flags(args)
         namespace, extra = super().parse_known_args(args, namespace)
         if extra:
             self.error(f'unexpected argument "{extra[0]}"')
@@ -136,6 +156,17 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", nargs="?", const="all", help=argparse.SUPPRESS)
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """-backend of the tools that Caffe has; see `check_backend`."""
+    parser.add_argument("--backend", default="lmdb", metavar="TYPE", help="lmdb")
+
+
+def check_backend(backend: str) -> None:
+    """Raises Error for what is no LMDB."""
+    if backend.lower() != "lmdb":
+        raise Error(f'backend "{backend}": databases are written and read as lmdb')
+
+
 def apply_run_flags(args: argparse.Namespace) -> None:
     """Sets the threads. Raises Error for -gpu."""
     if args.gpu is not None:
@@ -162,6 +193,13 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got "{text}"')
     return value
+
+
+def count(text: str) -> int:
+    """A number of at least 0."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f'expected a whole number of at least 0, got "{text}"')
 
 
 def boolean(text: str) -> bool:

@@ -22,9 +22,18 @@ COMMANDS = {
     "predict": "run a net on images, arrays or a data set",
     "summary": "show a net's layers, shapes, parameters and FLOPs",
     "data": "list, prepare and show data sets",
+    "convert_imageset": "write images and their labels to an LMDB",
+    "compute_image_mean": "compute the mean image of a data set",
+    "extract_features": "write blobs of a net, for its data, to LMDBs",
+    "parse_log": "write the tables in a training log as CSV",
+    "plot_training_log": "draw a chart of training logs",
     "device_query": "show the processor and what pydl uses of it",
-    "export": "convert a net and its weights to another file format",
+    "export": "convert a net and its weights to another file format, such as ONNX",
+    "convert": "convert a weight file to another format",
 }
+_ALIASES = {"summarize": "summary"}  # names of Caffe's
+# Commands that have no file of their own.
+_MODULES = {name: "upgrade" for name in COMMANDS if name.startswith("upgrade_")}
 
 _EPILOG = """\
 examples:
@@ -75,11 +84,12 @@ def _dispatch(argv: list[str]) -> int:
     command = argv[0].replace("-", "_") if not argv[0].startswith("-") else None
     if command is None:
         return _global_flags(argv)
+    command = _ALIASES.get(command, command)
     if command not in COMMANDS:
         hint = nearest_hint(command, COMMANDS)
         raise Error(f'unknown command "{argv[0]}"{hint}; there are {", ".join(COMMANDS)}')
     parser = Parser(prog="pydl")
-    module = import_module(f"pydl.cli.{command}")
+    module = import_module(f"pydl.cli.{_MODULES.get(command, command)}")
     module.add_parser(parser.add_subparsers(metavar="command"))
     args = parser.parse_args([command, *argv[1:]])
     return args.run(args)
@@ -99,7 +109,7 @@ def _global_flags(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    listing = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<27}{text}" for name, text in COMMANDS.items())
     parser = Parser(
         prog="pydl",
         usage="pydl COMMAND [flags]",

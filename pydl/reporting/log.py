@@ -24,10 +24,13 @@ class CaffeLog(Listener):
     """
 
     def on_start(self, solver: Solver) -> None:
-        if solver.iter == 0:
-            LOGGER.info("Initializing solver from parameters:\n%s", str(solver.param).rstrip())
-        elif solver.last_snapshot:
+        LOGGER.info("Initializing solver from parameters: \n%s", str(solver.param).rstrip())
+        for path in filter(None, ",".join(solver.param.weights).split(",")):
+            LOGGER.info("Finetuning from %s", path.strip())
+        LOGGER.info("Solver scaffolding done.")
+        if solver.iter and solver.last_snapshot:
             LOGGER.info("Resuming from %s", solver.last_snapshot)
+        LOGGER.info("Starting Optimization")
         LOGGER.info("Solving %s", solver.net.name)
         LOGGER.info("Learning Rate Policy: %s", solver.param.lr_policy)
 
