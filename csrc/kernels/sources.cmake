@@ -19,6 +19,7 @@ option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs wit
 set(PYDL_ISAS baseline)
 set(PYDL_FLAGS_baseline "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(PYDL_FLAGS_baseline -Os)  # for CPUs from before AVX2: small rather than fast
   list(APPEND PYDL_ISAS avx2 avx512 avx512_bf16 amx)
   set(PYDL_FLAGS_avx2 -mavx2 -mfma -mbmi2)
   set(PYDL_FLAGS_avx512 ${PYDL_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd
