@@ -25,11 +25,17 @@ COMMANDS = {
     "convert_imageset": "write images and their labels to an LMDB",
     "compute_image_mean": "compute the mean image of a data set",
     "extract_features": "write blobs of a net, for its data, to LMDBs",
+    "classify": "classify images",
+    "detect": "score windows of images",
+    "draw_net": "draw a net",
     "parse_log": "write the tables in a training log as CSV",
     "plot_training_log": "draw a chart of training logs",
     "device_query": "show the processor and what pydl uses of it",
     "export": "convert a net and its weights to another file format, such as ONNX",
     "convert": "convert a weight file to another format",
+    "upgrade_net_proto_text": "bring a net's old prototxt up to date",
+    "upgrade_net_proto_binary": "bring an old .caffemodel up to date",
+    "upgrade_solver_proto_text": "bring a solver's old prototxt up to date",
 }
 _ALIASES = {"summarize": "summary"}  # names of Caffe's
 # Commands that have no file of their own.
