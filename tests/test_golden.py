@@ -21,6 +21,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
 MOVES = {
     *("Clip", "Concat", "Data", "Dropout", "DummyData", "Flatten", "Input", "MemoryData", "ReLU"),
     *("Reshape", "Silence", "Split", "Threshold"),
+    *("ArgMax", "BatchReindex", "Crop", "Filter", "Parameter", "Slice", "Tile"),
 }
 COMPARES = {"Eltwise", "Pooling"}
 TYPES = set(_core.layer_declarations())

@@ -38,4 +38,14 @@ void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ig
   }
 }
 
+void check_indices(const Blob& indices, int64_t limit, const std::string& hint) {
+  const float* index = indices.data();
+  const auto end = static_cast<float>(limit);
+  for (int64_t i = 0; i < indices.count(); ++i) {
+    if (index[i] >= 0 && index[i] < end) continue;  // NaN fails
+    fail("index ", index[i], " at ", position_text(indices.shape(), i), " of the ",
+         shape_text(indices.shape()), " inputs is not in 0 to ", limit - 1, hint);
+  }
+}
+
 }  // namespace pydl
