@@ -318,6 +318,7 @@ def activation() -> None:
             case("activation.relu_backward", n, a, dy, slope, Same(2), **exact_note)
         both_places("activation.sigmoid_forward", n, a, out(n), **note)
         both_places("activation.tanh_forward", n, a, out(n), **note)
+        elementwise(n, fill, note)
         for alpha in (1.0, 0.3):
             both_places("activation.elu_forward", n, a, alpha, out(n),
                         note=f"{note.get('note', n)} {alpha}")  # fmt: skip
@@ -342,6 +343,40 @@ def activation() -> None:
             note = f"{outer} {channels} {inner} {'dx ' if dx else ''}{'dslope' if dslope else ''}"
             case("activation.prelu_backward", *size, a, slope, dy, dx, dslope, note=note.strip(),
                  atol=2e-7 * outer * inner + 1e-6)  # fmt: skip
+
+
+def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
+    """The activations that only have cases of their length, and of odd numbers."""
+    a, dy, label = x(n, fill=fill), x(n), note.get("note", n)
+    exact = {"tolerance": 0} | note
+
+    def backward(kernel: str, first: Array, *numbers: float, **settings: Any) -> None:
+        case(f"activation.{kernel}", n, first, dy, *numbers, out(n), **settings)
+        case(f"activation.{kernel}", n, first, dy, *numbers, Same(2), **settings)
+
+    both_places("activation.abs_forward", n, a, out(n), **exact)
+    backward("abs_backward", a, **exact)
+    both_places("activation.bnll_forward", n, a, out(n), **note)
+    backward("bnll_backward", a, **note)
+    both_places("activation.clip_forward", n, a, -0.5, 0.7, out(n), **exact)
+    backward("clip_backward", a, -0.5, 0.7, **exact)
+    both_places("activation.exp_forward", n, a, -0.7, 1.35, out(n), tolerance=1e-5, **note)
+    backward("exp_backward", a, -0.7, **note)
+    both_places("activation.threshold", n, a, 0.25, out(n), **exact)
+    for beta in (1.0, 1.7):
+        both_places("activation.swish_forward", n, a, beta, out(n), note=f"{label} {beta}")
+        backward("swish_backward", a, beta, note=f"{label} {beta}")
+    if fill is special:
+        logs, powers = ((1.0, 0.0, 1.0),), ((1.0, 0.0, p) for p in (3.0, 0.5, -2.0, 1.0, 2.0))
+    else:
+        a = x(n, fill=positive)
+        logs, powers = ((2.0, 0.5, -0.7),), ((2.0, 0.5, p) for p in (0.37, -0.75, 5.0, 1.0, 2.0))
+    for line in logs:
+        both_places("activation.log_forward", n, a, *line, out(n), note=f"{label} {line}")
+        backward("log_backward", a, *line, note=f"{label} {line}")
+    for line in powers:
+        both_places("activation.power_forward", n, a, *line, out(n), note=f"{label} {line}")
+        backward("power_backward", a, *line, 0.3, note=f"{label} {line}")
 
 
 def window(size: int, kernel: int, stride: int, pad: int) -> int:
@@ -463,9 +498,47 @@ def softmax() -> None:
         p, labels = x(*size, fill=probabilities), x(outer, inner, fill=label)
         for ignore in (False, True):
             text = f"{note}{' ignore' if ignore else ''}"
-            case("softmax.loss", shape, p, labels, ignore, 0, out(1, dtype=np.int64), note=text)
+            for least in (1.2e-38, 0.01):
+                case("softmax.loss", shape, p, labels, ignore, 0, least, out(1, dtype=np.int64),
+                     note=f"{text} {least}")  # fmt: skip
+            weights, sums = x(classes, classes), x(classes)
+            case("softmax.infogain", shape, p, labels, ignore, 0, weights, 1e-20,
+                 out(1, dtype=np.int64), note=text, atol=1e-5 * outer * inner)  # fmt: skip
+            case("softmax.infogain_backward", shape, p, labels, ignore, 0, weights, sums, 0.25,
+                 out(*size), note=text)  # fmt: skip
             case("softmax.loss_backward", shape, p, labels, ignore, 0, 0.25, out(*size),
                  note=text)  # fmt: skip
+
+
+def loss() -> None:
+    for rows, dim in (
+        (0, 3), (1, 1), (3, 1), (1, 1000), (5, 4), (64, 2), (7, 17), (33, 10), (3, 4096),
+        (2, 5000), (1000, 33), (1, 300_007),
+    ):  # fmt: skip
+        size, n = (rows, dim), rows * dim
+        a, factor = x(rows, dim), x(rows)
+        case("loss.squared_distances", *size, a, a, out(rows, dtype=np.float64))
+        case("loss.scaled_differences", *size, factor, a, a, out(rows, dim))
+
+        def label(rng, shape, dim=dim):
+            return rng.integers(0, dim, shape)
+
+        for squared, fill in itertools.product((False, True), (normal, special, integers)):
+            scores, labels = x(rows, dim, fill=fill), x(rows, fill=label)
+            note = f"{rows} {dim} {'L2' if squared else 'L1'} {fill.__name__}"
+            if fill is normal:
+                case("loss.hinge", *size, scores, labels, squared, note=note, atol=2e-7 * n)
+            case("loss.hinge_backward", *size, scores, labels, squared, 0.3, out(rows, dim),
+                 note=note)  # fmt: skip
+    for n in LENGTHS:
+        targets = x(n, fill=lambda rng, shape: rng.choice([-1, 0, 0.3, 1], shape))
+        scores = x(n, fill=lambda rng, shape: rng.standard_normal(shape) * 10)
+        for ignore in (False, True):
+            case("loss.sigmoid", n, scores, targets, ignore, -1, out(1, dtype=np.int64),
+                 atol=1e-6 * n)  # fmt: skip
+            case("loss.sigmoid_backward", n, scores, targets, ignore, -1, 0.3, out(n))
+    case("loss.sigmoid_backward", 999, x(999, fill=special), x(999), False, 0, 0.3, out(999),
+         note="special")  # fmt: skip
 
 
 def arg_max() -> None:
@@ -875,8 +948,9 @@ def _fields(shape: Any) -> tuple:
 
 def all_cases() -> Iterator[Case]:
     if not CASES:
-        for add in (eltwise, affine, conversion, movement, activation, pool, lrn, softmax, arg_max,
-                    reduce, norm, update, gemm, embed, recurrent, conv, conv_bf16):  # fmt: skip
+        for add in (eltwise, affine, conversion, movement, activation, pool, lrn, softmax, loss,
+                    arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
+                    conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

@@ -6,6 +6,7 @@
 #include "kernels/arg_max.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
+#include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
@@ -76,6 +77,21 @@ void bind_activation(py::module_ m) {
   def("tanh_backward", &K::tanh_backward, kAll);
   def("elu_forward", &K::elu_forward, kAll);
   def("elu_backward", &K::elu_backward, kAll);
+  def("abs_forward", &K::abs_forward, kAll);
+  def("abs_backward", &K::abs_backward, kAll);
+  def("bnll_forward", &K::bnll_forward, kAll);
+  def("bnll_backward", &K::bnll_backward, kAll);
+  def("clip_forward", &K::clip_forward, kAll);
+  def("clip_backward", &K::clip_backward, kAll);
+  def("exp_forward", &K::exp_forward, kAll);
+  def("exp_backward", &K::exp_backward, kAll);
+  def("log_forward", &K::log_forward, kAll);
+  def("log_backward", &K::log_backward, kAll);
+  def("power_forward", &K::power_forward, kAll);
+  def("power_backward", &K::power_backward, kAll);
+  def("swish_forward", &K::swish_forward, kAll);
+  def("swish_backward", &K::swish_backward, kAll);
+  def("threshold", &K::threshold, kAll);
   def("prelu_forward", &K::prelu_forward, [](int64_t outer, int64_t channels, int64_t inner) {
     const int64_t n = outer * channels * inner;
     return Extents{n, channels, n};
@@ -236,7 +252,7 @@ void bind_softmax(py::module_ m) {
   using K = SoftmaxKernels;
   def_kernel(m, "forward", &softmax_kernels, &K::forward, all);
   def_kernel(m, "backward", &softmax_kernels, &K::backward, all);
-  def_kernel(m, "loss", &softmax_kernels, &K::loss, [](const S& s, bool, int) {
+  def_kernel(m, "loss", &softmax_kernels, &K::loss, [](const S& s, bool, int, float) {
     return Extents{s.outer * s.classes * s.inner, s.outer * s.inner, 1};
   });
   def_kernel(m, "loss_backward", &softmax_kernels, &K::loss_backward,
@@ -244,6 +260,34 @@ void bind_softmax(py::module_ m) {
                const int64_t n = s.outer * s.classes * s.inner;
                return Extents{n, s.outer * s.inner, n};
              });
+  def_kernel(m, "infogain", &softmax_kernels, &K::infogain, [](const S& s, bool, int, float) {
+    const int64_t n = s.outer * s.classes * s.inner;
+    return Extents{n, s.outer * s.inner, s.classes * s.classes, 1};
+  });
+  def_kernel(m, "infogain_backward", &softmax_kernels, &K::infogain_backward,
+             [](const S& s, bool, int, float) {
+               const int64_t n = s.outer * s.classes * s.inner;
+               return Extents{n, s.outer * s.inner, s.classes * s.classes, s.classes, n};
+             });
+}
+
+void bind_loss(py::module_ m) {
+  using K = LossKernels;
+  const auto rows = [](int64_t rows, int64_t dim, auto...) {
+    return Extents{rows * dim, rows, rows * dim};
+  };
+  def_kernel(m, "squared_distances", &loss_kernels, &K::squared_distances,
+             [](int64_t rows, int64_t dim) { return Extents{rows * dim, rows * dim, rows}; });
+  def_kernel(m, "scaled_differences", &loss_kernels, &K::scaled_differences,
+             [](int64_t rows, int64_t dim) {
+               const int64_t n = rows * dim;
+               return Extents{rows, n, n, n};
+             });
+  def_kernel(m, "hinge", &loss_kernels, &K::hinge, rows);
+  def_kernel(m, "hinge_backward", &loss_kernels, &K::hinge_backward, rows);
+  def_kernel(m, "sigmoid", &loss_kernels, &K::sigmoid,
+             [](int64_t n, bool, int) { return Extents{n, n, 1}; });
+  def_kernel(m, "sigmoid_backward", &loss_kernels, &K::sigmoid_backward, kAll);
 }
 
 void bind_norm(py::module_ m) {
@@ -296,6 +340,7 @@ void bind_kernel_families(py::module_& m) {
   bind_recurrent(m.def_submodule("recurrent"));
   bind_reduce(m.def_submodule("reduce"));
   bind_softmax(m.def_submodule("softmax"));
+  bind_loss(m.def_submodule("loss"));
   bind_norm(m.def_submodule("norm"));
   bind_update(m.def_submodule("update"));
 }

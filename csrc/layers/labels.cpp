@@ -18,6 +18,13 @@ void check_label_count(const Blob& prediction, int axis, const Blob& labels) {
         axis, "), but the labels are ", shape_text(labels.shape()));
 }
 
+void check_row_labels(const Blob& prediction, const Blob& labels) {
+  check(prediction.axes() >= 1, "needs a prediction with a batch axis, got a scalar");
+  check(labels.count() == prediction.shape(0), "needs a label for each of the ",
+        prediction.shape(0), " rows of its prediction ", shape_text(prediction.shape()),
+        ", but the labels are ", shape_text(labels.shape()));
+}
+
 void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label) {
   const float* label = labels.data();
   const auto limit = static_cast<float>(classes);
