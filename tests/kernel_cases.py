@@ -598,6 +598,20 @@ def norm() -> None:
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
         fused_norm(shape, size, note)
+    for rows, n in ((0, 3), (1, 1), (3, 7), (5, 33), (2, 40_009), (600, 49)):
+        size = rows, n
+        for variance, fill in ((True, normal), (True, far), (False, far)):
+            words = f"{rows} {n} {variance} {fill.__name__}"
+            eps = 0.5 if n == 1 else 1e-9  # the deviation of one value is rounding alone
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill), statistic(rows),
+                 out(*size), note=words, tolerance=1e-5, half_tolerance=1e-5)  # fmt: skip
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill),
+                 statistic(rows), Same(4), note=words, tolerance=1e-5)  # fmt: skip
+        for variance in (True, False):
+            given = x(*size) if variance else None, parameter(rows, fill=positive)
+            words = f"{rows} {n} {variance}"
+            case("norm.rows_backward", *size, variance, *given, x(*size), out(*size), note=words)
+            case("norm.rows_backward", *size, variance, *given, x(*size), Same(5), note=words)
 
 
 def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:

@@ -310,6 +310,13 @@ void bind_norm(py::module_ m) {
     const int64_t n = count(s), c = s.channels;
     return Extents{n, c, c, c, c, optional(n), n, c, c, n, optional(n)};
   });
+  def_kernel(
+      m, "normalize_rows", &norm_kernels, &K::normalize_rows,
+      [](int64_t rows, int64_t n, bool, float) { return Extents{rows * n, rows, rows * n}; });
+  def_kernel(m, "rows_backward", &norm_kernels, &K::rows_backward,
+             [](int64_t rows, int64_t n, bool) {
+               return Extents{optional(rows * n), rows, rows * n, rows * n};
+             });
 }
 
 void bind_update(py::module_ m) {
