@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import numpy as np
 
@@ -96,8 +97,8 @@ def _layer_chunks(layer: LayerWeights) -> list[Chunk]:
         chunks.append(wire.text(_LAYER_TYPE, layer.type))
     chunks += [wire.text(_LAYER_BOTTOM, bottom) for bottom in layer.bottom]
     chunks += [wire.text(_LAYER_TOP, top) for top in layer.top]
-    for blob in layer.blobs:
-        chunks += wire.nested(_LAYER_BLOB, blobproto.chunks(blob))
+    for blob, diff in zip_longest(layer.blobs, layer.diffs):
+        chunks += wire.nested(_LAYER_BLOB, blobproto.chunks(blob, diff))
     return chunks
 
 

@@ -18,7 +18,8 @@ class LayerWeights:
     """One layer of a weight file.
 
     ``blobs`` are float32 and may be read-only, unaligned views of the file. A blob is None where
-    the file leaves it to the layer that shares it (HDF5).
+    the file leaves it to the layer that shares it (HDF5). ``diffs``, one for each blob or none, are
+    written but not read.
     """
 
     name: str
@@ -26,6 +27,7 @@ class LayerWeights:
     bottom: list[str] = field(default_factory=list)
     top: list[str] = field(default_factory=list)
     blobs: list[np.ndarray | None] = field(default_factory=list)
+    diffs: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass
