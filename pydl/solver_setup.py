@@ -36,8 +36,7 @@ def solver_message(
     for name, value in overrides.items():
         setattr(message, name, value)
     if message.HasField("solver_type"):
-        message.type = prototxt.solver_spec(message)["type"]
-        message.ClearField("solver_type")
+        message = prototxt.upgrade_solver(message)
     if message.average_loss < 1:
         raise Error(
             f"{_where(message, 'average_loss')}average_loss must be at least 1, "

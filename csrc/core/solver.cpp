@@ -60,8 +60,11 @@ bool Solver::should_stop() const {
 double Solver::Step() {
   BeginAverage();
   net_->ClearParamDiffs();
+  for (const auto& call : on_start) call();
   double loss = 0;
-  if (spec_.iter_size == 1 && spec_.clip_gradients < 0 && !debug && net_->gradients_can_go()) {
+  const bool all_at_once =
+      spec_.iter_size > 1 || spec_.clip_gradients >= 0 || !on_gradients_ready.empty() || debug;
+  if (!all_at_once && net_->gradients_can_go()) {
     StepByParam(&loss);
   } else {
     StepAtOnce(&loss);
@@ -78,6 +81,7 @@ void Solver::StepAtOnce(double* loss) {
     CheckLoss(*loss);
     net_->Backward();
   }
+  for (const auto& call : on_gradients_ready) call();
   if (info) info->BeforeUpdate();
   ApplyUpdate();
   if (info) info->AfterUpdate();

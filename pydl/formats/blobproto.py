@@ -60,10 +60,17 @@ def parse(span: Span, what: str) -> np.ndarray:
 
 
 def chunks(array: np.ndarray, diff: np.ndarray | None = None) -> list[Chunk]:
-    """The wire form of a blob: `shape` and packed float data, as Caffe writes it."""
+    """The wire form of a blob: packed float data and `shape`, as Caffe writes it."""
     dims = wire.nested(_DIM, [wire.varint(dim) for dim in array.shape])
-    parts = [*wire.nested(_SHAPE, dims), *wire.packed(_DATA, array, "<f4")]
-    return parts if diff is None else parts + wire.packed(_DIFF, diff, "<f4")
+    gradient = [] if diff is None else wire.packed(_DIFF, diff, "<f4")
+    return [*wire.packed(_DATA, array, "<f4"), *gradient, *wire.nested(_SHAPE, dims)]
+
+
+def legacy_chunks(array: np.ndarray) -> list[Chunk]:
+    """The wire form with the four old numbers in place of a shape: (N, C, H, W)."""
+    axes = (_NUM, _CHANNELS, _HEIGHT, _WIDTH)
+    sizes = [wire.integer(axis, size) for axis, size in zip(axes, array.shape, strict=True)]
+    return [*sizes, *wire.packed(_DATA, array, "<f4")]
 
 
 def check(array: np.ndarray, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ class LayerWeights:
 
     ``blobs`` are float32 and may be read-only, unaligned views of the file. A blob is None where
     the file leaves it to the layer that shares it (HDF5). ``diffs``, one for each blob or none, are
-    written but not read.
+    written but not read. ``settings`` are the layer's other fields as plain data, such as
+    ``{"phase": "TEST", "convolution_param": {"num_output": 20}}``, for formats that keep them.
     """
 
     name: str
@@ -28,6 +30,7 @@ class LayerWeights:
     top: list[str] = field(default_factory=list)
     blobs: list[np.ndarray | None] = field(default_factory=list)
     diffs: list[np.ndarray] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
