@@ -649,11 +649,19 @@ def update() -> None:
             (False, 0.0, 0.0, 1.0), (False, 5e-4, 0.9, 1.0), (True, 0.01, 0.9, 0.5),
         ):  # fmt: skip
             shape = kernels.update.UpdateShape(
-                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum
-            )
+                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum,
+                momentum2=0.99, delta=1e-3, decoupled_decay=0.1 * decay,
+            )  # fmt: skip
+            note = f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}"
             # Integers: weights that are 0, whose sign is 0.
-            case("update.sgd", shape, acc(n, fill=integers), acc(n), acc(n),
-                 note=f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}")  # fmt: skip
+            weights, gradient, mean = acc(n, fill=integers), acc(n), acc(n)
+            square = acc(n, fill=positive)
+            for rule, history in {
+                "sgd": [mean], "nesterov": [mean], "adagrad": [square], "rmsprop": [square],
+                "adadelta": [square, square], "adam": [mean, square],
+            }.items():  # fmt: skip
+                case(f"update.{rule}", shape, weights, gradient, *history, note=note)
+        case("update.average", n, 0.01, x(n), acc(n))
 
 
 # Products

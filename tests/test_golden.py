@@ -38,7 +38,7 @@ LAYERS = [
 ]
 SOLVERS = sorted(
     path.name
-    for path in (GOLDEN / "solvers").glob("sgd_*")
+    for path in (GOLDEN / "solvers").iterdir()
     if layer_types(path / "net.prototxt") <= TYPES
 )
 REJECTS = {
