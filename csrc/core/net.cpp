@@ -75,7 +75,7 @@ void Net::ReshapeIfNeeded(int index) {
   for (size_t b = 0; same && b < node.bottom.size(); ++b) {
     same = node.seen[b] == node.bottom[b]->shape();
   }
-  if (!same) ReshapeLayer(index);
+  if (!same || node.layer->wants_reshape(node.top)) ReshapeLayer(index);
 }
 
 void Net::Reshape() {
