@@ -73,8 +73,9 @@ class ImageFiles(Dataset):
             content = Path(self._paths[number]).read_bytes()
         except OSError as error:
             raise Error(
-                f"{self._paths[number]}: {error.strerror or error}; named in {self.name} (root_folder, which must "
-                "end in /, is put before it; relative names begin in the working directory)"
+                f"{self._paths[number]}: {error.strerror or error}; named in {self.name} "
+                "(root_folder, which must end in /, is put before it; relative names begin in the "
+                "working directory)"
             ) from error
         if self._cache is not None:
             self._cache[number] = content
