@@ -18,11 +18,12 @@ _installed = False
 
 
 def install() -> None:
-    """Lets data layers open what `pydl.data` and `pydl.formats` can read."""
+    """Lets layers open what `pydl.data` and `pydl.formats` can read."""
     global _installed
     if _installed:
         return
     _core.set_data_hooks(_open, _open_windows, _open_rows, _open_output, _read_mean)
+    _core.set_blob_reader(_read_blob)
     atexit.register(_core.stop_reading_ahead)  # while their threads can still use Python
     _installed = True
 
@@ -75,6 +76,12 @@ def _open_output(path: str) -> Callable[[Mapping[str, np.ndarray]], None]:
     from pydl.data.hdf5_source import hdf5_output
 
     return hdf5_output(path)
+
+
+def _read_blob(path: str) -> np.ndarray:
+    from pydl.formats import binaryproto
+
+    return binaryproto.load(path)
 
 
 def _read_mean(path: str) -> np.ndarray:

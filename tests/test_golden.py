@@ -19,8 +19,9 @@ GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
 # Layers whose forward pass moves or compares values (some of them: if the prototxt says MAX).
 MOVES = {
-    *("Concat", "Data", "Dropout", "DummyData", "Flatten", "HDF5Data", "ImageData", "Input"),
-    *("MemoryData", "ReLU", "Reshape", "Silence", "Split"),
+    *("ArgMax", "BatchReindex", "Clip", "Concat", "Crop", "Data", "Dropout", "DummyData"),
+    *("Filter", "Flatten", "HDF5Data", "ImageData", "Input", "MemoryData", "Parameter", "ReLU"),
+    *("Reshape", "Silence", "Slice", "Split", "Threshold", "Tile"),
 }
 COMPARES = {"Eltwise", "Pooling"}
 TYPES = set(_core.layer_declarations())

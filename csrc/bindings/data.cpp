@@ -221,6 +221,17 @@ SharedSource array_source(const py::array_t<T, py::array::c_style>& images,
   return std::make_shared<ArraySource>(shape, hold_array(images), std::move(labels));
 }
 
+// read(path) -> array
+void set_python_blob_reader(py::function read) {
+  set_blob_reader([f = hold(std::move(read))](const std::string& path, Shape* shape) {
+    return in_python([&] {
+      const auto blob = (*f)(path).cast<FloatArray>();
+      *shape = shape_of(blob);
+      return std::vector<float>(blob.data(), blob.data() + blob.size());
+    });
+  });
+}
+
 }  // namespace
 
 void bind_data(py::module_& m) {
@@ -240,6 +251,7 @@ void bind_data(py::module_& m) {
   m.def("set_data_hooks", &set_hooks);
   m.def("stop_reading_ahead", &stop_reading_ahead, ReleaseGil());
   m.def("resize", &resize, py::arg("image").noconvert(), py::arg("height"), py::arg("width"));
+  m.def("set_blob_reader", &set_python_blob_reader);
 }
 
 }  // namespace pydl
