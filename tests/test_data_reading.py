@@ -165,6 +165,13 @@ def test_nothing_is_read_ahead_without_prefetch(source):
     assert source.read == [0, 0, 1, 2, 3, 4, 5] and source.threads == {threading.get_ident()}
 
 
+def test_absurd_numbers(source, tmp_path):
+    assert "at most 1024" in message(net_of, "batch_size: 2 prefetch: 4000000000")
+    assert "memory" in message(net_of, "batch_size: 4000000000")
+    dataset = open_source(write_datums(tmp_path / "db", records([SHAPE])))
+    assert "at most 256" in message(Workers, dataset, 4000000000)
+
+
 def test_what_was_read_ahead_does_not_count_as_used(source):
     net = net_of("batch_size: 3 prefetch: 4")
     labels(net)
@@ -276,7 +283,7 @@ def test_errors_of_workers_are_errors_of_the_layer(tmp_path):
     forward(net)
     for _ in range(2):
         text = message(forward, net)
-        assert "6.png: the encoded image cannot be read" in text and "(ImageData)" in text
+        assert "6.png: not a readable image" in text and "(ImageData)" in text
 
 
 def test_a_killed_worker_is_an_error_and_others_take_its_place(tmp_path):

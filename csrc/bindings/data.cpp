@@ -71,18 +71,13 @@ class PythonSource final : public DataSource {
       const auto labels = result[1].cast<std::vector<float>>();
       auto names = result[2].cast<std::vector<std::string>>();
       const size_t count = numbers.size();
-      if (images.size() != count || labels.size() != count || names.size() != count) {
-        throw Error("a data source gave " + std::to_string(images.size()) + " images, " +
-                    std::to_string(labels.size()) + " labels and " + std::to_string(names.size()) +
-                    " names for " + std::to_string(count) + " records");
+      if (images.size() != count || names.size() != count) {
+        throw Error("a data source gave " + std::to_string(images.size()) + " images and " +
+                    std::to_string(names.size()) + " names for " + std::to_string(count) +
+                    " records");
       }
-      const std::shared_ptr<py::object> owner = hold(images);
-      Records records;
-      for (size_t i = 0; i < count; ++i) {
-        records.push_back(record_of(images[i], owner));
-        records.back().label = labels[i];
-        records.back().name = std::move(names[i]);
-      }
+      Records records = records_from(images, labels);
+      for (size_t i = 0; i < count; ++i) records[i].name = std::move(names[i]);
       return records;
     });
   }
@@ -233,6 +228,20 @@ void set_python_blob_reader(py::function read) {
 }
 
 }  // namespace
+
+Records records_from(const py::list& images, const std::vector<float>& labels) {
+  if (images.size() != labels.size()) {
+    throw Error(std::to_string(images.size()) + " images, but " + std::to_string(labels.size()) +
+                " labels");
+  }
+  const std::shared_ptr<py::object> owner = hold(images);
+  Records records;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    records.push_back(record_of(images[i], owner));
+    records.back().label = labels[i];
+  }
+  return records;
+}
 
 void bind_data(py::module_& m) {
   py::class_<DataSource, SharedSource>(m, "DataSource");

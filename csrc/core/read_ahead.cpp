@@ -2,11 +2,14 @@
 
 #include <set>
 
+#include "core/check.h"
 #include "pydl/data.h"
 
 namespace pydl {
 
 namespace {
+
+constexpr int64_t kMostAhead = 1024;
 
 struct Registry {
   std::mutex mutex;
@@ -28,6 +31,8 @@ bool ended() {
 
 ReadAhead::ReadAhead(Make make, int64_t step, int64_t ahead)
     : make_(std::move(make)), step_(step), ahead_(ahead) {
+  check(ahead <= kMostAhead, "prefetch: ", ahead, " batches; at most ", kMostAhead,
+        " can be read ahead");
   const std::lock_guard lock(registry().mutex);
   registry().live.insert(this);
 }

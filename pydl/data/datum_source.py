@@ -14,6 +14,7 @@ from pydl.data.pictures import decode
 from pydl.errors import Error
 from pydl.formats.binaryproto import Datum
 
+_MOST_LABELS = 1 << 16  # to take note of
 _LEVELDB_WAY_OUT = """{source}: LevelDB needs the package plyvel: pip install "pydl[leveldb]"; or \
 copy it once, where plyvel is, to LMDB, which needs no package to be read:
   import lmdb, plyvel
@@ -37,6 +38,7 @@ class DatumDataset(Dataset):
     def __init__(self, folder: Path, name: str, color: str = "") -> None:
         self.name = name
         self._folder, self._color = folder, color
+        self._known = _KnownForm()
         self._open()
         if not len(self):
             raise Error(f"{name}: the database has no records")
@@ -71,14 +73,49 @@ class DatumDataset(Dataset):
         return stacked, np.array(labels, np.int64)
 
     def _record(self, number: int) -> tuple[np.ndarray, int]:
+        value = self._value(number)
+        if (known := self._known.read(value)) is not None:
+            return known
         where = self._where(number)
-        datum = Datum.parse(self._value(number), where)
+        datum = Datum.parse(value, where)
         if datum.encoded:
             return decode(datum.data, self._color, where), datum.label
-        return np.require(datum.data, requirements="CA"), datum.label
+        image = np.require(datum.data, requirements="CA")
+        self._known.learn(value, image, datum.label)
+        return image, datum.label
 
     def _where(self, number: int) -> str:
         return f"{self.name}: record {self._key(number).decode(errors='replace')!r}"
+
+
+class _KnownForm:
+    """Datums of bytes that begin as the first one did, with the same shape, and end as one that was
+    parsed before, with the same label. They need no parsing, which would take most of the time."""
+
+    def __init__(self) -> None:
+        self._head: bytes | None = None
+        self._size, self._shape = 0, ()
+        self._labels: dict[bytes, int] = {}
+
+    def read(self, value: bytes | memoryview) -> tuple[np.ndarray, int] | None:
+        begin = 0 if self._head is None else len(self._head)
+        if not begin or len(value) < begin + self._size:
+            return None
+        label = self._labels.get(bytes(value[begin + self._size :]))
+        if label is None or bytes(value[:begin]) != self._head:
+            return None
+        image = np.frombuffer(value, np.uint8, self._size, begin)
+        return image.reshape(self._shape), label
+
+    def learn(self, value: bytes | memoryview, image: np.ndarray, label: int) -> None:
+        """Takes note of a Datum that was parsed."""
+        begin = image.ctypes.data - np.frombuffer(value, np.uint8).ctypes.data
+        if image.dtype != np.uint8 or not 0 <= begin <= len(value) - image.size:
+            return  # no view of the record
+        if self._head is None:
+            self._head, self._size, self._shape = bytes(value[:begin]), image.size, image.shape
+        if bytes(value[:begin]) == self._head and len(self._labels) < _MOST_LABELS:
+            self._labels[bytes(value[begin + image.size :])] = label
 
 
 class LmdbDataset(DatumDataset):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError)
 _MAX_COMPRESSION = 1 << 16
+_CHUNK_CACHE = 64 << 20  # bytes, so that a compressed chunk is unpacked once for several batches
 _SPARE_BYTES = 1 << 20  # that a disk must have beyond what is written
 
 
@@ -82,7 +83,7 @@ class Hdf5Rows:
             self._file = None  # one at a time, as in Caffe
             path = self._paths[index]
             with _reading(path):
-                file = _h5py().File(path, "r")
+                file = _h5py().File(path, "r", rdcc_nbytes=_CHUNK_CACHE)
                 columns = [file[name] for name in self._columns]
                 if self._whole_files:
                     columns = [np.asarray(column.astype("<f4")[()]) for column in columns]

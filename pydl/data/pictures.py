@@ -40,7 +40,7 @@ def decode(encoded: bytes | np.ndarray, color: str, where: str) -> np.ndarray:
                 image = ImageOps.exif_transpose(image)
             pixels = _pixels(image, color)
     except Exception as error:  # Pillow's readers raise all sorts on damaged files
-        raise Error(f"{where}: the encoded image cannot be read: {error}") from error
+        raise Error(f"{where}: not a readable image: {error}") from error
     if pixels.ndim == 2:
         return np.ascontiguousarray(pixels[np.newaxis])
     return np.ascontiguousarray(pixels[:, :, _BGR[: pixels.shape[2]]].transpose(2, 0, 1))

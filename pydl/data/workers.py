@@ -26,6 +26,7 @@ from pydl.errors import Error
 
 _START = "import sys; sys.path[:] = {path!r}; from pydl.data.workers import _serve; _serve({fds})"
 _END_SECONDS = 5
+_MOST = 256
 _ALIGN = 64  # of an image in the shared memory
 
 
@@ -41,6 +42,8 @@ class Workers:
     """
 
     def __init__(self, dataset: Dataset, count: int) -> None:
+        if count > _MOST:
+            raise Error(f"{dataset.name}: {count} workers; at most {_MOST} can be started")
         self._dataset, self._count = dataset, count
         self._workers: list[_Worker] = []
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from pydl.data.dataset import ArrayDataset
+from pydl.data.lmdb_writer import LmdbWriter
 from pydl.errors import Error
 from pydl.formats.atomic import atomic_write
 from pydl.formats.binaryproto import Datum
-
-_SPARE = 64 << 20  # bytes of an LMDB beyond twice its records; the file only takes what it needs
 
 
 def write_lmdb(
@@ -33,22 +32,11 @@ def write_lmdb(
     >>> len(pydl.data.open_source("train_lmdb"))
     10
     """
-    try:
-        import lmdb
-    except ImportError as error:
-        raise Error('writing an LMDB needs the package lmdb: pip install "pydl[lmdb]"') from error
     dataset = _dataset(path, images, labels)
-    if os.path.exists(path):
-        raise Error(f"{os.fspath(path)}: is there already; remove it or choose another name")
-    size = 2 * dataset.images.nbytes + 1000 * len(dataset) + _SPARE
-    try:
-        environment = lmdb.open(os.fspath(path), map_size=size)
-        with environment, environment.begin(write=True) as transaction:
-            for i, image in enumerate(dataset.images):
-                label = 0 if dataset.labels is None else int(dataset.labels[i])
-                transaction.put(f"{i:08d}".encode(), Datum(image, label).serialize())
-    except (lmdb.Error, OSError) as error:
-        raise Error(f"{os.fspath(path)}: the LMDB cannot be written: {error}") from error
+    with LmdbWriter(path) as writer:
+        for i, image in enumerate(dataset.images):
+            label = 0 if dataset.labels is None else int(dataset.labels[i])
+            writer.put(f"{i:08d}".encode(), Datum(image, label).serialize())
 
 
 def write_hdf5(path: str | os.PathLike, columns: Mapping[str, np.ndarray]) -> None:
