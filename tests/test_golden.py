@@ -38,6 +38,7 @@ LAYERS = [
     for entry in json.loads((GOLDEN / "layers" / "index.json").read_text())
     if entry["type"] in TYPES
 ]
+REPLAYED = [entry for entry in LAYERS if entry["type"] != "HDF5Output"]  # it has nothing to compare
 SOLVERS = sorted(
     path.name
     for path in (GOLDEN / "solvers").glob("sgd_*")
@@ -293,7 +294,7 @@ def test_shared_replay(kind, tmp_path):
     else:
         index = root / kind / "index.json"
         index.chmod(0o644)
-        known = {(e["type"], e["case"]) for e in LAYERS}
+        known = {(e["type"], e["case"]) for e in REPLAYED}
         entries = json.loads(index.read_text())
         index.write_text(json.dumps([e for e in entries if (e["type"], e["case"]) in known]))
     result = subprocess.run(
@@ -302,4 +303,4 @@ def test_shared_replay(kind, tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{len(LAYERS if kind == 'layers' else SOLVERS)} passed, 0 failed" in result.stdout
+    assert f"{len(REPLAYED if kind == 'layers' else SOLVERS)} passed, 0 failed" in result.stdout
