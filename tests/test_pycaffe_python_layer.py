@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -417,6 +418,26 @@ def test_a_view_kept_from_the_forward_pass(module):
         diffs.append(net.params["a"][0].diff.copy())
     np.testing.assert_array_equal(diffs[0], diffs[1])
     assert np.abs(diffs[0]).max() > 0
+
+
+def test_threads():
+    """The core runs without the interpreter's lock, the layers with it."""
+    nets = [make(THREE) for _ in range(3)]
+    failed = []
+
+    def work(net, value):
+        for _ in range(20):
+            net.blobs["x"].data[...] = value
+            net.forward()
+            if (net.blobs["three"].data != 1000 * value).any():
+                failed.append(value)
+
+    threads = [threading.Thread(target=work, args=(net, i)) for i, net in enumerate(nets)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed and not any(thread.is_alive() for thread in threads)
 
 
 # ---- errors ----

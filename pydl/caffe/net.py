@@ -45,7 +45,7 @@ class Net(pydl.net.Net):
                 "caffe.Net(file, weights, caffe.TEST)"
             )
         if not isinstance(network_file, str | os.PathLike | Mapping):
-            network_file = as_message(network_file, "NetParameter")
+            network_file = prototxt.as_message(network_file)
         seed = settings.random_seed()
         super().__init__(
             network_file,
@@ -333,13 +333,6 @@ class Net(pydl.net.Net):
     def share_with(self, other: Net) -> None:
         """Uses the other net's weights of equally named layers from now on."""
         self._core.share_params(other._core)
-
-
-def as_message(message: Any, kind: str) -> prototxt.Message:
-    """pydl's message: as it is, or one of `caffe_pb2` by way of its text."""
-    if type(message) is prototxt.Message:
-        return message
-    return prototxt.parse(str(message), kind, filename=kind)
 
 
 def _arguments(args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pydl.solver
 from pydl import prototxt
 from pydl.caffe import settings
-from pydl.caffe.net import Net, as_message
+from pydl.caffe.net import Net
 from pydl.prototxt import Message as SolverParameter
 from pydl.reporting import CaffeLog
 
@@ -159,5 +159,5 @@ def _message(model: Any) -> SolverParameter:
     if isinstance(model, str | os.PathLike):
         return prototxt.load_solver(model)
     copy = prototxt.new("SolverParameter")
-    copy.CopyFrom(as_message(model, "SolverParameter"))
+    copy.CopyFrom(prototxt.as_message(model, "SolverParameter"))
     return copy
