@@ -497,6 +497,8 @@ def test_code_is_refused_unless_allowed(tmp_path):
         pydl.Net(tmp_path / "net.safetensors")
     again = pydl.Net(tmp_path / "net.safetensors", allow_python=True)
     assert again.forward(x=np.ones(2))["y"].tolist() == [10, 10]
+    with pytest.raises(Error, match="allow_python"):
+        caffe.Net(prototxt.parse(text), caffe.TEST, allow_python=False)
     param = prototxt.new("SolverParameter", base_lr=0.1, lr_policy="fixed")
     param.net_param = prototxt.parse(text)
     with pytest.raises(Error, match="allow_python"):
@@ -540,6 +542,12 @@ def test_commands(tmp_path):
     )
     assert trained.returncode == 0, trained.stderr
     assert Path(tmp_path / "s_iter_3.caffemodel").exists()
+    caffe.Net(str(tmp_path / "bad.prototxt"), caffe.TEST).save(tmp_path / "weights")
+    refused = run_pydl(
+        "classify", "-model_def", "bad.prototxt", "-pretrained_model", "weights", "in.npy", "out",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert refused.returncode == 1 and "-allow_python" in refused.stderr
     failed = run_pydl(
         "time", "-model", "bad.prototxt", "-iterations", "1", "-allow_python", cwd=tmp_path
     )

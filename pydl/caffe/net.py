@@ -29,7 +29,7 @@ class Net(pydl.net.Net):
 
     ``Net(file, phase, level=0, stages=None, weights=None)``, with keywords or without, or as in old
     programs ``Net(file, weights, phase)``. ``file`` may be a message as well (`NetSpec.to_proto`).
-    Python layers run. ``keep`` is `pydl.Net`'s.
+    ``keep`` and ``allow_python`` are `pydl.Net`'s; Python layers run unless that is False.
 
     >>> net = Net("deploy.prototxt", TEST, weights="lenet.caffemodel")
     >>> net.blobs["data"].data[...] = 0
@@ -37,7 +37,14 @@ class Net(pydl.net.Net):
     (64, 10)
     """
 
-    def __init__(self, network_file: Any, *args: Any, keep: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        network_file: Any,
+        *args: Any,
+        keep: str = "all",
+        allow_python: bool = True,
+        **kwargs: Any,
+    ) -> None:
         given = _arguments(args, kwargs)
         if given.get("phase") not in (TRAIN, TEST):
             raise Error(
@@ -54,7 +61,7 @@ class Net(pydl.net.Net):
             stages=given.get("stages") or (),
             keep=keep,
             seed=1 if seed is None else seed,
-            allow_python=True,
+            allow_python=allow_python,
         )
         if given.get("weights") is not None:
             self.copy_from(given["weights"])

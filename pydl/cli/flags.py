@@ -127,6 +127,11 @@ def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None
     parser.add_argument(
         "--stage", type=split, default=[], metavar="A[,B]", help="stages of the net's state"
     )
+    add_python_flag(parser)
+
+
+def add_python_flag(parser: Parser) -> None:
+    """-allow_python; see `allow_python`."""
     parser.add_switch(
         "allow_python", "run the code that Python layers name; the working folder is on its path"
     )
