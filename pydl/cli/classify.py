@@ -57,8 +57,11 @@ def model_options(args: argparse.Namespace) -> dict:
         raise Error(
             "-model_def and -pretrained_model are needed: a deploy prototxt and its weights"
         )
+    mean = read_mean(args.mean_file) if args.mean_file else None
+    if mean is not None and mean.shape[1:] == (1, 1):
+        mean = mean.ravel()  # one value per channel
     return {
-        "mean": read_mean(args.mean_file) if args.mean_file else None,
+        "mean": mean,
         "input_scale": args.input_scale,
         "raw_scale": args.raw_scale,
         "channel_swap": integers("channel_swap", args.channel_swap) if args.channel_swap else None,
@@ -150,10 +153,15 @@ def _print_best(model: str, weights: str, mean: str, labels: str, image: str) ->
 
 
 def _read_labels(path: str, classes: int) -> list[str]:
-    try:
-        names = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Error(f"{path}: cannot be read: {error}") from error
+    names = read_lines(path)
     if len(names) != classes:
         raise Error(f"{path}: {len(names)} labels, but the net's output has {classes} classes")
     return names
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file. Raises Error."""
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from error

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from pydl.cli import flags
-from pydl.cli.classify import add_model_flags, model_options
+from pydl.cli.classify import add_model_flags, model_options, read_lines
 from pydl.errors import Error
 
 _EPILOG = """example:
@@ -31,7 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add("input", metavar="WINDOWS", help="a .csv of windows; see below")
     add("output", metavar="OUTPUT", help="the .csv or .h5 to write")
     add_model_flags(parser)
-    add("--crop_mode", default="list", help="list: the windows of the input (list)")
+    add(
+        "--crop_mode",
+        choices=("list", "selective_search"),
+        default="list",
+        help="list: the windows of the input; selective_search: the input lists images, and the "
+        "windows come from a Python module that runs MATLAB (list)",
+    )
     add("--context_pad", type=flags.count, default=16, metavar="N", help="context, in pixels (16)")
     return parser
 
@@ -41,21 +47,19 @@ def run(args: argparse.Namespace) -> int:
     from pydl import caffe
 
     flags.apply_run_flags(args)
-    if args.crop_mode != "list":
-        raise Error(
-            f"-crop_mode {args.crop_mode}: selective search needs MATLAB code that is no longer to "
-            "be had; write the windows to a .csv and give -crop_mode list"
-        )
     if not args.output.endswith((".csv", ".h5")):
         raise Error(f"{args.output}: detections are written as .csv or .h5")
     options = model_options(args)
-    images = _read_windows(args.input)
+    windows = _read_windows(args.input) if args.crop_mode == "list" else None
     print("Loading input...")
     detector = caffe.Detector(
         args.model_def, args.pretrained_model, context_pad=args.context_pad, **options
     )
     start = time.perf_counter()
-    detections = detector.detect_windows(images)
+    if windows is None:
+        detections = detector.detect_selective_search(read_lines(args.input))
+    else:
+        detections = detector.detect_windows(windows)
     print(f"Processed {len(detections)} windows in {time.perf_counter() - start:.3f} s.")
     (_save_hdf5 if args.output.endswith(".h5") else _save_csv)(args.output, detections)
     print(f"Saved to {args.output}")

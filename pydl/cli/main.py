@@ -33,6 +33,9 @@ COMMANDS = {
     "device_query": "show the processor and what pydl uses of it",
     "export": "convert a net and its weights to another file format, such as ONNX",
     "convert": "convert a weight file to another format",
+    "upgrade_net_proto_text": "bring a net's old prototxt up to date",
+    "upgrade_net_proto_binary": "bring an old .caffemodel up to date",
+    "upgrade_solver_proto_text": "bring a solver's old prototxt up to date",
 }
 _ALIASES = {"summarize": "summary"}  # names of Caffe's
 # Commands that have no file of their own.

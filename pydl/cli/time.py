@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from pydl.cli.nets import open_net
 
     flags.apply_run_flags(args)
+    print("Use CPU.")
     net = open_net(args, phase=args.phase, keep=args.keep)
     rows = net._core.layer_rows()
     backward = args.keep == "all" or args.phase == "TRAIN"
