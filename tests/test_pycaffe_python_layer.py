@@ -384,6 +384,50 @@ def test_memory_plan_leaves_its_blobs_alone():
     assert results[0][1] == pytest.approx(-0.4)
 
 
+def test_shared_blobs_under_a_memory_plan():
+    """The gradient of a blob that a Python layer and another read, in memory that is reused."""
+    text = (
+        REGRESSION
+        + python("Tenfold", "y", "ten")
+        + layer("TanH", "", "y", "tanh")
+        + layer("Eltwise", "", "ten tanh", "sum")
+        + python("Square", "sum t", "loss", fields="loss_weight: 1")
+    )
+    runs = []
+    for keep in ("all", "outputs"):
+        param = prototxt.new("SolverParameter", base_lr=0.001, random_seed=5, lr_policy="fixed")
+        param.net_param = prototxt.parse(text)
+        runs.append(pydl.Solver(param, keep=keep, allow_python=True))
+        for _ in range(4):
+            runs[-1].step()
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+    for name, blobs in runs[0].net.params.items():
+        for a, b in zip(blobs, runs[1].net.params[name], strict=True):
+            np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("keep", ["all", "outputs"])
+def test_bfloat16_around_it(keep):
+    """The layer's own blobs stay float32."""
+    image = np.random.default_rng(0).standard_normal((2, 16, 6, 6)).astype(np.float32)
+    text = (
+        input_layers({"x": image})
+        + conv("32 kernel_size: 3", bottoms="x", tops="a")
+        + python("Tenfold", "a", "b")
+        + conv("8 kernel_size: 3", bottoms="b", tops="y")
+    )
+    outputs = []
+    for precision in ("FLOAT32", "BF16"):
+        caffe.set_random_seed(1)
+        net = make(f"precision: {precision} {text}", keep=keep)
+        outputs.append(net.forward(x=image)["y"].copy())
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        assert np.isfinite(net.blobs["x"].diff).all() and net.blobs["x"].diff.any()
+    error = np.abs(outputs[0] - outputs[1]).max() / np.abs(outputs[0]).max()
+    assert error < 0.02
+
+
 def test_a_view_kept_from_the_forward_pass(module):
     """A layer may keep what it was given until its backward pass."""
     (module / "py_keeper.py").write_text(

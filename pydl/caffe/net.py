@@ -53,14 +53,13 @@ class Net(pydl.net.Net):
             )
         if not isinstance(network_file, str | os.PathLike | Mapping):
             network_file = prototxt.as_message(network_file)
-        seed = settings.random_seed()
         super().__init__(
             network_file,
             phase=int(given["phase"]),
             level=given.get("level", 0),
             stages=given.get("stages") or (),
             keep=keep,
-            seed=1 if seed is None else seed,
+            seed=settings.new_seed(),
             allow_python=allow_python,
         )
         if given.get("weights") is not None:
@@ -334,8 +333,7 @@ class Net(pydl.net.Net):
 
     def save_hdf5(self, path: str | os.PathLike, write_diff: bool = False) -> None:
         """Writes the weights, and if asked for the gradients, as HDF5."""
-        options = {"diffs": True} if write_diff else {}
-        formats.hdf5.save(path, layer_weights(self._core, **options))
+        formats.hdf5.save(path, layer_weights(self._core, diffs=write_diff))
 
     def share_with(self, other: Net) -> None:
         """Uses the other net's weights of equally named layers from now on."""
