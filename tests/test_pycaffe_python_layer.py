@@ -406,6 +406,25 @@ def test_shared_blobs_under_a_memory_plan():
             np.testing.assert_array_equal(a.data, b.data)
 
 
+def test_batches_that_grow_under_a_memory_plan():
+    """The plan was made for the batch before."""
+    text = (
+        python("Growing", "", "x")
+        + dense(4, "x", "h")
+        + layer("Sigmoid", "", "h", "s")
+        + dense(3, "s", "y")
+        + python("Square", "y x", "loss", fields="loss_weight: 1")
+    )
+    losses = []
+    for keep in ("all", "outputs"):
+        param = prototxt.new("SolverParameter", base_lr=0.01, random_seed=5, lr_policy="fixed")
+        param.net_param = prototxt.parse(text)
+        solver = pydl.Solver(param, keep=keep, allow_python=True)
+        losses.append([solver.step() for _ in range(8)])
+        assert solver.net._core.layer(0).python_code.layer.calls == 9
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("keep", ["all", "outputs"])
 def test_bfloat16_around_it(keep):
     """The layer's own blobs stay float32."""
