@@ -334,6 +334,8 @@ def test_gradients_of_a_loss():
     net = make(text)
     report = pydl.check_gradients(net, {"x": (5, 4), "z": (5, 4)})
     assert report.checked == {"x": 20, "z": 20}
+    report = pydl.check_gradients(python("Tenfold"), {"x": (2, 3)}, allow_python=True)
+    assert report.checked == {"x": 6}
     x, z = net.blobs["x"].data, net.blobs["z"].data
     assert net._forward(0, 2) == pytest.approx(2 * ((x - z) ** 2).sum() / 10, rel=1e-5)
 
