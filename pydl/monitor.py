@@ -10,6 +10,7 @@ from pydl import prototxt
 from pydl.errors import Error
 from pydl.net import Net
 from pydl.prototxt.names import nearest
+from pydl.solver_setup import where
 
 Scores = dict[str, np.ndarray]
 
@@ -39,8 +40,8 @@ class Monitor:
         for field in ("monitor", "monitor_mode"):
             if not self.active and param.HasField(field):
                 raise Error(
-                    f'{field} is given, but nothing uses it: neither lr_policy "plateau" nor '
-                    "early_stop_patience"
+                    f"{where(param, field)}{field} is given, but nothing uses it: neither "
+                    'lr_policy "plateau" nor early_stop_patience'
                 )
 
     def _choose(self, param: prototxt.Message, test_nets: Sequence[Net]) -> None:
@@ -50,14 +51,18 @@ class Monitor:
             for name, weight in net.loss_weights.items()
         }
         if test_nets:
-            self.output, self.net = _chosen(param.monitor, weights)
+            self.output, self.net = _chosen(param, weights)
             self.mode = "MIN" if weights[self.output, self.net] else "MAX"
         elif param.monitor:
-            raise Error(f'monitor: "{param.monitor}" is an output of a test net; there is none')
+            raise Error(
+                f'{where(param, "monitor")}monitor: "{param.monitor}" is an output of a test net; '
+                "there is none"
+            )
         elif param.test_interval <= 0:
             raise Error(
-                'lr_policy "plateau" and early_stop_patience look at a test net or, every '
-                "test_interval iterations, at the training loss; give test_iter or test_interval"
+                f'{where(param)}lr_policy "plateau" and early_stop_patience look at a test net or, '
+                "every test_interval iterations, at the training loss; give test_iter or "
+                "test_interval"
             )
         if param.HasField("monitor_mode"):
             self.mode = param.monitor_mode
@@ -77,13 +82,17 @@ class Monitor:
         return mean
 
 
-def _chosen(name: str, weights: dict[tuple[str, int], float]) -> tuple[str, int]:
-    found = [key for key, weight in weights.items() if (key[0] == name if name else weight)]
-    if found:
-        return found[0]
-    names = list(dict.fromkeys(name for name, _ in weights))
-    if not name:
-        raise Error(f"no test net has a loss; say what to look at with monitor: {', '.join(names)}")
-    close = nearest(name, names)
+def _chosen(param: prototxt.Message, weights: dict[tuple[str, int], float]) -> tuple[str, int]:
+    """The output that is named, else the first with a loss weight, and its test net."""
+    wanted, names = param.monitor, list(dict.fromkeys(name for name, _ in weights))
+    for (name, index), weight in weights.items():
+        if name == wanted if wanted else weight:
+            return name, index
+    if not wanted:
+        raise Error(
+            f"{where(param)}no test net has a loss; say what to look at with monitor: "
+            f"{', '.join(names)}"
+        )
+    close = nearest(wanted, names)
     hint = f'did you mean "{close}"?' if close else f"there are {', '.join(names)}"
-    raise Error(f'monitor: no test net has an output "{name}"; {hint}')
+    raise Error(f'{where(param, "monitor")}monitor: no test net has an output "{wanted}"; {hint}')

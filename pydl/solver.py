@@ -418,6 +418,7 @@ class _SmoothedLoss:
         self._next = 0
         self._value = np.float32(0)
 
+    @np.errstate(all="ignore")  # of losses that are infinite or NaN
     def add(self, loss: float) -> None:
         new, count = np.float32(loss), len(self._losses)
         if count < self._most:

@@ -39,7 +39,7 @@ def solver_message(
         message = prototxt.upgrade_solver(message)
     if message.average_loss < 1:
         raise Error(
-            f"{_where(message, 'average_loss')}average_loss must be at least 1, "
+            f"{where(message, 'average_loss')}average_loss must be at least 1, "
             f"got {message.average_loss}"
         )
     return message
@@ -57,7 +57,7 @@ def core_solver(param: prototxt.Message, net: _core.Net, mode: str) -> _core.Sol
         return _core.Solver({"base_lr": 0.0, **spec, "monitor_mode": mode}, net)
     except Error as error:
         named = [name for name in re.findall(r"[a-z]\w+", str(error)) if name in given]
-        raise Error(f"{_where(param, named[0] if named else None)}{error}") from None
+        raise Error(f"{where(param, named[0] if named else None)}{error}") from None
 
 
 def notes(param: prototxt.Message) -> list[str]:
@@ -99,7 +99,7 @@ def net_specs(
     given = [name for name, nets in sources.items() if nets]
     if len(given) != 1:
         what = f"it gives {' and '.join(given)}" if given else "it gives none"
-        raise Error(f"{_file(param)}a solver needs one of {', '.join(sources)}; {what}")
+        raise Error(f"{where(param)}a solver needs one of {', '.join(sources)}; {what}")
     train_net = sources[given[0]][0]
     train = _net_spec(train_net, "TRAIN", param.train_state)
 
@@ -115,16 +115,16 @@ def _check_tests(param: prototxt.Message, nets: int) -> None:
     count = len(param.test_iter)
     if nets != count:
         raise Error(
-            f"{_file(param)}test_iter is given {count} times for {nets} test nets; "
+            f"{where(param)}test_iter is given {count} times for {nets} test nets; "
             "give one for each"
         )
     if param.test_state and len(param.test_state) != count:
         raise Error(
-            f"{_file(param)}test_state is given {len(param.test_state)} times for {count} test nets"
+            f"{where(param)}test_state is given {len(param.test_state)} times for {count} test nets"
         )
     if count and param.test_interval <= 0:
         raise Error(
-            f"{_file(param)}test_iter is given, so test_interval must be given and positive"
+            f"{where(param)}test_iter is given, so test_interval must be given and positive"
         )
 
 
@@ -138,11 +138,9 @@ def _net_spec(net: prototxt.Message, phase: str, given: prototxt.Message | None)
     return prototxt.net_spec(net, phase=state.phase, level=state.level, stages=stages)
 
 
-def _file(message: prototxt.Message) -> str:
+def where(message: prototxt.Message, field: str | None = None) -> str:
+    """What a message about a field begins with: file, line and column, as far as they are known."""
+    if field and (location := message.Where(field)):
+        return f"{location}: "
     location = message.Where()
     return f"{location.file}: " if location else ""
-
-
-def _where(message: prototxt.Message, field: str | None) -> str:
-    location = message.Where(field) if field else None
-    return f"{location}: " if location else _file(message)

@@ -69,7 +69,6 @@ def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
 
 def layer_weights(core: _core.Net, diffs: bool = False) -> list[formats.LayerWeights]:
     """All layers of a net as Caffe writes them, with views of their learnable blobs."""
-    rows, specs = core.layer_rows(), core.spec["layers"]
     rates = [param["lr_mult"] for param in core.param_rows()]
     return [
         formats.LayerWeights(
@@ -79,9 +78,14 @@ def layer_weights(core: _core.Net, diffs: bool = False) -> list[formats.LayerWei
             row["tops"],
             [blob.data for blob in core.layer(index).blobs],
             [blob.diff for blob in core.layer(index).blobs] if diffs else [],
-            _settings(row, spec, core.phase, [rates[i] for i in core.param_ids(index)]),
+            _settings(
+                row,
+                core.layer(index).spec,
+                core.phase,
+                [rates[i] for i in core.param_ids(index)],
+            ),
         )
-        for index, (row, spec) in enumerate(zip(rows, specs, strict=True))
+        for index, row in enumerate(core.layer_rows())
     ]
 
 

@@ -35,7 +35,8 @@ POLICIES = {
         {"gamma": 0.1, "stepvalue": [5, 20, 20, 50]},
         lambda i: 0.1 * 0.1 ** sum(i >= v for v in (5, 20, 20, 50)),
     ),
-    "poly": ({"power": 2.0}, lambda i: 0.1 * (1 - i / 100) ** 2),
+    # In float32 as in Caffe: 1 - i / 100 loses digits near the end.
+    "poly": ({"power": 2.0}, lambda i: 0.1 * float(1 - np.float32(i) / np.float32(100)) ** 2),
     "sigmoid": (
         {"gamma": -0.1, "stepsize": 40}, lambda i: 0.1 / (1 + math.exp(0.1 * (i - 40)))),
 }  # fmt: skip

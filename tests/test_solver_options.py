@@ -14,6 +14,7 @@ from solver_runs import TEXT, batch, feed, params_of, solver_message
 
 import pydl
 from pydl import Error, formats
+from pydl.caffe.proto import caffe_pb2
 from pydl.reporting import CaffeLog
 from pydl.solver import Listener
 
@@ -505,7 +506,7 @@ def test_snapshot_diff(form, keep, tmp_path, monkeypatch):
 
 
 def read_diffs(path):
-    """What a weight file holds of gradients, read here by what Caffe's formats are."""
+    """What a weight file holds of gradients."""
     if path.suffix == ".h5":
         h5py = pytest.importorskip("h5py", reason="the optional package h5py is not installed")
         with h5py.File(path) as file:
@@ -514,49 +515,10 @@ def read_diffs(path):
                 for name, group in file["diff"].items()
                 for i, value in group.items()
             }
+    net = caffe_pb2.NetParameter()
+    net.ParseFromString(path.read_bytes())
     return {
-        f"{text(fields(layer_bytes)[1][0])}/{i}": np.frombuffer(fields(blob)[6][0], "<f4").reshape(
-            varints(fields(fields(blob)[7][0])[1][0])
-        )
-        for layer_bytes in fields(path.read_bytes())[100]
-        for i, blob in enumerate(fields(layer_bytes).get(7, []))
+        f"{layer.name}/{i}": np.reshape(blob.diff, list(blob.shape.dim))
+        for layer in net.layer
+        for i, blob in enumerate(layer.blobs)
     }
-
-
-def text(data):
-    return bytes(data).decode()
-
-
-def varints(data):
-    found, value, shift = [], 0, 0
-    for byte in data:
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            found.append(value)
-            value = shift = 0
-    return found
-
-
-def fields(data):
-    """The length-delimited fields of a protobuf message by number."""
-    found, at, data = {}, 0, memoryview(data)
-
-    def varint():
-        nonlocal at
-        start = at
-        while data[at] & 128:
-            at += 1
-        at += 1
-        return varints(data[start:at])[0]
-
-    while at < len(data):
-        tag = varint()
-        if tag & 7 == 2:
-            size = varint()
-            found.setdefault(tag >> 3, []).append(data[at : at + size])
-            at += size
-        else:
-            assert tag & 7 == 0, "no other kind is written at these levels"
-            found.setdefault(tag >> 3, []).append(bytes([varint() & 127]))
-    return found

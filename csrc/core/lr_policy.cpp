@@ -14,9 +14,9 @@ double gamma_power(const SolverSpec& s, double exponent) {
   return s.base_lr * std::pow(static_cast<double>(s.gamma.value_or(0)), exponent);
 }
 
-// Of the run that is done: 0 to 1.
-double progress(const SolverSpec& s, int iter) {
-  return std::min(static_cast<double>(iter) / s.max_iter, 1.0);
+// Of the run that is done: 0 to 1. In float, as in Caffe, which shows near the end of poly.
+float progress(const SolverSpec& s, int iter) {
+  return std::min(static_cast<float>(iter) / static_cast<float>(s.max_iter), 1.0f);
 }
 
 struct Policy {
@@ -44,7 +44,7 @@ const Policy kPolicies[] = {
      }},
     {"poly",
      [](const SolverSpec& s, int iter, int*) {
-       return s.base_lr * std::pow(1 - progress(s, iter), static_cast<double>(s.power));
+       return static_cast<double>(s.base_lr) * std::pow(1 - progress(s, iter), s.power);
      }},
     {"sigmoid",
      [](const SolverSpec& s, int iter, int*) {
