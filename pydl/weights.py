@@ -12,6 +12,10 @@ from pydl import _core, formats
 from pydl.errors import Error
 
 
+class NoCommonLayerError(Error):
+    """A weight file has no layer of the net's."""
+
+
 def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
     """Copies the weights of equally named layers into a net, all or nothing.
 
@@ -35,7 +39,7 @@ def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
                 todo.append((index, i, _fit(array, blob.shape, f'{path}: layer "{layer.name}"', i)))
     has_params = any(core.layer(i).blobs for i in range(core.layer_count))
     if has_params and not todo:
-        raise Error(
+        raise NoCommonLayerError(
             f'{path}: none of its layers ({_some(blobs)}) is in net "{core.name}"; '
             "weights are matched by layer name"
         )

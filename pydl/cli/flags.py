@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -16,11 +17,14 @@ _NUMBER = re.compile(r"-[\d.]")
 def normalise(argv: Sequence[str]) -> list[str]:
     """Brings ``-flag value`` and ``-flag=value`` to argparse's ``--flag``; ``-`` in names to ``_``.
 
-    One-letter flags, negative numbers and what follows ``--`` stay.
+    One-letter flags, negative numbers and what follows ``--`` stay. So does what follows the
+    program in ``run program``: the ``--`` is put there.
 
     >>> normalise(["train", "-solver", "s.prototxt", "--stop-on-nan=false", "-o", "-1"])
     ['train', '--solver', 's.prototxt', '--stop_on_nan=false', '-o', '-1']
     """
+    if argv[:1] == ["run"] and len(argv) > 1 and not argv[1].startswith("-"):
+        argv = [*argv[:2], "--", *argv[2:]]
     end = argv.index("--") if "--" in argv else len(argv)
     return [_normalise_one(token) for token in argv[:end]] + list(argv[end:])
 
@@ -123,6 +127,19 @@ def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None
     parser.add_argument(
         "--stage", type=split, default=[], metavar="A[,B]", help="stages of the net's state"
     )
+    parser.add_argument(
+        "--allow_python",
+        action="store_true",
+        help="run the code that Python layers of the net name (modules are looked for in the "
+        "working folder too)",
+    )
+
+
+def allow_python(args: argparse.Namespace) -> bool:
+    """Whether Python layers may run; if so, modules in the working folder are found."""
+    if args.allow_python and "" not in sys.path:
+        sys.path.insert(0, "")
+    return args.allow_python
 
 
 def add_phase_flag(parser: argparse.ArgumentParser, default: str) -> None:

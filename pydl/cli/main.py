@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train or fine-tune a net, or go on from a snapshot",
     "test": "score a net on its test data",
     "time": "time a net's layers",
+    "run": "run a program written for pycaffe",
     "predict": "run a net on images, arrays or a data set",
     "summary": "show a net's layers, shapes, parameters and FLOPs",
     "data": "list, prepare and show data sets",
@@ -69,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return _BROKEN_PIPE
     except Exception as error:
+        if hasattr(error, "python_layer"):  # the user's own code
+            traceback.print_exc()
+            return _fail(f"{error.python_layer} raised {type(error).__name__}: {error}", 1)
         return _fail(_text(error), 1)
 
 

@@ -118,7 +118,12 @@ def _make_solver(args: argparse.Namespace):
         message.train_state.stage.extend(args.stage)
     if args.snapshot or args.weights:
         message.weights = [",".join(args.weights)] if args.weights else []
-    solver = Solver(message, keep=args.keep, stop_on_nan=args.stop_on_nan)
+    solver = Solver(
+        message,
+        keep=args.keep,
+        stop_on_nan=args.stop_on_nan,
+        allow_python=flags.allow_python(args),
+    )
     if args.snapshot:
         solver.restore(args.snapshot)
     return solver
