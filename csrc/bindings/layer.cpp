@@ -37,6 +37,8 @@ void bind_layer(py::module_& m) {
       .def_property_readonly("name", &Layer::name)
       .def_property_readonly("type", [](const Layer& l) { return l.spec().type; })
       .def_property_readonly("where", [](const Layer& l) { return l.spec().where; })
+      .def_property_readonly("spec",
+                             [](const Layer& l) { return value_to(params_value(l.spec())); })
       .def_property_readonly("blobs", [](const Layer& l) { return l.params(); })
       .def_property_readonly("implementation", &Layer::implementation)
       .def_property_readonly("python_code", &python_code)
