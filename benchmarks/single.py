@@ -37,6 +37,7 @@ class Single:
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
         identity = IMAGE_IDENTITY if len(self.shapes[0]) == 4 else IDENTITY
+        after = IDENTITY if '"SPP"' in self.layer else identity  # its top is no image
         top = "before0" if self.in_place else "y"
         text = ""
         for i, shape in enumerate(self.shapes):
@@ -57,7 +58,7 @@ class Single:
         text += f"""
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
-                     {identity} }}"""
+                     {after} }}"""
         precision = "BF16" if self.bf16 else "FLOAT32"
         return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
 

@@ -32,7 +32,7 @@ struct LrnParams {
   }
 };
 
-// bottom, top: (N, C, H, W)
+// bottom, top: (N, C, ...), WITHIN_CHANNEL (N, C, H, W)
 class Lrn final : public LayerOf<LrnParams> {
  public:
   Layouts layouts() const override { return Layouts::kAny; }
@@ -44,8 +44,10 @@ class Lrn final : public LayerOf<LrnParams> {
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
-    check(bottom[0]->axes() == 4, "needs a bottom of 4 axes (N, C, H, W), got shape ",
-          shape_text(bottom[0]->shape()));
+    const Shape& shape = bottom[0]->shape();
+    check(shape.size() == 4 || (across() && shape.size() >= 2), "needs a bottom of ",
+          across() ? "2 axes (N, C) or more" : "4 axes (N, C, H, W)", ", got shape ",
+          shape_text(shape));
     top[0]->ReshapeLike(*bottom[0]);
   }
 
@@ -70,10 +72,18 @@ class Lrn final : public LayerOf<LrnParams> {
   kernels::LrnShape problem(const Blob& x) const {
     const LrnParams& p = params_of();
     const AxisView v = axis_view(x, 1, across() ? layout() : Layout::kPlain);
-    return {v.outer,           v.channels, v.inner,
-            x.shape(2),        x.shape(3), layout() == Layout::kChannelsLast,
-            p.local_size,      p.alpha,    p.beta,
-            across() ? p.k : 1};
+    kernels::LrnShape s{v.outer,
+                        v.channels,
+                        v.inner,
+                        1,
+                        1,
+                        layout() == Layout::kChannelsLast,
+                        p.local_size,
+                        p.alpha,
+                        p.beta,
+                        across() ? p.k : 1};
+    if (!across()) s.h = x.shape(2), s.w = x.shape(3);
+    return s;
   }
 };
 
