@@ -4,6 +4,7 @@
     python benchmarks/ops.py "conv ic64ih56oc64kh3ph1 mb8"
     python benchmarks/ops.py --isa avx2 "conv g32ic32ih28oc32kh3ph1 mb8" "gemm m512n512k512"
     python benchmarks/ops.py --file cases.txt
+    python benchmarks/ops.py --isa avx2 --ref "eltwise mb32ic64ih56 swish" "loss mb256ic1000 hinge"
 
 Operations and what they take (widths are the heights if left out, the rest its default):
 
@@ -15,8 +16,11 @@ Operations and what they take (widths are the heights if left out, the rest its 
     spp      mb ic ih iw levels, and max or avg
     lrn      mb ic ih iw ls, across channels
     bn       mb ic ih iw, in training
-    eltwise  mb ic ih iw, and relu, sigmoid, tanh, elu, sum or prod
+    eltwise  mb ic ih iw, and relu, sigmoid, tanh, elu, abs, bnll, clip, exp, log, power, swish,
+             threshold, sum or prod
     softmax  mb ic
+    loss     mb ic ih iw, and softmax, infogain, multinomial, sigmoid, hinge, squared_hinge,
+             euclidean or contrastive
     ip       mb ic oc
     lstm     mb t ic oc
 
@@ -24,7 +28,8 @@ and each the word bf16, for activations and their gradients in bfloat16.
 
 Every implementation that takes a problem is compared with `ref`, the plain loops that define it:
 the error is the length of the difference as a share of the length of the result. Its time stands
-beside the better of PyTorch's two memory formats: `peer/pydl` above 1, pydl is faster.
+beside the better of PyTorch's two memory formats: `peer/pydl` above 1, pydl is faster; and with
+--ref beside the time of `ref`.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bf16 import from_bf16, to_bf16
@@ -256,10 +262,12 @@ class Layer:
     def __init__(self, d: Description) -> None:
         from single import Ours, Single
 
-        layer, shapes = LAYERS[d.family](d)
-        self._single = Single(layer, shapes, bf16="bf16" in d.words)
+        layer, shapes, *fixed = LAYERS[d.family](d)
+        self._single = Single(layer, shapes, bf16="bf16" in d.words, fixed=tuple(fixed))
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
+        if "Threshold" in layer:
+            self.passes = ("forward",)
 
     def implementations(self) -> list[str]:
         return [self._name or "layer"]
@@ -275,6 +283,11 @@ class Layer:
 
         return Task(getattr(timed, pass_), results)
 
+    def has_peer(self) -> bool:
+        import torch_peer
+
+        return re.search(r'type: "(\w+)"', self._single.layer)[1] in torch_peer.MAKERS
+
     def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
         from single import Ours, Theirs
 
@@ -282,7 +295,8 @@ class Layer:
         return getattr(Theirs(self._single, Ours(self._single), memory_format, backward), pass_)
 
 
-Made = tuple[str, tuple[tuple[int, ...], ...]]  # a layer in prototxt, and its bottoms' shapes
+# A layer in prototxt, its bottoms' shapes, and shape and filler of each that gets no gradient.
+Made = tuple[Any, ...]
 
 
 def _images(d: Description) -> tuple[int, ...]:
@@ -318,13 +332,26 @@ def _lrn(d: Description) -> Made:
     return f'type: "LRN" {param}', (_images(d),)
 
 
-ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "TanH", "elu": "ELU"}
+ACTIVATIONS = {
+    "relu": 'type: "ReLU"',
+    "sigmoid": 'type: "Sigmoid"',
+    "tanh": 'type: "TanH"',
+    "elu": 'type: "ELU"',
+    "abs": 'type: "AbsVal"',
+    "bnll": 'type: "BNLL"',
+    "clip": 'type: "Clip" clip_param { min: -1 max: 1 }',
+    "exp": 'type: "Exp"',
+    "log": 'type: "Log" log_param { scale: 0.1 shift: 2 }',
+    "power": 'type: "Power" power_param { power: 1.5 scale: 0.1 shift: 2 }',
+    "swish": 'type: "Swish"',
+    "threshold": 'type: "Threshold"',
+}
 
 
 def _eltwise(d: Description) -> Made:
-    for word, kind in ACTIVATIONS.items():
+    for word, layer in ACTIVATIONS.items():
         if word in d.words:
-            return f'type: "{kind}"', (_images(d),)
+            return layer, (_images(d),)
     operation = "PROD" if "prod" in d.words else "SUM"
     layer = f'type: "Eltwise" eltwise_param {{ operation: {operation} }}'
     return layer, (_images(d),) * 2
@@ -340,7 +367,37 @@ def _lstm(d: Description) -> Made:
     t, ic, oc = d.need("t", "ic", "oc")
     fillers = "weight_filler { type: 'uniform' min: -0.08 max: 0.08 } bias_filler { value: 0 }"
     steps = (t, d.get("mb"))
-    return f'type: "LSTM" recurrent_param {{ num_output: {oc} {fillers} }}', ((*steps, ic), steps)
+    layer = f'type: "LSTM" recurrent_param {{ num_output: {oc} {fillers} }}'
+    return layer, ((*steps, ic),), (steps, 'type: "constant" value: 1')
+
+
+LOSSES = {
+    "softmax": 'type: "SoftmaxWithLoss"',
+    "infogain": 'type: "InfogainLoss"',
+    "multinomial": 'type: "MultinomialLogisticLoss"',
+    "sigmoid": 'type: "SigmoidCrossEntropyLoss"',
+    "hinge": 'type: "HingeLoss"',
+    "squared_hinge": 'type: "HingeLoss" hinge_loss_param { norm: L2 }',
+    "euclidean": 'type: "EuclideanLoss"',
+    "contrastive": 'type: "ContrastiveLoss"',
+}
+
+
+def _loss(d: Description) -> Made:
+    mb, ic = d.need("mb", "ic")
+    image = (d.get("ih"), d.get("iw", d.get("ih"))) if "ih" in d.numbers else ()
+    word = next((word for word in LOSSES if word in d.words), "softmax")
+    layer, scores = LOSSES[word], (mb, ic, *image)
+    uniform = f'type: "uniform" min: 0 max: {ic - 0.01}'  # labels are cut to integers
+    if word in ("euclidean", "contrastive"):
+        pairs = ((mb,), 'type: "uniform" min: 0 max: 1.99')
+        return layer, (scores,) * 2, *((pairs,) if word == "contrastive" else ())
+    if word == "sigmoid":
+        return layer, (scores,), (scores, 'type: "uniform"')
+    per_position = word in ("softmax", "infogain")
+    labels = ((mb, *image) if per_position else (mb,), uniform)
+    weights = (((ic, ic), 'type: "uniform"'),) if word == "infogain" else ()
+    return layer, (scores,), labels, *weights
 
 
 LAYERS: dict[str, Callable[[Description], Made]] = {
@@ -352,6 +409,7 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "eltwise": _eltwise,
     "softmax": lambda d: ('type: "Softmax"', (tuple(d.need("mb", "ic")),)),
     "ip": _inner_product,
+    "loss": _loss,
     "lstm": _lstm,
 }
 FAMILIES = {"conv": Conv, "deconv": Deconv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
@@ -369,12 +427,13 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "eltwise": (IMAGES, (*ACTIVATIONS, "sum", "prod")),
     "softmax": (("mb", "ic"), ()),
     "ip": (("mb", "ic", "oc"), ()),
+    "loss": (IMAGES, tuple(LOSSES)),
     "lstm": (("mb", "t", "ic", "oc"), ()),
 }
 
 
 # ---- running them ----
-def rows(line: str, isa: str, seconds: float) -> Iterator[list[str]]:
+def rows(line: str, isa: str, seconds: float, beside_ref: bool = False) -> Iterator[list[str]]:
     """Checks and times what a line describes: a row of text for each pass and implementation."""
     from check import distance
     from timing import best
@@ -383,7 +442,7 @@ def rows(line: str, isa: str, seconds: float) -> Iterator[list[str]]:
     operation = FAMILIES[description.family](description)
     names = [name for name in operation.implementations() if name != "ref"] or ["ref"]
     for pass_ in operation.passes:
-        want = _reference(operation, pass_, isa)
+        want, ref = _reference(operation, pass_, isa, seconds if beside_ref else 0)
         tasks = {name: operation.ours(pass_, name) for name in names}
         errors = {}
         for name, task in tasks.items():
@@ -395,16 +454,23 @@ def rows(line: str, isa: str, seconds: float) -> Iterator[list[str]]:
             ms = times[name]
             rate = f"{operation.flops / ms / 1e6:.0f}" if operation.flops else "-"
             beside = [f"{peer:.3f}", f"{peer / ms:.2f}"] if peer else ["-", "-"]
-            yield [line, pass_, name, f"{ms:.3f}", rate, f"{errors[name]:.1e}", *beside]
+            times_ref = f"{ref / ms:.1f}" if ref else "-"
+            yield [line, pass_, name, f"{ms:.3f}", rate, f"{errors[name]:.1e}", *beside, times_ref]
 
 
-def _reference(operation: object, pass_: str, isa: str) -> list[np.ndarray]:
+def _reference(
+    operation: object, pass_: str, isa: str, seconds: float
+) -> tuple[list[np.ndarray], float | None]:
+    """What `ref` computes, and its milliseconds if it is given time."""
+    from timing import best
+
     kernels = _kernels()
     kernels.set_isa("ref")
     try:
         task = operation.ours(pass_, operation.implementations()[-1])
         task.run()
-        return [np.array(as_float(values)) for values in task.results()]
+        found = [np.array(as_float(values)) for values in task.results()]
+        return found, best({"ref": task.run}, seconds)["ref"] if seconds else None
     finally:
         kernels.set_isa(isa)
 
@@ -415,6 +481,8 @@ def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
     if torch is None:
         return {}
     formats = {"torch": torch.contiguous_format}
+    if isinstance(operation, Layer) and not operation.has_peer():
+        return {}
     if not isinstance(operation, Gemm):
         formats["torch channels_last"] = torch.channels_last
     return {name: operation.theirs(pass_, form) for name, form in formats.items()}
@@ -440,8 +508,9 @@ def _kernels() -> object:
     return _core.kernels
 
 
-HEADER = ["", "pass", "implementation", "ms", "GFLOP/s", "error", "torch ms", "peer/pydl"]
-WIDTHS = (44, 18, 20, 10, 9, 9, 10, 10)
+HEADER = ["", "pass", "implementation", "ms", "GFLOP/s", "error", "torch ms", "peer/pydl",
+          "ref/pydl"]  # fmt: skip
+WIDTHS = (44, 18, 20, 10, 9, 9, 10, 10, 10)
 
 
 def _print(cells: list[str]) -> None:
@@ -459,6 +528,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("lines", nargs="*", metavar="OPERATION", help="described as above")
     parser.add_argument("--file", type=Path, help="operations, one a line; # begins a comment")
     parser.add_argument("--isa", help="an instruction set below the machine's")
+    parser.add_argument("--ref", action="store_true", help="time the reference as well")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each timing")
     chosen = parser.parse_args(arguments)
@@ -476,7 +546,7 @@ def main(arguments: list[str] | None = None) -> None:
         isa = chosen.isa or _kernels().isa()
         _kernels().set_isa(isa)
         for line in lines:
-            for row in rows(line, isa, chosen.seconds):
+            for row in rows(line, isa, chosen.seconds, chosen.ref):
                 _print(row)
     except (Error, ValueError) as error:
         sys.exit(f"ops.py: {error}")

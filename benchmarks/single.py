@@ -22,43 +22,39 @@ IDENTITY = 'type: "ReLU" relu_param { negative_slope: 1 }'
 class Single:
     """A layer: type and parameters in prototxt, and the shapes of its bottoms.
 
-    A second bottom of an LSTM marks where sequences begin: it is 1 everywhere.
+    `fixed` are shapes and fillers of the bottoms behind those that get no gradient: labels, or
+    where an LSTM's sequences begin.
     """
 
     layer: str
     shapes: tuple[tuple[int, ...], ...]
     in_place: bool = False
     bf16: bool = False
-
-    @property
-    def marked(self) -> bool:
-        return '"LSTM"' in self.layer
+    fixed: tuple[tuple[tuple[int, ...], str], ...] = ()
 
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
         identity = IMAGE_IDENTITY if len(self.shapes[0]) == 4 else IDENTITY
-        after = IDENTITY if '"SPP"' in self.layer else identity  # its top is no image
+        no_image = "Loss" in self.layer or '"SPP"' in self.layer
         top = "before0" if self.in_place else "y"
-        text = ""
-        for i, shape in enumerate(self.shapes):
+        text = bottoms = down = ""
+        moving = len(self.shapes)
+        for i, (shape, filler) in enumerate(
+            (*((shape, 'type: "gaussian"') for shape in self.shapes), *self.fixed)
+        ):
             dims = " ".join(f"dim: {d}" for d in shape)
-            marks = self.marked and i == 1
-            filler = 'type: "constant" value: 1' if marks else 'type: "gaussian"'
             text += f"""
                 layer {{ name: "x{i}" type: "DummyData" top: "x{i}" dummy_data_param {{
                     shape {{ {dims} }} data_filler {{ {filler} }} }} }}
                 layer {{ name: "before{i}" bottom: "x{i}" top: "before{i}" {
-                IDENTITY if marks else identity
+                identity if i < moving else IDENTITY
             } }}"""
-        names = [f"before{i}" for i in range(len(self.shapes))]
-        bottoms = " ".join(f'bottom: "{name}"' for name in names)
-        down = " ".join(
-            f"propagate_down: {'false' if self.marked and i else 'true'}" for i in range(len(names))
-        )
+            bottoms += f'bottom: "before{i}" '
+            down += f"propagate_down: {'true' if i < moving else 'false'} "
         text += f"""
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
-                     {after} }}"""
+                     {IDENTITY if no_image else identity} }}"""
         precision = "BF16" if self.bf16 else "FLOAT32"
         return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
 
@@ -87,15 +83,15 @@ class Ours:
         """The top, then the gradients of bottoms ("dx0", ...) and blobs ("dw0", ...)."""
         self.backward()
         found = {"y": self.core.blob("z").data}
-        count = 1 if self._single.marked else len(self._single.shapes)
-        found |= {f"dx{i}": self.core.blob(f"before{i}").diff for i in range(count)}
+        moving = range(len(self._single.shapes))
+        found |= {f"dx{i}": self.core.blob(f"before{i}").diff for i in moving}
         blobs = self.core.layer(self._layer).blobs if self._learns() else []
         return found | {f"dw{i}": blob.diff for i, blob in enumerate(blobs)}
 
     def given(self) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Bottoms, blobs, and the gradient of the top."""
-        count = 1 if self._single.marked else len(self._single.shapes)
-        bottoms = [np.array(self.core.blob(f"x{i}").data) for i in range(count)]
+        """Bottoms that get a gradient, blobs, and the gradient of the top."""
+        moving = range(len(self._single.shapes))
+        bottoms = [np.array(self.core.blob(f"x{i}").data) for i in moving]
         blobs = [np.array(blob.data) for blob in self.core.layer(self._layer).blobs]
         return bottoms, blobs, np.array(self.core.blob("z").diff)
 

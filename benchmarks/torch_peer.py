@@ -259,6 +259,12 @@ MAKERS = {
     "Sigmoid": lambda p, blobs, in_place: nn.Sigmoid(),
     "ELU": lambda p, blobs, in_place: nn.ELU(p.get("alpha", 1.0)),
     "TanH": lambda p, blobs, in_place: nn.Tanh(),
+    "AbsVal": lambda p, blobs, in_place: Call(torch.abs),
+    "BNLL": lambda p, blobs, in_place: nn.Softplus(),
+    "Clip": lambda p, blobs, in_place: nn.Hardtanh(p["min"], p["max"]),
+    "Exp": lambda p, blobs, in_place: Call(torch.exp),
+    "Swish": lambda p, blobs, in_place: nn.SiLU(),
+    "Threshold": lambda p, blobs, in_place: Call(lambda x: (x > 0).to(x.dtype)),
     "Dropout": lambda p, blobs, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
     "Softmax": lambda p, blobs, in_place: nn.Softmax(dim=p.get("axis", 1)),
 }

@@ -7,8 +7,9 @@ from pydl.errors import Error
 
 
 def install() -> None:
-    """Lets Data layers open what `pydl.data` and `pydl.formats` can read."""
+    """Lets layers open what `pydl.data` and `pydl.formats` can read."""
     _core.set_data_hooks(_open, _read_mean)
+    _core.set_blob_reader(_read_blob)
 
 
 def _open(source: str, backend: str) -> _core.DataSource:
@@ -41,6 +42,12 @@ def _runs(indices: list[int]) -> list[tuple[int, int]]:
         else:
             runs.append((i, 1))
     return runs
+
+
+def _read_blob(path: str) -> np.ndarray:
+    from pydl.formats import binaryproto
+
+    return binaryproto.load(path)
 
 
 def _read_mean(path: str) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pydl import _core, hooks, prototxt
+from pydl import _core, hooks, prototxt, python_layer
 from pydl.errors import Error
 
 hooks.install()
+python_layer.install()
 
 Model = str | os.PathLike | prototxt.Message | Mapping[str, Any]
 
@@ -71,6 +72,8 @@ class Net:
             and keep the fastest; once in a process for each shape.
         deterministic: no autotune; results then depend on nothing but the instruction set.
             The last four replace the file's own fields of these names, where they are given.
+        allow_python: run the classes that Python layers name. Such a net is a program, and is
+            refused unless this is given.
 
     Raises:
         Error: a file that cannot be read, a typo, parameters or shapes that do not fit, naming
@@ -95,6 +98,7 @@ class Net:
         arithmetic: str | None = None,
         autotune: bool | None = None,
         deterministic: bool | None = None,
+        allow_python: bool = False,
     ) -> None:
         given = {
             "precision": precision,
@@ -103,6 +107,7 @@ class Net:
             "deterministic": deterministic,
         }
         options = {name: value for name, value in given.items() if value is not None}
+        options["allow_python"] = bool(allow_python)
         self._core = _build(model, phase, level, stages, keep, seed, options)
         for path in _as_paths(weights):
             self.load(path)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pydl import _core, hooks, prototxt, snapshot
+from pydl import _core, hooks, prototxt, python_layer, snapshot
 from pydl.errors import Error
 from pydl.net import Net
 
 hooks.install()
+python_layer.install()
 
 Model = str | os.PathLike | prototxt.Message
 
@@ -68,6 +69,7 @@ class Solver:
             but kept from the next step on, once it was asked for). Results are the same, bit for
             bit.
         stop_on_nan: raise Error when the loss is NaN or infinite, before the weights are changed.
+        allow_python: run the classes that Python layers name, as in `pydl.Net`.
         overrides: fields to set on the solver, such as ``max_iter=100``.
 
     Raises:
@@ -79,7 +81,13 @@ class Solver:
     """
 
     def __init__(
-        self, model: Model, *, keep: str = "all", stop_on_nan: bool = True, **overrides: Any
+        self,
+        model: Model,
+        *,
+        keep: str = "all",
+        stop_on_nan: bool = True,
+        allow_python: bool = False,
+        **overrides: Any,
     ) -> None:
         self.param = _solver_message(model)
         for name, value in overrides.items():
@@ -89,8 +97,8 @@ class Solver:
         seed = self.param.random_seed
         self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
         train, tests = _net_specs(self.param, self._find)
-        self.net = self._make_net(train, keep)
-        self.test_nets = [self._make_net(spec, keep) for spec in tests]
+        self.net = self._make_net(train, keep, allow_python)
+        self.test_nets = [self._make_net(spec, keep, allow_python) for spec in tests]
         for net in self.test_nets:
             net._core.share_params(self.net._core)
         fields = set(_core.solver_fields())
@@ -313,9 +321,10 @@ class Solver:
         return bool(every) and self.iter % every == 0
 
     # ---- set-up ----
-    def _make_net(self, spec: Mapping[str, Any], keep: str) -> Net:
+    def _make_net(self, spec: Mapping[str, Any], keep: str, allow_python: bool) -> Net:
         fields = ("precision", "autotune", "deterministic")
         options = {name: getattr(self.param, name) for name in fields if self.param.HasField(name)}
+        options["allow_python"] = bool(allow_python)
         return Net.from_core(_core.Net(dict(spec), keep, self.seed, **options))
 
     def _find(self, path: str) -> str:

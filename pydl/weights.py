@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pydl import _core, formats
 from pydl.errors import Error
+
+
+class NoCommonLayerError(Error):
+    """A weight file has no layer of the net's."""
 
 
 def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
@@ -34,7 +39,7 @@ def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
                 todo.append((index, i, _fit(array, blob.shape, f'{path}: layer "{layer.name}"', i)))
     has_params = any(core.layer(i).blobs for i in range(core.layer_count))
     if has_params and not todo:
-        raise Error(
+        raise NoCommonLayerError(
             f'{path}: none of its layers ({_some(blobs)}) is in net "{core.name}"; '
             "weights are matched by layer name"
         )
@@ -52,17 +57,33 @@ def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
 
 def layer_weights(core: _core.Net) -> list[formats.LayerWeights]:
     """All layers of a net as Caffe writes them, with views of their learnable blobs."""
-    rows = core.layer_rows()
+    rows, specs = core.layer_rows(), core.spec["layers"]
+    rates = [param["lr_mult"] for param in core.param_rows()]
     return [
         formats.LayerWeights(
             row["name"],
             row["type"],
             row["bottoms"],
             row["tops"],
-            [blob.data for blob in core.layer(i).blobs],
+            [blob.data for blob in core.layer(index).blobs],
+            settings=_settings(row, spec, core.phase, [rates[i] for i in core.param_ids(index)]),
         )
-        for i, row in enumerate(rows)
+        for index, (row, spec) in enumerate(zip(rows, specs, strict=True))
     ]
+
+
+def _settings(
+    row: dict[str, Any], spec: dict[str, Any], phase: str, lr_mults: list[float]
+) -> dict[str, Any]:
+    """A layer's other fields, with those that Caffe fills in."""
+    settings = {"phase": phase, **spec.get("params", {})}
+    for name in ("param", "include", "exclude", "propagate_down"):
+        settings[name] = spec.get(name, [])
+    if not any(lr_mults):  # BatchNorm's statistics, which nobody learns
+        settings["param"] = settings["param"] or [{"lr_mult": 0.0}] * len(lr_mults)
+    if any(row["loss_weight"]):
+        settings["loss_weight"] = row["loss_weight"]
+    return settings
 
 
 def _with_shared(core: _core.Net, index: int, arrays: list) -> list:

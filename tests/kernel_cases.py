@@ -186,7 +186,9 @@ CASES: list[Case] = []
 
 
 # Families whose kernels take float32 or bfloat16.
-TYPED = ("eltwise", "activation", "pool", "lrn", "embed", "lstm", "norm")
+TYPED = (
+    "eltwise", "activation", "pool", "lrn", "embed", "recurrent", "norm", "reduce.sum_middle"
+)  # fmt: skip
 
 
 def case(
@@ -204,7 +206,7 @@ def case(
     label = note or " ".join(numbers or shapes[:1])
     label += " in place" if any(isinstance(a, Same) for a in args) else ""
     arrays = [a for a in args if isinstance(a, Array) and a.dtype == np.float32]
-    typed = family in TYPED and not all(a.fixed for a in arrays)
+    typed = {family, kernel} & set(TYPED) and not all(a.fixed for a in arrays)
     for half in (False, True) if typed else (False,):
         full = f"{kernel} {label}{' bf16' if half else ''}"
         if half and half_tolerance is not None:
@@ -322,6 +324,7 @@ def activation() -> None:
             case("activation.relu_backward", n, a, dy, slope, Same(2), **exact_note)
         both_places("activation.sigmoid_forward", n, a, out(n), **note)
         both_places("activation.tanh_forward", n, a, out(n), **note)
+        elementwise(n, fill, note)
         for alpha in (1.0, 0.3):
             both_places("activation.elu_forward", n, a, alpha, out(n),
                         note=f"{note.get('note', n)} {alpha}")  # fmt: skip
@@ -346,6 +349,40 @@ def activation() -> None:
             note = f"{outer} {channels} {inner} {'dx ' if dx else ''}{'dslope' if dslope else ''}"
             case("activation.prelu_backward", *size, a, slope, dy, dx, dslope, note=note.strip(),
                  atol=2e-7 * outer * inner + 1e-6)  # fmt: skip
+
+
+def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
+    """The activations that only have cases of their length, and of odd numbers."""
+    a, dy, label = x(n, fill=fill), x(n), note.get("note", n)
+    exact = {"tolerance": 0} | note
+
+    def backward(kernel: str, first: Array, *numbers: float, **settings: Any) -> None:
+        case(f"activation.{kernel}", n, first, dy, *numbers, out(n), **settings)
+        case(f"activation.{kernel}", n, first, dy, *numbers, Same(2), **settings)
+
+    both_places("activation.abs_forward", n, a, out(n), **exact)
+    backward("abs_backward", a, **exact)
+    both_places("activation.bnll_forward", n, a, out(n), **note)
+    backward("bnll_backward", a, **note)
+    both_places("activation.clip_forward", n, a, -0.5, 0.7, out(n), **exact)
+    backward("clip_backward", a, -0.5, 0.7, **exact)
+    both_places("activation.exp_forward", n, a, -0.7, 1.35, out(n), tolerance=1e-5, **note)
+    backward("exp_backward", a, -0.7, **note)
+    both_places("activation.threshold", n, a, 0.25, out(n), **exact)
+    for beta in (1.0, 1.7):
+        both_places("activation.swish_forward", n, a, beta, out(n), note=f"{label} {beta}")
+        backward("swish_backward", a, beta, note=f"{label} {beta}")
+    if fill is special:
+        logs, powers = ((1.0, 0.0, 1.0),), ((1.0, 0.0, p) for p in (3.0, 0.5, -2.0, 1.0, 2.0))
+    else:
+        a = x(n, fill=positive)
+        logs, powers = ((2.0, 0.5, -0.7),), ((2.0, 0.5, p) for p in (0.37, -0.75, 5.0, 1.0, 2.0))
+    for line in logs:
+        both_places("activation.log_forward", n, a, *line, out(n), note=f"{label} {line}")
+        backward("log_backward", a, *line, note=f"{label} {line}")
+    for line in powers:
+        both_places("activation.power_forward", n, a, *line, out(n), note=f"{label} {line}")
+        backward("power_backward", a, *line, 0.3, note=f"{label} {line}")
 
 
 def im2col() -> None:
@@ -526,9 +563,85 @@ def softmax() -> None:
         p, labels = x(*size, fill=probabilities), x(outer, inner, fill=label)
         for ignore in (False, True):
             text = f"{note}{' ignore' if ignore else ''}"
-            case("softmax.loss", shape, p, labels, ignore, 0, out(1, dtype=np.int64), note=text)
+            for least in (1.2e-38, 0.01):
+                case("softmax.loss", shape, p, labels, ignore, 0, least, out(1, dtype=np.int64),
+                     note=f"{text} {least}")  # fmt: skip
+            weights, sums = x(classes, classes), x(classes)
+            case("softmax.infogain", shape, p, labels, ignore, 0, weights, 1e-20,
+                 out(1, dtype=np.int64), note=text, atol=1e-5 * outer * inner)  # fmt: skip
+            case("softmax.infogain_backward", shape, p, labels, ignore, 0, weights, sums, 0.25,
+                 out(*size), note=text)  # fmt: skip
             case("softmax.loss_backward", shape, p, labels, ignore, 0, 0.25, out(*size),
                  note=text)  # fmt: skip
+
+
+def loss() -> None:
+    for rows, dim in (
+        (0, 3), (1, 1), (3, 1), (1, 1000), (5, 4), (64, 2), (7, 17), (33, 10), (3, 4096),
+        (2, 5000), (1000, 33), (1, 300_007),
+    ):  # fmt: skip
+        size, n = (rows, dim), rows * dim
+        a, factor = x(rows, dim), x(rows)
+        case("loss.squared_distances", *size, a, a, out(rows, dtype=np.float64))
+        case("loss.scaled_differences", *size, factor, a, a, out(rows, dim))
+
+        def label(rng, shape, dim=dim):
+            return rng.integers(0, dim, shape)
+
+        for squared, fill in itertools.product((False, True), (normal, special, integers)):
+            scores, labels = x(rows, dim, fill=fill), x(rows, fill=label)
+            note = f"{rows} {dim} {'L2' if squared else 'L1'} {fill.__name__}"
+            if fill is normal:
+                case("loss.hinge", *size, scores, labels, squared, note=note, atol=2e-7 * n)
+            case("loss.hinge_backward", *size, scores, labels, squared, 0.3, out(rows, dim),
+                 note=note)  # fmt: skip
+    for n in LENGTHS:
+        targets = x(n, fill=lambda rng, shape: rng.choice([-1, 0, 0.3, 1], shape))
+        scores = x(n, fill=lambda rng, shape: rng.standard_normal(shape) * 10)
+        for ignore in (False, True):
+            case("loss.sigmoid", n, scores, targets, ignore, -1, out(1, dtype=np.int64),
+                 atol=1e-6 * n)  # fmt: skip
+            case("loss.sigmoid_backward", n, scores, targets, ignore, -1, 0.3, out(n))
+    case("loss.sigmoid_backward", 999, x(999, fill=special), x(999), False, 0, 0.3, out(999),
+         note="special")  # fmt: skip
+
+
+def arg_max() -> None:
+    def few(rng, shape):
+        """Ties, NaN and infinities."""
+        values = rng.integers(-3, 4, shape).astype(np.float32)
+        values[rng.random(shape) < 0.05] = rng.choice([np.nan, np.inf, -np.inf])
+        return values
+
+    for outer, n, inner, most in (
+        (0, 4, 3, 2), (1, 1, 1, 1), (3, 5, 1, 5), (2, 1000, 1, 20), (5, 33, 1, 33), (7, 8, 1, 3),
+        (2, 3, 5, 3), (2, 21, 1000, 4), (1, 16, 33, 16), (3, 70, 4, 6), (600, 100, 1, 5),
+    ):  # fmt: skip
+        for k, fill in itertools.product(sorted({1, most}), (normal, few)):
+            for gap, index, value in ((0, 1, 1), (3, 1, 0), (0, 0, 1)):
+                stride = k * inner + gap
+                shape = kernels.arg_max.ArgMaxShape(
+                    outer=outer, n=n, inner=inner, k=k, stride=stride
+                )
+                words = f"{fill.__name__}{' index' * index}{' value' * value}"
+                case("arg_max.largest", shape, x(outer, n, inner, fill=fill),
+                     acc(outer, stride) if index else None, acc(outer, stride) if value else None,
+                     note=f"{outer} {n} {inner} {k} {words}", tolerance=0)  # fmt: skip
+
+
+def reduce() -> None:
+    for rows, n in (
+        (0, 4), (3, 0), (1, 1), (1, 300_007), (5, 1), (3, 7), (17, 33), (2, 40_009), (600, 130),
+    ):  # fmt: skip
+        for name in ("sum", "asum", "sumsq"):
+            case(f"reduce.{name}", rows, n, -0.5, x(rows, n), out(rows), atol=2e-7 * n)
+            given = () if name == "sum" else (x(rows, n, fill=special),)
+            case(f"reduce.{name}_backward", rows, n, x(rows), *given, out(rows, n), tolerance=0)
+    for outer, n, inner in (
+        *BLOCKS, (2, 0, 3), (3, 9, 2), (2, 100, 7), (1, 300, 3), (4, 70, 40), (1, 3, 100_000),
+    ):  # fmt: skip
+        case("reduce.sum_middle", outer, n, inner, x(outer, n, inner), out(outer, inner),
+             atol=2e-7 * n)  # fmt: skip
 
 
 def norm() -> None:
@@ -711,34 +824,51 @@ def activations(rng, shape):
 
 
 # (steps, batch, hidden, floats between the rows of gates)
-LSTMS = (
+RECURRENCES = (
     (1, 1, 1, 0), (1, 2, 5, 0), (3, 1, 8, 1), (4, 3, 16, 0), (5, 2, 33, 3), (2, 15, 40, 0),
     (3, 14, 64, 16), (7, 1, 100, 0), (0, 2, 3, 0), (3, 0, 4, 0), (2, 33, 17, 5), (6, 5, 250, 0),
     (10, 32, 128, 16), (8, 1, 512, 16),
 )  # fmt: skip
 
 
-def lstm() -> None:
-    for steps, batch, hidden, gap in LSTMS:
-        stride = 4 * hidden + gap
-        shape = kernels.lstm.LstmShape(steps=steps, batch=batch, hidden=hidden, gate_stride=stride)
-        weights = parameter(
-            4 * hidden, hidden, fill=lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5
-        )
-        cont, state = parameter(steps, batch, fill=goes_on), parameter(batch, hidden)
-        gates, cells = (steps, batch, stride), (steps, batch, hidden)
-        settings = {
-            "note": f"{steps} {batch} {hidden} {stride}",
-            "tolerance": 1e-5,
-            # What one step rounds the other way to bfloat16 reaches the steps behind it.
-            "half_tolerance": 2e-3 if steps > 1 else 1e-5,
-            "flops": 8.0 * steps * batch * hidden * hidden,
-        }
-        case("lstm.forward", shape, weights, cont, state, state, total(*gates), out(*cells),
-             statistic(*cells), out(*cells), **settings)  # fmt: skip
-        case("lstm.backward", shape, weights, cont, state, parameter(*gates, fill=activations),
-             parameter(*cells), x(*cells), out(*gates), statistic(batch, 4 * hidden),
-             **settings)  # fmt: skip
+def recurrent() -> None:
+    for steps, batch, hidden, gap in RECURRENCES:
+        recurrence("rnn", 1, steps, batch, hidden, gap)
+        recurrence("lstm", 4, steps, batch, hidden, gap)
+    for batch, hidden in ((0, 3), (1, 1), (2, 7), (3, 16), (5, 33), (64, 300)):
+        size = batch, hidden
+        given = *size, parameter(batch, fill=goes_on), parameter(*size), parameter(batch, 4, hidden)
+        note = {"note": f"{batch} {hidden}"}
+        case("recurrent.lstm_unit_forward", *given, statistic(*size), statistic(*size), **note)
+        for dc0, dgates in ((1, 1), (1, 0), (0, 1)):
+            case("recurrent.lstm_unit_backward", *given, parameter(*size), parameter(*size),
+                 statistic(*size) if dc0 else None, statistic(batch, 4, hidden) if dgates else None,
+                 note=f"{batch} {hidden}{' cells' * dc0}{' gates' * dgates}")  # fmt: skip
+
+
+def recurrence(kind: str, kinds_of_gates: int, steps: int, batch: int, hidden: int,
+               gap: int) -> None:  # fmt: skip
+    rows = kinds_of_gates * hidden
+    shape = kernels.recurrent.RecurrentShape(
+        steps=steps, batch=batch, hidden=hidden, gates=kinds_of_gates, gate_stride=rows + gap
+    )
+    weights = parameter(rows, hidden, fill=lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
+    cont, state = parameter(steps, batch, fill=goes_on), parameter(batch, hidden)
+    gates, cells = (steps, batch, rows + gap), (steps, batch, hidden)
+    settings = {
+        "note": f"{steps} {batch} {hidden} {rows + gap}",
+        "tolerance": 1e-5,
+        # What one step rounds the other way to bfloat16 reaches the steps behind it.
+        "half_tolerance": 2e-3 if steps > 1 else 1e-5,
+        "flops": 2.0 * steps * batch * rows * hidden,
+    }
+    is_lstm = int(kind == "lstm")  # which has c as well
+    case(f"recurrent.{kind}_forward", shape, weights, cont, state, *[state] * is_lstm,
+         total(*gates), out(*cells), *[statistic(*cells)] * is_lstm, out(*cells),
+         **settings)  # fmt: skip
+    case(f"recurrent.{kind}_backward", shape, weights, cont, *[state] * is_lstm,
+         parameter(*gates, fill=activations), *[parameter(*cells)] * is_lstm, x(*cells),
+         out(*gates), statistic(batch, rows), **settings)  # fmt: skip
 
 
 # Convolutions
@@ -884,7 +1014,8 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    norm, update, gemm, embed, lstm, conv, conv_bf16):  # fmt: skip
+                    loss, arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
+                    conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

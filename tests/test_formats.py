@@ -111,7 +111,7 @@ def test_saved_bytes_are_what_the_schema_says(tmp_path):
     caffemodel.save(path, "n", [LayerWeights("l", "T", ["b"], ["t"], [blob])])
     shape = b"\x3a\x04\x0a\x02\x01\x02"
     data = b"\x2a\x08" + struct.pack("<2f", 1, 2)
-    layer = b"\x0a\x01l\x12\x01T\x1a\x01b\x22\x01t\x3a\x10" + shape + data
+    layer = b"\x0a\x01l\x12\x01T\x1a\x01b\x22\x01t\x3a\x10" + data + shape
     assert path.read_bytes() == (
         b"\x0a\x01n" + b'\xaa\x6a\x0d{"layers": 1}' + b"\xa2\x06" + bytes([len(layer)]) + layer
     )

@@ -19,8 +19,9 @@ GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
 # Layers whose forward pass moves or compares values (some of them: if the prototxt says MAX).
 MOVES = {
-    *("Concat", "Data", "Dropout", "DummyData", "Flatten", "Im2col", "Input", "MemoryData"),
-    *("ReLU", "Reshape", "Silence", "Split"),
+    *("Clip", "Concat", "Data", "Dropout", "DummyData", "Flatten", "Im2col", "Input"),
+    *("MemoryData", "ReLU", "Reshape", "Silence", "Split", "Threshold"),
+    *("ArgMax", "BatchReindex", "Crop", "Filter", "Parameter", "Slice", "Tile"),
 }
 COMPARES = {"Eltwise", "Pooling", "SPP"}
 TYPES = set(_core.layer_declarations())

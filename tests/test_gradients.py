@@ -20,6 +20,7 @@ def pooling(fields):
 
 IMAGE = {"x": (2, 4, 6, 5)}
 LABELS = np.array([2.0, 0, 1, 2, 1])
+POSITIVE = np.random.default_rng(2).uniform(0.5, 2, (2, 5, 4, 3))
 GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
 
 # name: (prototxt, inputs, options)
@@ -124,6 +125,21 @@ LAYERS = {
     "TanH": (layer("TanH"), IMAGE, {}),
     "ELU": (layer("ELU"), IMAGE, {}),
     "ELU alpha": (layer("ELU", "elu_param { alpha: 0.4 }"), IMAGE, {"max_skipped": 0.1}),
+    "AbsVal": (layer("AbsVal"), IMAGE, {}),
+    "BNLL": (layer("BNLL"), IMAGE, {}),
+    "Clip": (layer("Clip", "clip_param { min: -0.5 max: 0.7 }"), IMAGE, {"max_skipped": 0.1}),
+    "Exp": (layer("Exp"), IMAGE, {}),
+    "Exp base": (layer("Exp", "exp_param { base: 2 scale: -0.7 shift: 0.3 }"), IMAGE, {}),
+    "Log": (layer("Log"), {"x": POSITIVE}, {}),
+    "Log base": (layer("Log", "log_param { base: 10 scale: 3 shift: 0.5 }"), {"x": POSITIVE}, {}),
+    "Power": (layer("Power", "power_param { scale: -2.5 shift: 0.7 }"), IMAGE, {}),
+    "Power 2": (layer("Power", "power_param { power: 2 scale: 0.5 shift: 3 }"), IMAGE, {}),
+    "Power 3": (layer("Power", "power_param { power: 3 }"), IMAGE, {}),
+    "Power root": (
+        layer("Power", "power_param { power: 0.37 scale: 2 shift: 0.5 }"), {"x": POSITIVE}, {}),
+    "Power -1": (layer("Power", "power_param { power: -1 }"), {"x": POSITIVE}, {}),
+    "Swish": (layer("Swish"), IMAGE, {}),
+    "Swish beta": (layer("Swish", "swish_param { beta: 1.7 }"), IMAGE, {}),
     "Dropout": (layer("Dropout"), IMAGE, {}),
     "Dropout ratio": (layer("Dropout", "dropout_param { dropout_ratio: 0.8 }"), IMAGE, {}),
     "Dropout TEST": (layer("Dropout"), IMAGE, {"phase": "TEST"}),
@@ -148,6 +164,39 @@ LAYERS = {
         layer("SoftmaxWithLoss", "loss_param { normalization: NONE } softmax_param { axis: 0 }",
               bottoms="x t"),
         {"x": (3, 5), "t": LABELS}, {}),
+    "ContrastiveLoss": (
+        layer("ContrastiveLoss", "contrastive_loss_param { margin: 2.5 }", bottoms="x z t"),
+        {"x": (5, 3), "z": (5, 3), "t": LABELS}, {}),
+    "ContrastiveLoss legacy": (
+        layer("ContrastiveLoss", "contrastive_loss_param { legacy_version: true margin: 5 }",
+              bottoms="x z t"),
+        {"x": (5, 3, 1, 1), "z": (5, 3), "t": LABELS}, {}),
+    "EuclideanLoss": (
+        layer("EuclideanLoss", "loss_weight: 0.5", bottoms="x z"),
+        {"x": (4, 3, 2), "z": (4, 6)}, {}),
+    "HingeLoss": (layer("HingeLoss", bottoms="x t"), {"x": (5, 3), "t": LABELS}, {}),
+    "HingeLoss L2": (
+        layer("HingeLoss", "hinge_loss_param { norm: L2 }", bottoms="x t"),
+        {"x": (5, 3, 2), "t": LABELS}, {}),
+    "InfogainLoss": (
+        layer("InfogainLoss", bottoms="x t h"),
+        {"x": (5, 3), "t": LABELS, "h": (3, 3)}, {}),
+    "InfogainLoss spatial": (
+        layer("InfogainLoss", "loss_param { ignore_label: 1 normalization: FULL }",
+              bottoms="x t h"),
+        {"x": (2, 3, 2, 2), "t": np.arange(8.0).reshape(2, 2, 2) % 3, "h": (1, 1, 3, 3)}, {}),
+    "InfogainLoss axis": (
+        layer("InfogainLoss", "infogain_loss_param { axis: 0 }", bottoms="x t h"),
+        {"x": (3, 5), "t": LABELS, "h": (3, 3)}, {}),
+    "MultinomialLogisticLoss": (
+        layer("MultinomialLogisticLoss", bottoms="x t"), {"x": POSITIVE[0], "t": LABELS}, {}),
+    "SigmoidCrossEntropyLoss": (
+        layer("SigmoidCrossEntropyLoss", bottoms="x u"),
+        {"x": (4, 3, 2), "u": np.random.default_rng(0).uniform(0, 1, (4, 6))}, {}),
+    "SigmoidCrossEntropyLoss ignore": (
+        layer("SigmoidCrossEntropyLoss", "loss_param { ignore_label: -1 normalization: VALID }",
+              bottoms="x u"),
+        {"x": (4, 6), "u": np.random.default_rng(0).integers(-1, 2, (4, 6)).astype(float)}, {}),
     "Eltwise SUM": (
         layer("Eltwise", "eltwise_param { coeff: 0.5 coeff: -2 coeff: 1 }", bottoms="x z u"),
         {"x": (2, 3, 4), "z": (2, 3, 4), "u": (2, 3, 4)}, {}),
@@ -167,11 +216,40 @@ LAYERS = {
         layer("Concat", "concat_param { axis: -1 }", bottoms="x z"),
         {"x": (2, 3, 4), "z": (2, 3, 2)}, {}),
     "Flatten": (layer("Flatten"), IMAGE, {}),
+    "Slice": (layer("Slice", tops="y u"), IMAGE, {}),
+    "Slice points": (
+        layer("Slice", "slice_param { axis: -1 slice_point: 1 slice_point: 3 }", tops="y u v",
+              name="s"), IMAGE, {}),
+    "Slice one": (layer("Slice"), IMAGE, {}),
+    "Crop": (
+        layer("Crop", "crop_param { offset: 1 offset: 2 }", bottoms="x z"),
+        IMAGE | {"z": (1, 1, 4, 3)}, {}),
+    "Crop axis": (
+        layer("Crop", "crop_param { axis: 1 offset: 1 }", bottoms="x z"),
+        IMAGE | {"z": (2, 3, 4, 2)}, {}),
+    "Tile": (layer("Tile", "tile_param { tiles: 3 }"), {"x": (2, 3, 4)}, {}),
+    "Tile last": (layer("Tile", "tile_param { axis: -1 tiles: 5 }"), IMAGE, {}),
+    "BatchReindex": (
+        layer("BatchReindex", bottoms="x t"),
+        {"x": (3, 2, 4), "t": np.array([2.0, 0, 2, 2, 0])}, {}),
+    "Filter": (
+        layer("Filter", bottoms="x z t", tops="y u", name="f"),
+        {"x": (5, 2, 2), "z": (5, 3), "t": np.array([0.0, 1, 0, 2, 1])}, {}),
+    "Reduction SUM": (layer("Reduction", "reduction_param { coeff: -0.5 }"), {"x": (3, 5)}, {}),
+    "Reduction ASUM": (
+        layer("Reduction", "reduction_param { operation: ASUM axis: 1 }"), IMAGE, {}),
+    "Reduction SUMSQ": (
+        layer("Reduction", "reduction_param { operation: SUMSQ axis: -2 coeff: 2 }"), IMAGE, {}),
+    "Reduction MEAN": (
+        layer("Reduction", "reduction_param { operation: MEAN axis: 2 }"), IMAGE, {}),
     "Reshape": (layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }"), IMAGE, {}),
     "BatchNorm": (layer("BatchNorm"), IMAGE, {}),
     "BatchNorm 2-D": (layer("BatchNorm", "batch_norm_param { eps: 0.1 }"), {"x": (7, 3)}, {}),
     "BatchNorm global": (
         layer("BatchNorm", "batch_norm_param { use_global_stats: true }"), IMAGE, {}),
+    "MVN": (layer("MVN"), IMAGE, {}),
+    "MVN across": (layer("MVN", "mvn_param { across_channels: true }"), IMAGE, {}),
+    "MVN mean": (layer("MVN", "mvn_param { normalize_variance: false }"), IMAGE, {}),
     "Scale": (layer("Scale", "scale_param { bias_term: true }"), IMAGE, {}),
     "Scale axes": (layer("Scale", "scale_param { axis: 1 num_axes: 2 }"), IMAGE, {}),
     "Scale one": (layer("Scale", "scale_param { num_axes: 0 }"), IMAGE, {}),
@@ -198,13 +276,37 @@ LAYERS = {
               " weight_filler { type: 'xavier' } }", bottoms="x t z h c", tops="y h1 c1", name="l")
         + layer("Silence", bottoms="h1 c1", tops="", name="s"),
         {"x": (4, 3, 2), "t": GOES_ON, "z": (3, 4), "h": (1, 3, 4), "c": (1, 3, 4)}, {}),
+    "RNN": (
+        layer("RNN", "recurrent_param { num_output: 5 weight_filler { type: 'xavier' } }",
+              bottoms="x t"),
+        {"x": (4, 3, 2, 3), "t": GOES_ON}, {}),
+    "RNN static": (
+        layer("RNN", "recurrent_param { num_output: 3 weight_filler { type: 'xavier' } }",
+              bottoms="x t z"),
+        {"x": (4, 3, 2), "t": GOES_ON, "z": (3, 4)}, {}),
+    "RNN exposed": (
+        layer("RNN", "recurrent_param { num_output: 4 expose_hidden: true"
+              " weight_filler { type: 'xavier' } }", bottoms="x t h", tops="y h1", name="l")
+        + layer("Silence", bottoms="h1", tops="", name="s"),
+        {"x": (4, 3, 2), "t": GOES_ON, "h": (1, 3, 4)}, {}),
+    "LSTMUnit": (
+        layer("LSTMUnit", bottoms="c g t", tops="c1 h1", name="l"),
+        {"c": (1, 3, 5), "g": (1, 3, 20), "t": np.array([[0.0, 1, 1]])}, {}),
+    "LSTMUnit twice": (
+        layer("LSTMUnit", bottoms="c g t", tops="c1 h1", name="a")
+        + layer("LSTMUnit", bottoms="c1 u t", tops="c2 h2", name="b"),
+        {"c": (1, 3, 2), "g": (1, 3, 8), "u": (1, 3, 8), "t": np.array([[1.0, 0, 1]])}, {}),
+    "Parameter": (
+        layer("Parameter", "parameter_param { shape { dim: 3 dim: 5 } }", bottoms="", tops="p")
+        + layer("TanH", bottoms="p"), {}, {}),
     "Split": (layer("Split", tops="y u v"), IMAGE, {}),
     "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
 }  # fmt: skip
-NO_GRADIENT = {"Accuracy", "Data", "DummyData", "Input", "MemoryData"}
+NO_GRADIENT = {"Accuracy", "ArgMax", "Data", "DummyData", "Input", "MemoryData", "Threshold"}
+NO_GRADIENT |= {"Python"}  # up to its class; see test_pycaffe_python_layer.py
 IN_PLACE = {
-    *("BatchNorm", "Bias", "Dropout", "ELU", "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax"),
-    "TanH",
+    *("BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "MVN", "PReLU", "Power"),
+    *("ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH"),
 }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pydl import Error, prototxt
 from pydl.prototxt import literals, schema, text
+from pydl.prototxt.bind import bind
 
 
 def _fields(*rows):
@@ -473,12 +474,9 @@ class TestParse:
         made.type = "C"
         assert made.bn_param.scale == []
 
-    def test_v1_nets_are_refused(self):
-        for source in ('name: "x"\nlayers { type: CONVOLUTION }', 'layers { layer { name: "a" } }'):
-            assert "old (V0 or V1) net" in error(prototxt.parse, source)
-        assert "old (V0 or V1) net" in error(
-            prototxt.parse, "net_param { layers { } }", "SolverParameter"
-        )
+    def test_old_nets_come_out_new(self):
+        for source in ("layers { type: RELU }", 'layers { layer { type: "relu" } }'):
+            assert prototxt.parse(source).layer[0].type == "ReLU"
 
     def test_solver_and_net_mixed_up(self):
         assert "1:1: this is a solver, not a net" in error(prototxt.parse, "base_lr: 0.1")
@@ -920,13 +918,21 @@ class TestNetSpec:
         ],
     )
     def test_bad_legacy_inputs(self, sizes, message):
-        net = prototxt.parse(f'input: "a"\n{sizes}')
-        assert message in error(prototxt.net_spec, net)
+        assert message in error(prototxt.parse, f'input: "a"\n{sizes}')
 
-    def test_old_batch_norm_params_are_dropped(self):
-        frozen = "param { lr_mult: 0 } " * 3
-        net = prototxt.parse(f'layer {{ type: "BatchNorm" {frozen} }} layer {{ type: "ReLU" }}')
-        assert prototxt.net_spec(net)["layers"][0]["param"] == []
+    def test_legacy_inputs_of_a_net_made_in_python(self):
+        net = prototxt.new("NetParameter", input=["a"], input_dim=[1, 2, 3, 4])
+        assert prototxt.net_spec(net)["layers"][0]["type"] == "Input"
+        net.input_dim.pop()
+        assert "<NetParameter>:1:1: 3 input_dim for 1 input" in error(prototxt.net_spec, net)
+
+    def test_batch_norm_does_not_learn_its_statistics(self):
+        old = 'param { lr_mult: 1 name: "mean" } param { } param { decay_mult: 2 }'
+        net = prototxt.parse(f'layer {{ type: "BatchNorm" {old} }} layer {{ type: "ReLU" }}')
+        frozen = {"lr_mult": 0.0, "decay_mult": 0.0}
+        assert prototxt.net_spec(net)["layers"][0]["param"] == [
+            {"name": "mean", **frozen}, frozen, frozen
+        ]  # fmt: skip
 
     def test_wrong_message(self):
         assert "expected a NetParameter, got SolverParameter" in error(
@@ -967,8 +973,8 @@ class TestSolverSpec:
         assert prototxt.solver_spec(solver) == {"type": name}
 
     def test_both_types(self):
-        solver = prototxt.parse('type: "SGD"\nsolver_type: ADAM', "SolverParameter", "s.prototxt")
-        message = error(prototxt.solver_spec, solver)
+        source = 'type: "SGD"\nsolver_type: ADAM'
+        message = error(prototxt.parse, source, "SolverParameter", "s.prototxt")
         assert message.startswith("s.prototxt:2:1: ") and "ADAM" in message and '"SGD"' in message
 
 
@@ -1008,7 +1014,7 @@ def messages(draw, kind):
 def test_printed_messages_parse_to_equal_ones(kind, data):
     schema.use_declarations(DECLARATIONS)
     message = data.draw(messages(schema.get(kind)))
-    again = prototxt.parse(str(message), kind)
+    again = bind(text.parse(str(message)), schema.get(kind))  # as it is, not upgraded
     assert again == message
     assert str(again) == str(message)
     assert copy.deepcopy(message) == message

@@ -25,8 +25,12 @@ Shape shape_from(const py::args& dims);
 // A Python object that C++ may copy and drop without the GIL.
 std::shared_ptr<py::object> hold(py::object object);
 
+// The object that runs a Python layer, None for another layer.
+py::object python_code(const Layer& layer);
+
 void bind_blob(py::module_& m);
 void bind_layer(py::module_& m);
+void bind_python_layer(py::module_& m);
 void bind_net(py::module_& m);
 void bind_solver(py::module_& m);
 void bind_data(py::module_& m);

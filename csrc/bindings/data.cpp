@@ -56,6 +56,16 @@ void set_hooks(py::function open, py::function read_mean) {
   set_data_hooks(std::move(hooks));
 }
 
+// read(path) -> array
+void set_python_blob_reader(py::function read) {
+  set_blob_reader([f = hold(std::move(read))](const std::string& path, Shape* shape) {
+    py::gil_scoped_acquire gil;
+    const auto blob = (*f)(path).cast<FloatArray>();
+    shape->assign(blob.shape(), blob.shape() + blob.ndim());
+    return std::vector<float>(blob.data(), blob.data() + blob.size());
+  });
+}
+
 }  // namespace
 
 void bind_data(py::module_& m) {
@@ -79,6 +89,7 @@ void bind_data(py::module_& m) {
         std::make_shared<PythonSource>(size, std::move(shape), std::move(read)));
   });
   m.def("set_data_hooks", &set_hooks);
+  m.def("set_blob_reader", &set_python_blob_reader);
 }
 
 }  // namespace pydl

@@ -3,13 +3,16 @@
 
 #include "bindings/kernel_table.h"
 #include "kernels/activation.h"
+#include "kernels/arg_max.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
+#include "kernels/loss.h"
 #include "kernels/lrn.h"
-#include "kernels/lstm.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
+#include "kernels/recurrent.h"
+#include "kernels/reduce.h"
 #include "kernels/softmax.h"
 #include "kernels/typed.h"
 #include "kernels/update.h"
@@ -75,6 +78,21 @@ void bind_activation(py::module_ m) {
   def("tanh_backward", &K::tanh_backward, kAll);
   def("elu_forward", &K::elu_forward, kAll);
   def("elu_backward", &K::elu_backward, kAll);
+  def("abs_forward", &K::abs_forward, kAll);
+  def("abs_backward", &K::abs_backward, kAll);
+  def("bnll_forward", &K::bnll_forward, kAll);
+  def("bnll_backward", &K::bnll_backward, kAll);
+  def("clip_forward", &K::clip_forward, kAll);
+  def("clip_backward", &K::clip_backward, kAll);
+  def("exp_forward", &K::exp_forward, kAll);
+  def("exp_backward", &K::exp_backward, kAll);
+  def("log_forward", &K::log_forward, kAll);
+  def("log_backward", &K::log_backward, kAll);
+  def("power_forward", &K::power_forward, kAll);
+  def("power_backward", &K::power_backward, kAll);
+  def("swish_forward", &K::swish_forward, kAll);
+  def("swish_backward", &K::swish_backward, kAll);
+  def("threshold", &K::threshold, kAll);
   def("prelu_forward", &K::prelu_forward, [](int64_t outer, int64_t channels, int64_t inner) {
     const int64_t n = outer * channels * inner;
     return Extents{n, channels, n};
@@ -84,6 +102,16 @@ void bind_activation(py::module_ m) {
     return Extents{n, channels, n, optional(n), optional(channels)};
   });
   def("dropout", &K::dropout, kAll);
+}
+
+void bind_arg_max(py::module_ m) {
+  using S = ArgMaxShape;
+  def_shape(m, "ArgMaxShape", field("outer", &S::outer), field("n", &S::n),
+            field("inner", &S::inner), field("k", &S::k), field("stride", &S::stride));
+  def_kernel(m, "largest", &arg_max_kernels, &ArgMaxKernels::largest, [](const S& s) {
+    const int64_t found = s.outer > 0 ? (s.outer - 1) * s.stride + s.k * s.inner : 0;
+    return Extents{s.outer * s.n * s.inner, optional(found), optional(found)};
+  });
 }
 
 void bind_pool(py::module_ m) {
@@ -173,48 +201,88 @@ void bind_embed(py::module_ m) {
 }
 
 // With the weights as they are, which are packed for each call.
-struct LstmOfPlainWeights {
-  void (*forward)(const LstmShape&, const float* w, const float* cont, const float* h0,
-                  const float* c0, float* gates, Array past, float* c, Array h);
-  void (*backward)(const LstmShape&, const float* w, const float* cont, const float* c0,
-                   const float* gates, const float* c, ConstArray dh, Array dgates, float* sum);
+struct RecurrentOfPlainWeights {
+  void (*rnn_forward)(const RecurrentShape&, const float* w, const float* cont, const float* h0,
+                      float* gates, Array past, Array h);
+  void (*lstm_forward)(const RecurrentShape&, const float* w, const float* cont, const float* h0,
+                       const float* c0, float* gates, Array past, float* c, Array h);
+  void (*rnn_backward)(const RecurrentShape&, const float* w, const float* cont, const float* gates,
+                       ConstArray dh, Array dgates, float* sum);
+  void (*lstm_backward)(const RecurrentShape&, const float* w, const float* cont, const float* c0,
+                        const float* gates, const float* c, ConstArray dh, Array dgates,
+                        float* sum);
 };
 
-const LstmOfPlainWeights& lstm_of_plain_weights() {
-  static const auto packed = [](auto pack, const LstmShape& s, const float* w, DType dtype) {
-    std::vector<float> out(lstm_kernels().packed_size(s, dtype));
-    (lstm_kernels().*pack)(s, w, dtype, out.data());
-    return out;
-  };
-  static constexpr LstmOfPlainWeights kKernels = {
-      [](const LstmShape& s, const float* w, auto... arrays) {
-        const DType dtype = CommonType(arrays...).get();
-        const auto weights = packed(&LstmKernels::pack_forward, s, w, dtype);
-        lstm_kernels().forward(s, weights.data(), arrays...);
-      },
-      [](const LstmShape& s, const float* w, auto... arrays) {
-        const DType dtype = CommonType(arrays...).get();
-        const auto weights = packed(&LstmKernels::pack_backward, s, w, dtype);
-        lstm_kernels().backward(s, weights.data(), arrays...);
-      }};
+template <auto kPack, auto kKernel>
+constexpr auto kWithPlainWeights = [](const RecurrentShape& s, const float* w, auto... arrays) {
+  const auto& kernels = recurrent_kernels();
+  const DType dtype = CommonType(arrays...).get();
+  std::vector<float> packed(kernels.packed_size(s, dtype));
+  (kernels.*kPack)(s, w, dtype, packed.data());
+  (kernels.*kKernel)(s, packed.data(), arrays...);
+};
+
+const RecurrentOfPlainWeights& recurrent_of_plain_weights() {
+  using K = RecurrentKernels;
+  static constexpr RecurrentOfPlainWeights kKernels = {
+      kWithPlainWeights<&K::pack_forward, &K::rnn_forward>,
+      kWithPlainWeights<&K::pack_forward, &K::lstm_forward>,
+      kWithPlainWeights<&K::pack_backward, &K::rnn_backward>,
+      kWithPlainWeights<&K::pack_backward, &K::lstm_backward>};
   return kKernels;
 }
 
-void bind_lstm(py::module_ m) {
-  using S = LstmShape;
-  def_shape(m, "LstmShape", field("steps", &S::steps), field("batch", &S::batch),
-            field("hidden", &S::hidden), field("gate_stride", &S::gate_stride));
-  using K = LstmOfPlainWeights;
-  const auto weights = [](const S& s) { return 4 * s.hidden * s.hidden; };
+void bind_recurrent(py::module_ m) {
+  using S = RecurrentShape;
+  def_shape(m, "RecurrentShape", field("steps", &S::steps), field("batch", &S::batch),
+            field("hidden", &S::hidden), field("gates", &S::gates),
+            field("gate_stride", &S::gate_stride));
+  using K = RecurrentOfPlainWeights;
+  const auto weights = [](const S& s) { return s.gates * s.hidden * s.hidden; };
   const auto gates = [](const S& s) { return s.steps * s.batch * s.gate_stride; };
-  def_kernel(m, "forward", &lstm_of_plain_weights, &K::forward, [=](const S& s) {
+  const auto sum = [](const S& s) { return s.batch * s.gates * s.hidden; };
+  def_kernel(m, "rnn_forward", &recurrent_of_plain_weights, &K::rnn_forward, [=](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n;
+    return Extents{weights(s), s.steps * s.batch, n, gates(s), all, all};
+  });
+  def_kernel(m, "lstm_forward", &recurrent_of_plain_weights, &K::lstm_forward, [=](const S& s) {
     const int64_t n = s.batch * s.hidden, all = s.steps * n;
     return Extents{weights(s), s.steps * s.batch, n, n, gates(s), all, all, all};
   });
-  def_kernel(m, "backward", &lstm_of_plain_weights, &K::backward, [=](const S& s) {
-    const int64_t n = s.batch * s.hidden, all = s.steps * n;
-    return Extents{weights(s), s.steps * s.batch, n, gates(s), all, all, gates(s), 4 * n};
+  def_kernel(m, "rnn_backward", &recurrent_of_plain_weights, &K::rnn_backward, [=](const S& s) {
+    const int64_t all = s.steps * s.batch * s.hidden;
+    return Extents{weights(s), s.steps * s.batch, gates(s), all, gates(s), sum(s)};
   });
+  def_kernel(m, "lstm_backward", &recurrent_of_plain_weights, &K::lstm_backward, [=](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n;
+    return Extents{weights(s), s.steps * s.batch, n, gates(s), all, all, gates(s), sum(s)};
+  });
+  def_kernel(m, "lstm_unit_forward", &recurrent_kernels, &RecurrentKernels::lstm_unit_forward,
+             [](int64_t batch, int64_t hidden) {
+               const int64_t n = batch * hidden;
+               return Extents{batch, n, 4 * n, n, n};
+             });
+  def_kernel(m, "lstm_unit_backward", &recurrent_kernels, &RecurrentKernels::lstm_unit_backward,
+             [](int64_t batch, int64_t hidden) {
+               const int64_t n = batch * hidden;
+               return Extents{batch, n, 4 * n, n, n, optional(n), optional(4 * n)};
+             });
+}
+
+void bind_reduce(py::module_ m) {
+  using K = ReduceKernels;
+  const auto rows = [](int64_t r, int64_t n, float) { return Extents{r * n, r}; };
+  def_kernel(m, "sum", &reduce_kernels, &K::sum, rows);
+  def_kernel(m, "asum", &reduce_kernels, &K::asum, rows);
+  def_kernel(m, "sumsq", &reduce_kernels, &K::sumsq, rows);
+  const auto back = [](int64_t r, int64_t n) { return Extents{r, r * n, r * n}; };
+  def_kernel(m, "sum_backward", &reduce_kernels, &K::sum_backward, back);
+  def_kernel(m, "asum_backward", &reduce_kernels, &K::asum_backward, back);
+  def_kernel(m, "sumsq_backward", &reduce_kernels, &K::sumsq_backward, back);
+  def_kernel(m, "sum_middle", &reduce_kernels, &K::sum_middle,
+             [](int64_t outer, int64_t n, int64_t inner) {
+               return Extents{outer * n * inner, outer * inner};
+             });
 }
 
 void bind_softmax(py::module_ m) {
@@ -225,7 +293,7 @@ void bind_softmax(py::module_ m) {
   using K = SoftmaxKernels;
   def_kernel(m, "forward", &softmax_kernels, &K::forward, all);
   def_kernel(m, "backward", &softmax_kernels, &K::backward, all);
-  def_kernel(m, "loss", &softmax_kernels, &K::loss, [](const S& s, bool, int) {
+  def_kernel(m, "loss", &softmax_kernels, &K::loss, [](const S& s, bool, int, float) {
     return Extents{s.outer * s.classes * s.inner, s.outer * s.inner, 1};
   });
   def_kernel(m, "loss_backward", &softmax_kernels, &K::loss_backward,
@@ -233,6 +301,34 @@ void bind_softmax(py::module_ m) {
                const int64_t n = s.outer * s.classes * s.inner;
                return Extents{n, s.outer * s.inner, n};
              });
+  def_kernel(m, "infogain", &softmax_kernels, &K::infogain, [](const S& s, bool, int, float) {
+    const int64_t n = s.outer * s.classes * s.inner;
+    return Extents{n, s.outer * s.inner, s.classes * s.classes, 1};
+  });
+  def_kernel(m, "infogain_backward", &softmax_kernels, &K::infogain_backward,
+             [](const S& s, bool, int, float) {
+               const int64_t n = s.outer * s.classes * s.inner;
+               return Extents{n, s.outer * s.inner, s.classes * s.classes, s.classes, n};
+             });
+}
+
+void bind_loss(py::module_ m) {
+  using K = LossKernels;
+  const auto rows = [](int64_t rows, int64_t dim, auto...) {
+    return Extents{rows * dim, rows, rows * dim};
+  };
+  def_kernel(m, "squared_distances", &loss_kernels, &K::squared_distances,
+             [](int64_t rows, int64_t dim) { return Extents{rows * dim, rows * dim, rows}; });
+  def_kernel(m, "scaled_differences", &loss_kernels, &K::scaled_differences,
+             [](int64_t rows, int64_t dim) {
+               const int64_t n = rows * dim;
+               return Extents{rows, n, n, n};
+             });
+  def_kernel(m, "hinge", &loss_kernels, &K::hinge, rows);
+  def_kernel(m, "hinge_backward", &loss_kernels, &K::hinge_backward, rows);
+  def_kernel(m, "sigmoid", &loss_kernels, &K::sigmoid,
+             [](int64_t n, bool, int) { return Extents{n, n, 1}; });
+  def_kernel(m, "sigmoid_backward", &loss_kernels, &K::sigmoid_backward, kAll);
 }
 
 void bind_norm(py::module_ m) {
@@ -271,12 +367,15 @@ void bind_update(py::module_ m) {
 void bind_kernel_families(py::module_& m) {
   bind_eltwise(m.def_submodule("eltwise"));
   bind_activation(m.def_submodule("activation"));
+  bind_arg_max(m.def_submodule("arg_max"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));
   bind_embed(m.def_submodule("embed"));
-  bind_lstm(m.def_submodule("lstm"));
+  bind_recurrent(m.def_submodule("recurrent"));
+  bind_reduce(m.def_submodule("reduce"));
   bind_softmax(m.def_submodule("softmax"));
+  bind_loss(m.def_submodule("loss"));
   bind_norm(m.def_submodule("norm"));
   bind_update(m.def_submodule("update"));
 }

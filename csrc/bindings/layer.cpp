@@ -39,6 +39,7 @@ void bind_layer(py::module_& m) {
       .def_property_readonly("where", [](const Layer& l) { return l.spec().where; })
       .def_property_readonly("blobs", [](const Layer& l) { return l.params(); })
       .def_property_readonly("implementation", &Layer::implementation)
+      .def_property_readonly("python_code", &python_code)
       .def_property_readonly("channels_last",
                              [](const Layer& l) { return l.layout() == Layout::kChannelsLast; })
       .def("set_arrays", &reset_memory_data);

@@ -82,6 +82,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception_translator(translate);
   bind_blob(m);
   bind_layer(m);
+  bind_python_layer(m);
   bind_net(m);
   bind_solver(m);
   bind_data(m);

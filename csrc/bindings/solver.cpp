@@ -55,6 +55,17 @@ void set_history(Solver& solver, const std::vector<FloatArray>& arrays) {
 
 }  // namespace
 
+namespace {
+
+std::function<void()> callback(py::function function) {
+  return [f = hold(std::move(function))] {
+    py::gil_scoped_acquire gil;
+    (*f)();
+  };
+}
+
+}  // namespace
+
 void bind_solver(py::module_& m) {
   py::class_<Solver, std::shared_ptr<Solver>>(m, "Solver")
       .def(py::init(&make_solver))
@@ -62,6 +73,12 @@ void bind_solver(py::module_& m) {
       .def("apply_update", &Solver::ApplyUpdate, ReleaseGil())
       .def_property_readonly("net", &Solver::shared_net)
       .def_property_readonly("lr", &Solver::lr)
+      .def_property("base_lr", &Solver::base_lr, &Solver::set_base_lr)
+      .def("add_callback",
+           [](Solver& s, py::function on_start, py::function on_gradients_ready) {
+             s.on_start.push_back(callback(std::move(on_start)));
+             s.on_gradients_ready.push_back(callback(std::move(on_gradients_ready)));
+           })
       .def_property("iter", &Solver::iter, &Solver::set_iter)
       .def_property("current_step", &Solver::current_step, &Solver::set_current_step)
       .def_readwrite("stop_on_nan", &Solver::stop_on_nan)

@@ -45,9 +45,16 @@ DataHooks& hooks() {
   static DataHooks value;
   return value;
 }
+BlobReader& reader() {
+  static BlobReader value;
+  return value;
+}
 }  // namespace
 
 void set_data_hooks(DataHooks value) { hooks() = std::move(value); }
 const DataHooks& data_hooks() { return hooks(); }
+
+void set_blob_reader(BlobReader value) { reader() = std::move(value); }
+const BlobReader& blob_reader() { return reader(); }
 
 }  // namespace pydl

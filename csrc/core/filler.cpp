@@ -70,7 +70,7 @@ void fill_bilinear(const Blob& blob, float* y) {
         "bilinear filler: needs a 4-axis blob with square kernels, got ", shape_text(blob.shape()));
   const int64_t size = blob.shape(3);
   const int factor = static_cast<int>(std::ceil(size / 2.0));
-  const double center = (2 * factor - 1 - factor % 2) / (2.0 * factor);
+  const double center = static_cast<double>(size - 1) / (2.0 * factor);
   for (int64_t i = 0; i < blob.count(); ++i) {
     const double x = static_cast<double>(i % size), row = static_cast<double>(i / size % size);
     y[i] = static_cast<float>((1 - std::fabs(x / factor - center)) *
@@ -84,6 +84,7 @@ void Fill(const FillerParams& p, uint64_t seed, uint64_t stream, Blob* blob) {
   Random random(seed, stream);
   const int64_t n = blob->count();
   float* y = blob->mutable_data();
+  check(p.sparse >= -1, "filler: sparse must be -1 or more, got ", p.sparse);
   check(p.sparse == -1 || p.type == "gaussian", "filler: sparse goes with gaussian, not with ",
         p.type);
   if (p.type == "constant") {

@@ -69,13 +69,14 @@ void Net::ReshapeLayer(int index) {
   planned_ = false;
 }
 
-void Net::ReshapeIfNeeded(int index) {
+bool Net::ReshapeIfNeeded(int index) {
   const LayerNode& node = nodes_[index];
   bool same = node.seen.size() == node.bottom.size();
   for (size_t b = 0; same && b < node.bottom.size(); ++b) {
     same = node.seen[b] == node.bottom[b]->shape();
   }
   if (!same) ReshapeLayer(index);
+  return !same;
 }
 
 void Net::Reshape() {
@@ -143,7 +144,9 @@ void Net::BeginPass(int begin, int end, bool may_fuse) {
 double Net::ForwardLayer(int index) {
   LayerNode& node = nodes_[index];
   Timer timer(timing_ || verbose(), &node.forward_ms);
-  ReshapeIfNeeded(index);
+  if (!ReshapeIfNeeded(index) && node.layer->reshapes_each_pass()) {
+    node.layer->Reshape(node.bottom, node.top);
+  }
   if (node.chained)
     std::for_each(node.chain.begin(), node.chain.end(), [&](int i) { ReshapeIfNeeded(i); });
   const graph::ChainEnds ends = graph::chain_ends(nodes_, node);
@@ -340,7 +343,9 @@ void Net::set_take_gradient(TakeGradient take) {
 }
 
 bool Net::gradients_can_go() const {
-  const auto seen = [](const NetParam& p) { return p.blob->diff_tensor().exposed(); };
+  const auto seen = [this](const NetParam& p) {
+    return p.blob->diff_tensor().exposed() || nodes_[p.layer].layer->hands_out_blobs();
+  };
   return options_.keep == Keep::kOutputs && phase() == Phase::kTrain && before_backward.empty() &&
          after_backward.empty() && std::none_of(params_.begin(), params_.end(), seen);
 }

@@ -68,7 +68,7 @@ void NetBuilder::MakeLayers() {
   std::set<std::string> names;
   const NetSpec& net = net_.spec_;
   const LayerContext context{net.phase, net_.options_.seed, net.arithmetic,
-                             net.autotune && !net.deterministic};
+                             net.autotune && !net.deterministic, net_.options_.allow_python};
   for (LayerSpec& spec : specs_) {
     try {
       check(names.insert(spec.name).second, "another layer before this one has the same name");
@@ -206,7 +206,7 @@ void NetBuilder::FindGradients() {
     node.addends.resize(node.bottom.size());
     for (size_t b = 0; b < node.bottom.size(); ++b) {
       if (node.down[b] == Propagate::kAdd && !node.layer->adds_to_diff()) {
-        node.addends[b] = std::make_unique<Blob>(node.bottom[b]->shape());
+        node.addends[b] = std::make_shared<Blob>(node.bottom[b]->shape());
       }
     }
     for (size_t p = 0; p < node.param_ids.size(); ++p) {
@@ -250,6 +250,11 @@ void NetBuilder::FindInputsAndOutputs() {
     for (const std::string& name : *names) net_.kept_[net_.blob_of_name_.at(name)] = true;
   }
   for (int blob : net_.input_blobs_) net_.kept_[blob] = true;
+  for (const graph::GraphLayer& layer : graph.layers) {
+    if (!layer.layer->hands_out_blobs()) continue;
+    for (int bottom : layer.bottom) net_.kept_[graph.versions[bottom].blob] = true;
+    for (int top : layer.top) net_.kept_[graph.versions[top].blob] = true;
+  }
 }
 
 }  // namespace pydl

@@ -41,8 +41,11 @@ float Solver::lr() const { return learning_rate(spec_, iter_, &current_step_); }
 
 double Solver::Step() {
   net_->ClearParamDiffs();
+  for (const auto& call : on_start) call();
   double loss = 0;
-  if (spec_.iter_size == 1 && spec_.clip_gradients < 0 && net_->gradients_can_go()) {
+  const bool all_at_once =
+      spec_.iter_size > 1 || spec_.clip_gradients >= 0 || !on_gradients_ready.empty();
+  if (!all_at_once && net_->gradients_can_go()) {
     StepByParam(&loss);
   } else {
     for (int i = 0; i < spec_.iter_size; ++i) {
@@ -50,6 +53,7 @@ double Solver::Step() {
       CheckLoss(loss);
       net_->Backward();
     }
+    for (const auto& call : on_gradients_ready) call();
     ApplyUpdate();
   }
   ++iter_;

@@ -246,6 +246,12 @@ MemoryPlan plan_memory(const std::vector<LayerNode>& nodes, const std::vector<Ne
   const auto plannable = [&](const Life& life) {
     return life.starts_written && !own.count(life.tensor) && life.tensor->count() > 0;
   };
+  for (const LayerNode& node : nodes) {
+    if (!node.layer->hands_out_blobs()) continue;
+    for (const auto& addend : node.addends) {
+      if (addend) own.insert(&addend->diff_tensor());
+    }
+  }
   Schedule schedule(nodes, params, own, options);
   MemoryPlan plan;
   plan.streamed = schedule.streamed();

@@ -21,6 +21,29 @@ struct ActivationKernels {
   void (*elu_forward)(int64_t n, ConstArray x, float alpha, Array y);
   // x: the input, or in place the output. x > 0 ? dy : dy (y + alpha)
   void (*elu_backward)(int64_t n, ConstArray x, ConstArray y, ConstArray dy, float alpha, Array dx);
+  void (*abs_forward)(int64_t n, ConstArray x, Array y);
+  void (*abs_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);  // 0 at x = 0
+  void (*bnll_forward)(int64_t n, ConstArray x, Array y);                  // log(1 + exp(x))
+  void (*bnll_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);
+  void (*clip_forward)(int64_t n, ConstArray x, float min, float max, Array y);
+  // dy where min <= x <= max, else 0
+  void (*clip_backward)(int64_t n, ConstArray x, ConstArray dy, float min, float max, Array dx);
+  void (*exp_forward)(int64_t n, ConstArray x, float scale, float factor,
+                      Array y);  // factor exp(scale x)
+  void (*exp_backward)(int64_t n, ConstArray y, ConstArray dy, float scale, Array dx);
+  void (*log_forward)(int64_t n, ConstArray x, float scale, float shift, float factor,
+                      Array y);  // factor log(scale x + shift)
+  // factor dy / (scale x + shift)
+  void (*log_backward)(int64_t n, ConstArray x, ConstArray dy, float scale, float shift,
+                       float factor, Array dx);
+  // (scale x + shift)^power, as C's pow()
+  void (*power_forward)(int64_t n, ConstArray x, float scale, float shift, float power, Array y);
+  // factor dy (scale x + shift)^power: to the power of forward less one
+  void (*power_backward)(int64_t n, ConstArray x, ConstArray dy, float scale, float shift,
+                         float power, float factor, Array dx);
+  void (*swish_forward)(int64_t n, ConstArray x, float beta, Array y);  // x sigmoid(beta x)
+  void (*swish_backward)(int64_t n, ConstArray x, ConstArray dy, float beta, Array dx);
+  void (*threshold)(int64_t n, ConstArray x, float threshold, Array y);  // x > threshold ? 1 : 0
   // x, y: (outer, channels, inner); slope: (channels), or (1) with channels = 1.
   void (*prelu_forward)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
                         const float* slope, Array y);

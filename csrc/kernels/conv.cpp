@@ -1,5 +1,6 @@
 #include "kernels/conv.h"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <numeric>
@@ -10,6 +11,7 @@
 #include "kernels/conv_autotune.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/isa.h"
+#include "pydl/blob.h"
 
 namespace pydl::kernels {
 namespace {
@@ -45,6 +47,22 @@ void check_shape(const ConvShape& s) {
     check(extent <= s.in[i] + 2 * s.pad[i], "convolution: kernel of extent ", extent,
           " is larger than its padded input ", s.in[i] + 2 * s.pad[i], " on axis ", i);
   }
+  double padded = sizeof(float) * static_cast<double>(s.n * s.ic);  // what some make a copy of
+  for (size_t i = 0; i < axes; ++i) padded *= static_cast<double>(s.in[i] + 2 * s.pad[i]);
+  check(padded <= static_cast<double>(memory_limit()),
+        "convolution: the padded input is larger than the limit of ", memory_limit() >> 20,
+        " MiB; pad less or raise PYDL_MEMORY_LIMIT");
+}
+
+// The same problem, with no step larger than what it steps over: implementations take memory and
+// time by strides and dilations.
+ConvShape reduced(ConvShape s) {
+  for (size_t i = 0; i < s.in.size(); ++i) {
+    if (s.kernel[i] == 1) s.dilation[i] = 1;
+    const int64_t extent = s.dilation[i] * (s.kernel[i] - 1) + 1;
+    s.stride[i] = std::min(s.stride[i], s.in[i] + 2 * s.pad[i] - extent + 1);
+  }
+  return s;
 }
 
 const ConvImplementation& best_for(const ConvShape& shape, ConvPass pass) {
@@ -59,7 +77,7 @@ using Choose = const ConvImplementation& (*)(const ConvShape&, ConvPass);
 // Each pass by the implementation that `choose` names for it, at the first use.
 class ConvByPass final : public Conv {
  public:
-  ConvByPass(const ConvShape& shape, Choose choose) : shape_(shape), choose_(choose) {}
+  ConvByPass(const ConvShape& shape, Choose choose) : shape_(reduced(shape)), choose_(choose) {}
 
   const char* name() const override { return name_of(ConvPass::kForward); }
   const char* name_of(ConvPass pass) const {

@@ -1,4 +1,4 @@
-// Softmax over the middle axis of (outer, classes, inner), its gradient, and the log loss.
+// Softmax over the middle axis of (outer, classes, inner), its gradient, and log losses.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,23 @@ struct SoftmaxKernels {
   void (*forward)(const SoftmaxShape&, const float* x, float* y);
   // dx = y (dy - sum over classes of dy y). dx may be dy.
   void (*backward)(const SoftmaxShape&, const float* y, const float* dy, float* dx);
-  // Sum of -log(max(p[label], FLT_MIN)) over the positions whose label is not ignored, in an order
+  // Sum of -log(max(p[label], least)) over the positions whose label is not ignored, in an order
   // that does not depend on the number of threads; *valid = how many they are.
   // label: (outer, inner), already checked to be in range. has_ignore: ignore_label counts.
   double (*loss)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
-                 int ignore_label, int64_t* valid);
+                 int ignore_label, float least, int64_t* valid);
   // dx = scale (p - onehot(label)), 0 where ignored.
   void (*loss_backward)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
                         int ignore_label, float scale, float* dx);
+  // Likewise the sum of -weights[label, k] log(max(p[k], least)), over all classes k as well.
+  // weights: (classes, classes)
+  double (*infogain)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
+                     int ignore_label, const float* weights, float least, int64_t* valid);
+  // dx[k] = scale (p[k] sum over l of weights[label, l] - weights[label, k]), 0 where ignored.
+  // sums: (classes), the sum of each row of weights
+  void (*infogain_backward)(const SoftmaxShape&, const float* p, const float* label,
+                            bool has_ignore, int ignore_label, const float* weights,
+                            const float* sums, float scale, float* dx);
 };
 
 const SoftmaxKernels& softmax_kernels();

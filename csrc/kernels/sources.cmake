@@ -11,7 +11,7 @@ file(GLOB PYDL_KERNEL_SOURCES CONFIGURE_DEPENDS
 set(PYDL_CPU_DIR ${CMAKE_CURRENT_LIST_DIR}/cpu)
 file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${PYDL_CPU_DIR}/*.cpp)
 
-set(PYDL_SOURCES_amx col2im gemm correlation gemm_tile lstm)
+set(PYDL_SOURCES_amx col2im gemm correlation gemm_tile recurrent)
 set(PYDL_SOURCES_avx512_bf16 ${PYDL_SOURCES_amx} lrn norm)
 
 option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)
@@ -19,6 +19,7 @@ option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs wit
 set(PYDL_ISAS baseline)
 set(PYDL_FLAGS_baseline "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(PYDL_FLAGS_baseline -Os)  # for CPUs from before AVX2: small rather than fast
   list(APPEND PYDL_ISAS avx2 avx512 avx512_bf16 amx)
   set(PYDL_FLAGS_avx2 -mavx2 -mfma -mbmi2)
   set(PYDL_FLAGS_avx512 ${PYDL_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd

@@ -1,8 +1,6 @@
 // Concat: joins blobs along one axis.
 
-#include "kernels/eltwise.h"
-#include "layers/axis_view.h"
-#include "pydl/layer.h"
+#include "layers/axis_parts.h"
 
 namespace pydl {
 
@@ -20,6 +18,7 @@ struct ConcatParams {
 class Concat final : public LayerOf<ConcatParams> {
  public:
   Arity bottoms() const override { return {1, -1}; }
+  bool is_view() const override { return spec().bottom.size() == 1; }
   bool backward_reads_bottom(int) const override { return false; }
   Layouts layouts() const override { return axis_ == 1 ? Layouts::kAny : Layouts::kPlain; }
 
@@ -45,35 +44,20 @@ class Concat final : public LayerOf<ConcatParams> {
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    const int64_t stride = row(*top[0]);
-    Array y = top[0]->mutable_data(format());
-    for (const Blob* b : bottom) {
-      const int64_t length = row(*b);
-      kernels::eltwise_kernels().copy_rows(rows(*b), length, b->data(format()), length, y, stride);
-      y = y.from(length);
-    }
+    std::vector<ConstArray> x;
+    for (const Blob* b : bottom) x.push_back(b->data(format()));
+    join({bottom, axis_, layout()}, x, top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    const int64_t stride = row(*top[0]);
-    ConstArray dy = top[0]->diff(format());
+    std::vector<Array> dx(bottom.size());
     for (size_t i = 0; i < bottom.size(); ++i) {
-      const int64_t length = row(*bottom[i]);
-      if (down[i] != Propagate::kNo) {
-        kernels::eltwise_kernels().copy_rows(rows(*bottom[i]), length, dy, stride,
-                                             bottom[i]->mutable_diff(format()), length);
-      }
-      dy = dy.from(length);
+      if (down[i] != Propagate::kNo) dx[i] = bottom[i]->mutable_diff(format());
     }
+    split({bottom, axis_, layout()}, top[0]->diff(format()), dx);
   }
 
  private:
-  int64_t rows(const Blob& blob) const { return axis_view(blob, axis_, layout()).outer; }
-  int64_t row(const Blob& blob) const {
-    const AxisView v = axis_view(blob, axis_, layout());
-    return v.channels * v.inner;
-  }
-
   int axis_ = 1;
 };
 

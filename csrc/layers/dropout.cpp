@@ -27,7 +27,7 @@ class Dropout final : public NeuronLayer<DropoutParams> {
 
   void SetUp(const Blobs&, const Blobs&) override {
     const float ratio = params_of().dropout_ratio;
-    check(ratio >= 0 && ratio < 1, "dropout_ratio must be at least 0 and less than 1, got ", ratio);
+    check(ratio >= 0 && ratio <= 1, "dropout_ratio must be from 0 to 1, got ", ratio);
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {

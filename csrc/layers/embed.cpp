@@ -70,16 +70,9 @@ class Embed final : public LayerOf<EmbedParams> {
   }
 
  private:
-  // As in Caffe, an index is cut to an integer.
   void CheckIndices(const Blob& indices) const {
-    const float* index = indices.data();
-    const auto limit = static_cast<float>(params_of().input_dim);
-    for (int64_t i = 0; i < indices.count(); ++i) {
-      if (index[i] >= 0 && index[i] < limit) continue;  // NaN fails
-      fail("index ", index[i], " at ", position_text(indices.shape(), i), " of the ",
-           shape_text(indices.shape()), " inputs is not in 0 to ", params_of().input_dim - 1,
-           "; embed_param.input_dim is ", params_of().input_dim);
-    }
+    const int32_t limit = params_of().input_dim;
+    check_indices(indices, limit, "; embed_param.input_dim is " + std::to_string(limit));
   }
 };
 

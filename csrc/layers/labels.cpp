@@ -18,6 +18,13 @@ void check_label_count(const Blob& prediction, int axis, const Blob& labels) {
         axis, "), but the labels are ", shape_text(labels.shape()));
 }
 
+void check_row_labels(const Blob& prediction, const Blob& labels) {
+  check(prediction.axes() >= 1, "needs a prediction with a batch axis, got a scalar");
+  check(labels.count() == prediction.shape(0), "needs a label for each of the ",
+        prediction.shape(0), " rows of its prediction ", shape_text(prediction.shape()),
+        ", but the labels are ", shape_text(labels.shape()));
+}
+
 void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label) {
   const float* label = labels.data();
   const auto limit = static_cast<float>(classes);
@@ -28,6 +35,16 @@ void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ig
          shape_text(labels.shape()), " labels is not in 0 to ", classes - 1,
          ", the classes of the prediction",
          ignore_label ? " (nor is it ignore_label " + std::to_string(*ignore_label) + ")" : "");
+  }
+}
+
+void check_indices(const Blob& indices, int64_t limit, const std::string& hint) {
+  const float* index = indices.data();
+  const auto end = static_cast<float>(limit);
+  for (int64_t i = 0; i < indices.count(); ++i) {
+    if (index[i] >= 0 && index[i] < end) continue;  // NaN fails
+    fail("index ", index[i], " at ", position_text(indices.shape(), i), " of the ",
+         shape_text(indices.shape()), " inputs is not in 0 to ", limit - 1, hint);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <optional>
+#include <string>
 
 #include "layers/axis_view.h"
 
@@ -20,7 +21,15 @@ std::string position_text(const Shape& shape, int64_t index);
 // lie along `axis`.
 void check_label_count(const Blob& prediction, int axis, const Blob& labels);
 
+// Throws pydl::Error unless there is one label for each row of the prediction (axis 0), all of
+// whose other axes are classes.
+void check_row_labels(const Blob& prediction, const Blob& labels);
+
 // Throws pydl::Error at the first label that is neither in [0, classes) nor ignored.
 void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label);
+
+// Throws pydl::Error, ending in `hint`, at the first index that is not in [0, limit). As in Caffe,
+// an index is cut to an integer.
+void check_indices(const Blob& indices, int64_t limit, const std::string& hint);
 
 }  // namespace pydl

@@ -45,4 +45,10 @@ inline double normalizer(Normalization mode, int64_t outer, int64_t inner, int64
   return static_cast<double>(std::max<int64_t>(n, 1));
 }
 
+// What a loss that is a mean over the batch is divided by.
+inline double mean_divisor(int64_t rows) { return static_cast<double>(std::max<int64_t>(rows, 1)); }
+
+// Smaller probabilities count as this in InfogainLoss and MultinomialLogisticLoss, as in Caffe.
+constexpr float kLeastProbability = 1e-20f;
+
 }  // namespace pydl

@@ -2,6 +2,8 @@
 
 #include "kernels/lrn.h"
 
+#include <algorithm>
+
 #include "layers/axis_view.h"
 #include "layers/engine.h"
 #include "pydl/layer.h"
@@ -72,18 +74,22 @@ class Lrn final : public LayerOf<LrnParams> {
   kernels::LrnShape problem(const Blob& x) const {
     const LrnParams& p = params_of();
     const AxisView v = axis_view(x, 1, across() ? layout() : Layout::kPlain);
-    kernels::LrnShape s{v.outer,
-                        v.channels,
-                        v.inner,
-                        1,
-                        1,
-                        layout() == Layout::kChannelsLast,
-                        p.local_size,
-                        p.alpha,
-                        p.beta,
-                        across() ? p.k : 1};
-    if (!across()) s.h = x.shape(2), s.w = x.shape(3);
-    return s;
+    const int64_t h = across() ? 1 : x.shape(2), w = across() ? 1 : x.shape(3);
+    const int64_t extent = across() ? x.shape(1) : std::max(h, w);
+    // A window that reaches beyond everything has the sum of one that just covers it.
+    const int64_t size = std::clamp<int64_t>(2 * extent - 1, 1, p.local_size);
+    const float share = static_cast<float>(size) / static_cast<float>(p.local_size);
+    const float alpha = p.alpha * (across() ? share : share * share);
+    return {.outer = v.outer,
+            .channels = v.channels,
+            .inner = v.inner,
+            .h = h,
+            .w = w,
+            .channels_last = layout() == Layout::kChannelsLast,
+            .size = size,
+            .alpha = alpha,
+            .beta = p.beta,
+            .k = across() ? p.k : 1};
   }
 };
 

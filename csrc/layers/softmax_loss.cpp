@@ -1,6 +1,7 @@
 // SoftmaxWithLoss: the cross entropy of a softmax over scores, with integer labels.
 
 #include <algorithm>
+#include <cfloat>
 
 #include "kernels/softmax.h"
 #include "layers/labels.h"
@@ -38,7 +39,7 @@ class SoftmaxWithLoss final : public LayerOf<LossParams, SoftmaxParams> {
     softmax.forward(shape, bottom[0]->data(layout()), prob);
     int64_t valid = 0;
     const double loss = softmax.loss(shape, prob, bottom[1]->data(), p.ignore_label.has_value(),
-                                     p.ignore_label.value_or(0), &valid);
+                                     p.ignore_label.value_or(0), FLT_MIN, &valid);
     const int64_t outer = bottom[0]->count(0, axis_), inner = bottom[0]->count(axis_ + 1);
     normalizer_ = normalizer(p.mode(Normalization::kValid), outer, inner, valid);
     top[0]->mutable_data()[0] = static_cast<float>(loss / normalizer_);
@@ -48,6 +49,7 @@ class SoftmaxWithLoss final : public LayerOf<LossParams, SoftmaxParams> {
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const auto& ignore_label = params_of<LossParams>().ignore_label;
+    check_labels(*bottom[1], bottom[0]->shape(axis_), ignore_label);
     const auto scale = static_cast<float>(top[0]->diff()[0] / normalizer_);
     kernels::softmax_kernels().loss_backward(
         view(*bottom[0]), prob_.data(layout()), bottom[1]->data(), ignore_label.has_value(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -16,11 +17,14 @@ _NUMBER = re.compile(r"-[\d.]")
 def normalise(argv: Sequence[str]) -> list[str]:
     """Brings ``-flag value`` and ``-flag=value`` to argparse's ``--flag``; ``-`` in names to ``_``.
 
-    One-letter flags, negative numbers and what follows ``--`` stay.
+    One-letter flags, negative numbers and what follows ``--`` stay. So does what follows the
+    program in ``run program``: the ``--`` is put there.
 
     >>> normalise(["train", "-solver", "s.prototxt", "--stop-on-nan=false", "-o", "-1"])
     ['train', '--solver', 's.prototxt', '--stop_on_nan=false', '-o', '-1']
     """
+    if argv[:1] == ["run"] and len(argv) > 1 and not argv[1].startswith("-"):
+        argv = [*argv[:2], "--", *argv[2:]]
     end = argv.index("--") if "--" in argv else len(argv)
     return [_normalise_one(token) for token in argv[:end]] + list(argv[end:])
 
@@ -44,6 +48,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self._switches: list[str] = []
 
     def flags(self) -> list[str]:
         """All flags in their long form, or the short one if they have no other."""
@@ -56,9 +61,28 @@ class Parser(argparse.ArgumentParser):
         """Unlike argparse's, not silent about an output that cannot be written."""
         print(self.format_help(), end="", file=file)
 
+    def add_switch(self, name: str, help: str) -> None:
+        """A flag without a value, off by default, in gflags' forms: -x, -x=false, -nox.
+
+        Unlike other flags it never takes the next word for its value.
+        """
+        self._switches.append(name)
+        self.add_argument(f"--{name}", action="store_true", help=help)
+        self.add_argument(f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS)
+
+    def _plain_switch(self, token: str) -> str:
+        name, equals, value = token.removeprefix("--").partition("=")
+        if not equals or name not in self._switches:
+            return token
+        try:
+            return f"--{name}" if boolean(value) else f"--no{name}"
+        except argparse.ArgumentTypeError as error:
+            self.error(f"argument --{name}: {error}")
+
     def parse_known_args(self, args=None, namespace=None):
+        args = [self._plain_switch(token) for token in args or []]
         if self._subparsers is None:
-            self._check_flags(args or [])
+            self._check_flags(args)
         namespace, extra = super().parse_known_args(args, namespace)
         if extra:
             self.error(f'unexpected argument "{extra[0]}"')
@@ -103,6 +127,19 @@ def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None
     parser.add_argument(
         "--stage", type=split, default=[], metavar="A[,B]", help="stages of the net's state"
     )
+    parser.add_argument(
+        "--allow_python",
+        action="store_true",
+        help="run the code that Python layers of the net name (modules are looked for in the "
+        "working folder too)",
+    )
+
+
+def allow_python(args: argparse.Namespace) -> bool:
+    """Whether Python layers may run; if so, modules in the working folder are found."""
+    if args.allow_python and "" not in sys.path:
+        sys.path.insert(0, "")
+    return args.allow_python
 
 
 def add_phase_flag(parser: argparse.ArgumentParser, default: str) -> None:
@@ -117,6 +154,17 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         "--threads", type=positive, metavar="N", help="threads to use (OMP_NUM_THREADS, or all)"
     )
     parser.add_argument("--gpu", nargs="?", const="all", help=argparse.SUPPRESS)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """-backend of the tools that Caffe has; see `check_backend`."""
+    parser.add_argument("--backend", default="lmdb", metavar="TYPE", help="lmdb")
+
+
+def check_backend(backend: str) -> None:
+    """Raises Error for what is no LMDB."""
+    if backend.lower() != "lmdb":
+        raise Error(f'backend "{backend}": databases are written and read as lmdb')
 
 
 def apply_run_flags(args: argparse.Namespace) -> None:
@@ -145,6 +193,13 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got "{text}"')
     return value
+
+
+def count(text: str) -> int:
+    """A number of at least 0."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f'expected a whole number of at least 0, got "{text}"')
 
 
 def boolean(text: str) -> bool:

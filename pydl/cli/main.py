@@ -18,12 +18,28 @@ COMMANDS = {
     "train": "train or fine-tune a net, or go on from a snapshot",
     "test": "score a net on its test data",
     "time": "time a net's layers",
+    "run": "run a program written for pycaffe",
     "predict": "run a net on images, arrays or a data set",
     "summary": "show a net's layers, shapes, parameters and FLOPs",
     "data": "list, prepare and show data sets",
+    "convert_imageset": "write images and their labels to an LMDB",
+    "compute_image_mean": "compute the mean image of a data set",
+    "extract_features": "write blobs of a net, for its data, to LMDBs",
+    "classify": "classify images",
+    "detect": "score windows of images",
+    "draw_net": "draw a net",
+    "parse_log": "write the tables in a training log as CSV",
+    "plot_training_log": "draw a chart of training logs",
     "device_query": "show the processor and what pydl uses of it",
-    "export": "convert a net and its weights to another file format",
+    "export": "convert a net and its weights to another file format, such as ONNX",
+    "convert": "convert a weight file to another format",
+    "upgrade_net_proto_text": "bring a net's old prototxt up to date",
+    "upgrade_net_proto_binary": "bring an old .caffemodel up to date",
+    "upgrade_solver_proto_text": "bring a solver's old prototxt up to date",
 }
+_ALIASES = {"summarize": "summary"}  # names of Caffe's
+# Commands that have no file of their own.
+_MODULES = {name: "upgrade" for name in COMMANDS if name.startswith("upgrade_")}
 
 _EPILOG = """\
 examples:
@@ -54,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return _BROKEN_PIPE
     except Exception as error:
+        if hasattr(error, "python_layer"):  # the user's own code
+            traceback.print_exc()
+            return _fail(f"{error.python_layer} raised {type(error).__name__}: {error}", 1)
         return _fail(_text(error), 1)
 
 
@@ -71,11 +90,12 @@ def _dispatch(argv: list[str]) -> int:
     command = argv[0].replace("-", "_") if not argv[0].startswith("-") else None
     if command is None:
         return _global_flags(argv)
+    command = _ALIASES.get(command, command)
     if command not in COMMANDS:
         hint = nearest_hint(command, COMMANDS)
         raise Error(f'unknown command "{argv[0]}"{hint}; there are {", ".join(COMMANDS)}')
     parser = Parser(prog="pydl")
-    module = import_module(f"pydl.cli.{command}")
+    module = import_module(f"pydl.cli.{_MODULES.get(command, command)}")
     module.add_parser(parser.add_subparsers(metavar="command"))
     args = parser.parse_args([command, *argv[1:]])
     return args.run(args)
@@ -95,7 +115,7 @@ def _global_flags(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    listing = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<27}{text}" for name, text in COMMANDS.items())
     parser = Parser(
         prog="pydl",
         usage="pydl COMMAND [flags]",

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from pydl import formats
+from pydl.cli import flags
 from pydl.errors import Error
 from pydl.net import Net
 
@@ -15,7 +16,15 @@ def open_net(
 ) -> Net:
     """The net of -model with -weights, -level and -stage. Raises Error as `pydl.Net`."""
     bundle = args.model.endswith(".safetensors")
-    net = Net(args.model, args.weights, phase=phase, level=args.level, stages=args.stage, keep=keep)
+    net = Net(
+        args.model,
+        args.weights,
+        phase=phase,
+        level=args.level,
+        stages=args.stage,
+        keep=keep,
+        allow_python=flags.allow_python(args),
+    )
     if need_weights and not args.weights and not bundle and net.params:
         raise Error(f"{args.model}: its weights are needed: -weights FILE")
     if args.weights and not bundle:

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from pydl.cli.nets import open_net
 
     flags.apply_run_flags(args)
+    print("Use CPU.")
     net = open_net(args, phase=args.phase, keep="outputs", need_weights=True)
     if net.inputs:
         raise Error(

@@ -30,9 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = flags.add_command(
         subparsers, "train", "Trains or fine-tunes a net, or goes on from a snapshot.", _EPILOG
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     add = parser.add_argument
-    add("--solver", required=True, metavar="FILE", help="the solver prototxt")
+    add("--solver", metavar="FILE", help="the solver prototxt")
     add("--snapshot", metavar="FILE", help="go on from this .solverstate")
     flags.add_net_flags(parser)
     add("--iterations", type=flags.positive, metavar="N", help="train to iteration N (max_iter)")
@@ -69,12 +69,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``pydl train``; returns the exit status, raises pydl.Error for bad input."""
+    if not args.solver:
+        args.parser.print_help()
+        raise Error("train: Need a solver definition to train: -solver FILE")
     flags.apply_run_flags(args)
     if args.snapshot and args.weights:
         raise Error(
             "-snapshot and -weights are both given: give a snapshot to go on with a run, or "
             "weights to start a new one from, but not both"
         )
+    if args.snapshot:
+        _check_is_state(args.snapshot)
     solver = _make_solver(args)
     files = _Files(args, solver.snapshot_prefix)
     with (
@@ -84,6 +89,20 @@ def run(args: argparse.Namespace) -> int:
         solver.solve()
     _print_result(args, solver, files, curve)
     return 0
+
+
+def _check_is_state(path: str) -> None:
+    """Says what to do with the weights of a snapshot, which are only half of it."""
+    weights = path.removesuffix(".h5")
+    if not weights.endswith(".caffemodel"):
+        return
+    stem = weights.removesuffix(".caffemodel")
+    states = [p for p in (f"{stem}.solverstate", f"{stem}.solverstate.h5") if Path(p).exists()]
+    goes_on = f"-snapshot {states[0]}" if states else "-snapshot with the .solverstate beside it"
+    raise Error(
+        f"{path}: holds weights, not the state of a run; to go on with the run give {goes_on}; to "
+        f"start a new run from these weights give -weights {path}"
+    )
 
 
 def _make_solver(args: argparse.Namespace):
@@ -99,7 +118,12 @@ def _make_solver(args: argparse.Namespace):
         message.train_state.stage.extend(args.stage)
     if args.snapshot or args.weights:
         message.weights = [",".join(args.weights)] if args.weights else []
-    solver = Solver(message, keep=args.keep, stop_on_nan=args.stop_on_nan)
+    solver = Solver(
+        message,
+        keep=args.keep,
+        stop_on_nan=args.stop_on_nan,
+        allow_python=flags.allow_python(args),
+    )
     if args.snapshot:
         solver.restore(args.snapshot)
     return solver

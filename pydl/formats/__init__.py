@@ -3,6 +3,8 @@
 - `load_weights` and `save_weights` take any kind of weight file;
 - `caffemodel`, `hdf5`, `bundle` are these kinds, `safetensors` the plain format;
 - `solverstate` holds a solver's state, `binaryproto` mean images and Datum records;
+- `upgrade` rewrites files of older Caffe versions, `messages` reads and writes any of Caffe's
+  messages;
 - `atomic.atomic_write` replaces a file as a whole or not at all.
 """
 
@@ -12,7 +14,16 @@ import os
 from collections.abc import Iterable
 
 from pydl.errors import Error
-from pydl.formats import binaryproto, bundle, caffemodel, hdf5, safetensors, solverstate
+from pydl.formats import (
+    binaryproto,
+    bundle,
+    caffemodel,
+    hdf5,
+    messages,
+    safetensors,
+    solverstate,
+    upgrade,
+)
 from pydl.formats.atomic import atomic_write
 from pydl.formats.files import describe, map_file
 from pydl.formats.weights import LayerWeights, Weights
@@ -26,9 +37,11 @@ __all__ = [
     "caffemodel",
     "hdf5",
     "load_weights",
+    "messages",
     "safetensors",
     "save_weights",
     "solverstate",
+    "upgrade",
 ]
 
 

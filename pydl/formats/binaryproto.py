@@ -32,6 +32,9 @@ def load(path: str | os.PathLike) -> np.ndarray:
 def save(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write one blob; a mean image (C, H, W) becomes (1, C, H, W), which Caffe expects.
 
+    Four axes are written as Caffe's ``compute_image_mean`` writes them, which its oldest programs
+    understand, too.
+
     >>> import numpy as np
     >>> from pydl.formats import binaryproto
     >>> binaryproto.save("net.binaryproto", np.full((3, 8, 8), 127.5))
@@ -41,7 +44,8 @@ def save(path: str | os.PathLike, array: np.ndarray) -> None:
     array = array[np.newaxis] if array.ndim == 3 else array
     blobproto.check(array, os.fspath(path))
     with atomic_write(path) as file:
-        wire.write(file, blobproto.chunks(array))
+        is_image = array.ndim == 4
+        wire.write(file, (blobproto.legacy_chunks if is_image else blobproto.chunks)(array))
 
 
 @dataclass

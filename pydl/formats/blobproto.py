@@ -13,7 +13,7 @@ from pydl.formats.wire import Chunk, Span
 MAX_AXES = 32
 
 _NUM, _CHANNELS, _HEIGHT, _WIDTH = 1, 2, 3, 4
-_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+_DATA, _DIFF, _SHAPE, _DOUBLE_DATA = 5, 6, 7, 8
 # NVIDIA's Caffe keeps data of any type, half floats among them, as raw bytes.
 _RAW_TYPE, _RAW_DATA = 10, 12
 _RAW_DTYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
@@ -59,10 +59,18 @@ def parse(span: Span, what: str) -> np.ndarray:
     return reshape(data, shape or [], span, what)
 
 
-def chunks(array: np.ndarray) -> list[Chunk]:
-    """The wire form of a blob: `shape` and packed float data, as Caffe writes it."""
+def chunks(array: np.ndarray, diff: np.ndarray | None = None) -> list[Chunk]:
+    """The wire form of a blob: packed float data and `shape`, as Caffe writes it."""
     dims = wire.nested(_DIM, [wire.varint(dim) for dim in array.shape])
-    return [*wire.nested(_SHAPE, dims), *wire.packed(_DATA, array, "<f4")]
+    gradient = [] if diff is None else wire.packed(_DIFF, diff, "<f4")
+    return [*wire.packed(_DATA, array, "<f4"), *gradient, *wire.nested(_SHAPE, dims)]
+
+
+def legacy_chunks(array: np.ndarray) -> list[Chunk]:
+    """The wire form with the four old numbers in place of a shape: (N, C, H, W)."""
+    axes = (_NUM, _CHANNELS, _HEIGHT, _WIDTH)
+    sizes = [wire.integer(axis, size) for axis, size in zip(axes, array.shape, strict=True)]
+    return [*sizes, *wire.packed(_DATA, array, "<f4")]
 
 
 def check(array: np.ndarray, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pydl.formats import safetensors
 from pydl.formats.weights import LayerWeights, Weights, blob_index, blob_list
 
 _NAME, _LAYERS = "name", "layers"
+_NET = "pydl.net"  # the whole net, in the files that the core writes
 
 
 def load(path: str | os.PathLike) -> Weights:
@@ -22,12 +24,13 @@ def load(path: str | os.PathLike) -> Weights:
         Error: the file is missing or damaged, or its tensors are not named `<layer>/<i>`.
     """
     tensors, metadata = safetensors.load(path)
-    layers = {layer.name: layer for layer in _described_layers(metadata)}
+    description = _description(metadata)
+    layers = {layer.name: layer for layer in _described_layers(description)}
     blobs = _group(tensors, os.fspath(path))
     for name, indexed in blobs.items():
         layer = layers.setdefault(name, LayerWeights(name))
         layer.blobs = blob_list(indexed, f'{os.fspath(path)}: layer "{name}"')
-    return Weights(metadata.get(_NAME, ""), list(layers.values()))
+    return Weights(str(description.get(_NAME, "")), list(layers.values()))
 
 
 def save(
@@ -77,12 +80,27 @@ def _group(tensors: Mapping[str, np.ndarray], path: str) -> dict[str, dict[int, 
     return blobs
 
 
-def _described_layers(metadata: Mapping[str, str]) -> list[LayerWeights]:
-    """The layers that the metadata list; [] in a file of another writer."""
+def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The net's name and layers as the metadata tell them; {} in a file of another writer."""
+    try:
+        if _NET in metadata:
+            return dict(json.loads(metadata[_NET]))
+        layers = json.loads(metadata.get(_LAYERS, "[]"))
+        return {_NAME: metadata.get(_NAME, ""), _LAYERS: layers}
+    except (ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _described_layers(description: Mapping[str, Any]) -> list[LayerWeights]:
     try:
         return [
-            LayerWeights(str(item["name"]), str(item["type"]), [*item["bottom"]], [*item["top"]])
-            for item in json.loads(metadata.get(_LAYERS, "[]"))
+            LayerWeights(
+                str(item["name"]),
+                str(item["type"]),
+                [*item.get("bottom", ())],
+                [*item.get("top", ())],
+            )
+            for item in description.get(_LAYERS, ())
         ]
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         return []

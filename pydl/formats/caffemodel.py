@@ -13,12 +13,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from pydl.errors import Error
-from pydl.formats import blobproto, wire
+from pydl.formats import blobproto, messages, wire
 from pydl.formats.atomic import atomic_write
 from pydl.formats.files import reading
-from pydl.formats.layer_types import V0_TYPES, V1_TYPES
 from pydl.formats.weights import MAX_BLOBS, LayerWeights, Weights
 from pydl.formats.wire import Chunk, Field, Span
+from pydl.prototxt import proto_file
+from pydl.prototxt.layer_types import V0_TYPES, V1_TYPES
 
 EXPECTED = "a .caffemodel (Caffe's binary NetParameter)"
 
@@ -77,6 +78,8 @@ def parse(span: Span) -> Weights:
 def save(path: str | os.PathLike, name: str, layers: Iterable[LayerWeights]) -> None:
     """Write a net's weights as Caffe does (V2 layers, float32 with `shape`), atomically.
 
+    The layers' settings go with them, as far as Caffe knows them.
+
     Raises:
         Error: a blob is missing or the file cannot be written.
     """
@@ -96,9 +99,11 @@ def _layer_chunks(layer: LayerWeights) -> list[Chunk]:
         chunks.append(wire.text(_LAYER_TYPE, layer.type))
     chunks += [wire.text(_LAYER_BOTTOM, bottom) for bottom in layer.bottom]
     chunks += [wire.text(_LAYER_TOP, top) for top in layer.top]
+    settings = messages.known_fields(proto_file.get("LayerParameter"), layer.settings)
+    chunks += messages.chunks(settings, below=_LAYER_BLOB)
     for blob in layer.blobs:
         chunks += wire.nested(_LAYER_BLOB, blobproto.chunks(blob))
-    return chunks
+    return chunks + messages.chunks(settings, above=_LAYER_BLOB)
 
 
 def _check(layer: LayerWeights, path: str) -> None:

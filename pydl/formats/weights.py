@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,9 @@ class LayerWeights:
     """One layer of a weight file.
 
     ``blobs`` are float32 and may be read-only, unaligned views of the file. A blob is None where
-    the file leaves it to the layer that shares it (HDF5).
+    the file leaves it to the layer that shares it (HDF5). ``settings`` are the layer's other fields
+    as plain data, such as ``{"phase": "TEST", "convolution_param": {"num_output": 20}}``, for
+    formats that keep them.
     """
 
     name: str
@@ -26,6 +29,7 @@ class LayerWeights:
     bottom: list[str] = field(default_factory=list)
     top: list[str] = field(default_factory=list)
     blobs: list[np.ndarray | None] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

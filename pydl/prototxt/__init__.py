@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pydl.errors import Error
-from pydl.prototxt import schema
+from pydl.prototxt import schema, upgrade
 from pydl.prototxt import text as _text
 from pydl.prototxt.bind import bind
 from pydl.prototxt.message import FieldError, Message
 from pydl.prototxt.spec import net_spec, solver_spec
+from pydl.prototxt.upgrade import upgrade_net, upgrade_solver
 
 __all__ = [
     "FieldError",
@@ -29,7 +30,10 @@ __all__ = [
     "net_spec",
     "new",
     "parse",
+    "read_text",
     "solver_spec",
+    "upgrade_net",
+    "upgrade_solver",
 ]
 
 # Fields that tell what a file is.
@@ -37,11 +41,14 @@ _MARKS = {
     "NetParameter": ("layer", "layers"),
     "SolverParameter": ("net", "train_net", "base_lr", "lr_policy", "max_iter"),
 }
+_UPGRADES = {"NetParameter": upgrade.net_tree, "SolverParameter": upgrade.solver_tree}
 _READERS = {"NetParameter": ("net", "load_net"), "SolverParameter": ("solver", "load_solver")}
 
 
 def parse(text: str, message: str = "NetParameter", filename: str = "<string>") -> Message:
     """Parses prototxt and checks it against the message's schema.
+
+    Nets and solvers of older Caffe versions come out in today's form.
 
     Raises Error ``filename:line:column: ...`` naming what is wrong and the nearest valid name.
 
@@ -53,21 +60,23 @@ def parse(text: str, message: str = "NetParameter", filename: str = "<string>") 
     wanted = schema.get(message)
     tree = _text.parse(text, filename)
     _check_not_mistaken(tree, message)
+    if message in _UPGRADES:
+        tree = _UPGRADES[message](tree)
     return bind(tree, wanted)
 
 
 def load(path: str | os.PathLike, message: str = "NetParameter") -> Message:
     """Reads a prototxt file. Raises Error naming the path if that fails, otherwise as `parse`."""
-    return parse(_read(path), message, os.fspath(path))
+    return parse(read_text(path), message, os.fspath(path))
 
 
 def load_net(path: str | os.PathLike) -> Message:
-    """Reads the prototxt of a net: a NetParameter."""
+    """Reads the prototxt of a net, of any age: a NetParameter in today's form."""
     return load(path, "NetParameter")
 
 
 def load_solver(path: str | os.PathLike) -> Message:
-    """Reads the prototxt of a solver: a SolverParameter."""
+    """Reads the prototxt of a solver: a SolverParameter in today's form."""
     return load(path, "SolverParameter")
 
 
@@ -85,7 +94,8 @@ def new(message: str, /, **fields: Any) -> Message:
     return Message(message, **fields)
 
 
-def _read(path: str | os.PathLike) -> str:
+def read_text(path: str | os.PathLike) -> str:
+    """A prototxt file's text. Raises Error naming the path if it is missing or not text."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:

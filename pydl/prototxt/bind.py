@@ -3,9 +3,12 @@
 from typing import Any
 
 from pydl.prototxt import values
-from pydl.prototxt.message import Message, Repeated
+from pydl.prototxt.message import Message, new, repeated
 from pydl.prototxt.schema import FieldSchema, Schema
-from pydl.prototxt.text import STRING, Field, Node, Scalar
+from pydl.prototxt.text import STRING, Field, Node, Scalar, Source
+
+# The name, which no text can give, of what a binary file held beside the fields of its message.
+UNKNOWN = ""
 
 
 def bind(node: Node, schema: Schema) -> Message:
@@ -19,17 +22,44 @@ def bind(node: Node, schema: Schema) -> Message:
 
 def _bind(node: Node, schema: Schema, label: str) -> Message:
     schema = _variant(node, schema)
-    message = Message(schema)
+    message = new(schema)
     message._source, message._offset = node.source, node.offset
     for item in node.fields:
+        if item.name == UNKNOWN:
+            message._unknown += item.value.value
+            continue
         field = schema.fields.get(item.name)
         if field is None:
-            item.fail(schema.refused.get(item.name) or schema.unknown(item.name, label))
+            item.fail(schema.unknown(item.name, label))
         if field.repeated:
             _append(message, field, item)
         else:
             _set(message, field, item, label)
     return message
+
+
+def tree_of(message: Message) -> Node:
+    """The tree that `bind` makes the message of; places are known of messages, not of fields."""
+    source = message._source or Source(f"<{message._schema.name}>", "")
+    return _tree(message, source, message._offset)
+
+
+def _tree(message: Message, source: Source, offset: int) -> Node:
+    node = Node(source, offset)
+    for field, value in message.ListFields():
+        for item in value if field.repeated else (value,):
+            made = Field(source, offset, field.name)
+            if field.type == "message":
+                where = item._offset if item._source is source else offset
+                made.value = _tree(item, source, where)
+            else:
+                made.value = values.to_scalar(field, item, source, offset)
+            node.fields.append(made)
+    if message._unknown:
+        made = Field(source, offset, UNKNOWN)
+        made.value = Scalar(source, offset, STRING, message._unknown)
+        node.fields.append(made)
+    return node
 
 
 def _variant(node: Node, schema: Schema) -> Schema:
@@ -42,12 +72,12 @@ def _variant(node: Node, schema: Schema) -> Schema:
 
 
 def _append(message: Message, field: FieldSchema, item: Field) -> None:
-    repeated = message._values.get(field.name)
-    if repeated is None:
-        repeated = Repeated(message, field)
-        message._put(field.name, repeated, item.offset)
+    values_of = message._values.get(field.name)
+    if values_of is None:
+        values_of = repeated(message, field)
+        message._put(field.name, values_of, item.offset)
     given = item.value if isinstance(item.value, list) else (item.value,)
-    repeated._items.extend(_value(field, value) for value in given)
+    values_of._items.extend(_value(field, value) for value in given)
 
 
 def _set(message: Message, field: FieldSchema, item: Field, label: str) -> None:

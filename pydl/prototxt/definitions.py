@@ -166,11 +166,6 @@ _SOLVER_STATE = [
     _one("current_step", "int32", "steps done of step and multistep", 0),
 ]
 
-_V1 = (
-    'this is an old (V0 or V1) net: it has "layers", not "layer"; pydl reads only the current '
-    "format, so convert the file once with Caffe's upgrade_net_proto_text"
-)
-
 MESSAGES = {
     name: {"name": name, "fields": fields}
     for name, fields in {
@@ -187,4 +182,3 @@ MESSAGES = {
         "SolverState": _SOLVER_STATE,
     }.items()
 }
-MESSAGES["NetParameter"]["refused"] = {"layers": _V1}

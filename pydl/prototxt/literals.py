@@ -103,23 +103,25 @@ def parse_float(text: str) -> float | None:
         return None
 
 
-def to_float32(value: float) -> float:
-    """The shortest decimal that is the same float32; infinite where that overflows.
+def to_float32(value: float, exact: bool = False) -> float:
+    """The nearest float32, or the shortest decimal that is the same float32.
 
-    >>> to_float32(0.10000000149011612)
-    0.1
+    Infinite where float32 overflows.
+
+    >>> to_float32(0.10000000149011612), to_float32(0.1, exact=True)
+    (0.1, 0.10000000149011612)
     """
     try:
-        exact = struct.unpack("f", struct.pack("f", value))[0]
+        nearest = struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:
         return math.copysign(math.inf, value)
-    if not math.isfinite(exact):
-        return exact
+    if exact or not math.isfinite(nearest):
+        return nearest
     for digits in (6, 7, 8, 9):
-        short = float(f"{exact:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == exact:
+        short = float(f"{nearest:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short))[0] == nearest:
             return short
-    return exact
+    return nearest
 
 
 def format_float(value: float) -> str:

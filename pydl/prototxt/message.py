@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from typing import Any
 
+import numpy as np
+
 from pydl.errors import Error
 from pydl.prototxt import values
 from pydl.prototxt.schema import FieldSchema, Schema
@@ -33,11 +35,21 @@ class Message:
     }
     """
 
-    __slots__ = ("_offset", "_offsets", "_parent", "_present", "_schema", "_source", "_values")
+    __slots__ = (
+        "_offset",
+        "_offsets",
+        "_parent",
+        "_present",
+        "_schema",
+        "_source",
+        "_unknown",
+        "_values",
+    )
 
     def __init__(self, schema: Schema | str, /, **fields: Any):
         self._schema = get_schema(schema) if isinstance(schema, str) else schema
         self._values: dict[str, Any] = {}
+        self._unknown = b""  # fields of a binary file that the schema lacks, as they stood there
         self._parent: Message | None = None  # only until this message is present in it
         self._present = True
         self._source: Source | None = None
@@ -54,9 +66,9 @@ class Message:
         if value is not None:
             return value
         if field.repeated:
-            value = self._values[name] = Repeated(self, field)
+            value = self._values[name] = repeated(self, field)
         elif field.type == "message":
-            value = self._values[name] = Message(field.message)
+            value = self._values[name] = new(field.message)
             value._parent, value._present = self, False
         else:
             value = field.default
@@ -70,7 +82,7 @@ class Message:
         if value is not None and value is self._values.get(name):
             return  # such as the last step of msg.repeated += [...]
         if field.repeated:
-            new = Repeated(self, field)
+            new = repeated(self, field)
             new._items = new._checked(value)
         else:
             new = _checked_value(self, field, value)
@@ -126,6 +138,7 @@ class Message:
         """Unsets all fields."""
         for name in list(self._values):
             self.ClearField(name)
+        self._unknown = b""
 
     def SetInParent(self) -> None:
         """Makes this message present even if it has no fields."""
@@ -154,6 +167,7 @@ class Message:
                 mine.MergeFrom(value)
             else:
                 self._put(field.name, value)
+        self._unknown += other._unknown
         self._touch()
 
     def _check_same_kind(self, other: Any) -> None:
@@ -203,12 +217,20 @@ class Message:
         return sorted({*object.__dir__(self), *self._schema.fields})
 
     def __copy__(self) -> "Message":
-        copy = Message(self._schema)
+        copy = new(self._schema)
         copy.CopyFrom(self)
         return copy
 
     def __deepcopy__(self, memo: dict) -> "Message":
         return self.__copy__()
+
+
+def new(schema: Schema, **fields: Any) -> Message:
+    """An empty message of the class that the schema wants, with these fields."""
+    message = schema.make() if schema.make else Message(schema)
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
 
 
 class Repeated(MutableSequence):
@@ -238,7 +260,7 @@ class Repeated(MutableSequence):
         """Appends a new message with these fields and returns it."""
         if self._field.type != "message":
             raise Error(f"{self._field.name} does not hold messages: use append")
-        message = Message(self._field.message, **fields)
+        message = new(self._field.message, **fields)
         self._items.append(message)
         self._owner._touch()
         return message
@@ -250,6 +272,8 @@ class Repeated(MutableSequence):
     def extend(self, items: Iterable[Any]) -> None:
         self._items.extend(self._checked(items))
         self._owner._touch()
+
+    MergeFrom = extend
 
     def sort(self, **how: Any) -> None:
         """Sorts in place, as list.sort does."""
@@ -289,6 +313,46 @@ class Repeated(MutableSequence):
         return repr(self._items)
 
 
+class Numbers(Repeated):
+    """Repeated floats or doubles of a binary file: an array until they are changed one by one."""
+
+    __slots__ = ("_array", "_list")
+
+    @property
+    def _items(self) -> list[float]:
+        if self._array is not None:
+            self._list, self._array = self._array.tolist(), None
+        return self._list
+
+    @_items.setter
+    def _items(self, items: list[float]) -> None:
+        self._list, self._array = items, None
+
+    def extend(self, items: Iterable[float]) -> None:
+        if isinstance(items, Numbers | np.ndarray | np.flatiter):
+            self._array = np.concatenate([self, np.asarray(items, self._dtype).ravel()])
+            self._owner._touch()
+        else:
+            super().extend(items)
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return np.dtype("<f4" if self._field.type == "float" else "<f8")
+
+    def __len__(self) -> int:
+        return len(self._list if self._array is None else self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = np.array(self._list, self._dtype) if self._array is None else self._array
+        return array.astype(dtype or array.dtype, copy=bool(copy))
+
+
+def repeated(owner: Message, field: FieldSchema) -> Repeated:
+    """An empty list for a repeated field."""
+    is_array = field.number is not None and field.type in ("float", "double")
+    return Numbers(owner, field) if is_array else Repeated(owner, field)
+
+
 def _checked_value(owner: Message, field: FieldSchema, value: Any) -> Any:
     """What is stored for a value set in Python: a checked scalar or a copied message."""
     if field.type == "message":
@@ -301,8 +365,8 @@ def _checked_value(owner: Message, field: FieldSchema, value: Any) -> Any:
 
 def _checked_message(owner: Message, field: FieldSchema, value: Any) -> Message:
     if isinstance(value, Mapping):
-        return Message(field.message, **value)
-    message = Message(field.message)
+        return new(field.message, **value)
+    message = new(field.message)
     try:
         message.CopyFrom(value)
     except Error as error:

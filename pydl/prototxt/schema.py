@@ -12,13 +12,18 @@ message in `pydl.prototxt.definitions`). What belongs to a layer type comes from
 each layer declares its parameters; all else is in `pydl.prototxt.definitions`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydl.errors import Error
 from pydl.prototxt import values
 from pydl.prototxt.definitions import MESSAGES
 from pydl.prototxt.names import nearest
+
+if TYPE_CHECKING:
+    from pydl.prototxt.message import Message
 
 TYPES = (*values.INTEGER_RANGES, "float", "double", "bool", "string", "bytes", "enum", "message")
 
@@ -26,10 +31,12 @@ TYPES = (*values.INTEGER_RANGES, "float", "double", "bool", "string", "bytes", "
 class FieldSchema:
     """One field: name, type, repeated, default, help; enum: names to numbers, or None.
 
-    `choices`, where not empty, are the only strings allowed.
+    `choices`, where not empty, are the only strings allowed. `number` is the field's in binary
+    files; values of a field that has one are kept as protobuf's own classes keep them: enums as
+    numbers, floats with a float32's exact value. `lookup` finds the schema of a message by name.
     """
 
-    def __init__(self, data: Mapping[str, Any]):
+    def __init__(self, data: Mapping[str, Any], lookup: Lookup | None = None):
         self.name: str = data["name"]
         self.type: str = data["type"]
         if self.type not in TYPES:
@@ -39,6 +46,10 @@ class FieldSchema:
         self.enum: dict[str, int] | None = dict(data["enum"]) if self.type == "enum" else None
         self.enum_names = {number: name for name, number in reversed((self.enum or {}).items())}
         self.choices: tuple[str, ...] = tuple(data.get("choices", ()))
+        self.number: int | None = data.get("number")
+        self.packed = bool(data.get("packed", False))
+        self.required = data.get("label") == "required"
+        self._lookup = lookup or get
         self._message: Schema | str | None = None
         self.default: Any = None
         if self.type == "message":
@@ -56,23 +67,24 @@ class FieldSchema:
             raise Error(f"schema: default of {self.name}: {error}") from None
 
     @property
-    def message(self) -> "Schema":
+    def message(self) -> Schema:
         """The schema of a message field."""
-        return get(self._message) if isinstance(self._message, str) else self._message
+        return self._lookup(self._message) if isinstance(self._message, str) else self._message
 
 
 class Schema:
     """The fields of a message by name.
 
-    `refused` maps fields that old files have to the reason why they cannot be read. `variants`
-    maps values of the field ``type`` to the schema of messages of that type, where those differ.
+    `variants` maps values of the field ``type`` to the schema of messages of that type, where
+    those differ. `make`, if not None, makes an empty message, which is else a plain `Message`.
     """
 
-    def __init__(self, data: Mapping[str, Any]):
+    def __init__(self, data: Mapping[str, Any], lookup: Lookup | None = None):
         self.name: str = data["name"]
-        self.fields = {field["name"]: FieldSchema(field) for field in data["fields"]}
-        self.refused: dict[str, str] = dict(data.get("refused", {}))
+        self.fields = {field["name"]: FieldSchema(field, lookup) for field in data["fields"]}
+        self.by_number = {f.number: f for f in self.fields.values() if f.number is not None}
         self.variants: dict[str, Schema] = {}
+        self.make: Callable[[], Message] | None = None
 
     def unknown(self, name: str, where: str) -> str:
         """What to say about a field that this message lacks."""
@@ -88,6 +100,9 @@ class Schema:
         if len(self.fields) <= 12:
             return f"{problem}; it has {', '.join(self.fields)}"
         return problem
+
+
+Lookup = Callable[[str], Schema]
 
 
 def _has(field: FieldSchema, name: str) -> bool:
@@ -137,12 +152,17 @@ def declarations() -> dict[str, Any]:
 def get(name: str) -> Schema:
     """The schema of a message by name, such as ``"NetParameter"``. Raises Error if unknown."""
     if name not in _schemas:
-        if name not in MESSAGES:
-            close = nearest(name, MESSAGES)
-            hint = f'did you mean "{close}"?' if close else f"known: {', '.join(MESSAGES)}"
-            raise Error(f'unknown message "{name}"; {hint}')
+        check_known(name, MESSAGES)
         _schemas[name] = _layer() if name == "LayerParameter" else Schema(MESSAGES[name])
     return _schemas[name]
+
+
+def check_known(name: str, messages: Iterable[str]) -> None:
+    """Raises Error, with the nearest name, if there is no such message."""
+    if name not in messages:
+        close = nearest(name, messages)
+        hint = f'did you mean "{close}"?' if close else f"known: {', '.join(messages)}"
+        raise Error(f'unknown message "{name}"; {hint}')
 
 
 def _layer() -> Schema:

@@ -7,19 +7,10 @@ from pydl.errors import Error
 from pydl.prototxt.definitions import MESSAGES, PHASES
 from pydl.prototxt.message import Message
 from pydl.prototxt.names import nearest
+from pydl.prototxt.upgrade import upgrade_net, upgrade_solver
 
 _LAYER_LISTS = ("bottom", "top", "loss_weight", "propagate_down", "param")
 _COMMON = {field["name"] for field in MESSAGES["LayerParameter"]["fields"]}
-_SOLVER_TYPES = {
-    "SGD": "SGD",
-    "NESTEROV": "Nesterov",
-    "ADAGRAD": "AdaGrad",
-    "RMSPROP": "RMSProp",
-    "ADADELTA": "AdaDelta",
-    "ADAM": "Adam",
-}
-
-
 # How a net computes; left to the core where a file does not say.
 _KERNEL_FIELDS = ("precision", "arithmetic", "autotune", "deterministic")
 
@@ -33,15 +24,15 @@ def net_spec(
     """A NetParameter as plain data for the core, which applies the include and exclude rules.
 
     `phase` ("TRAIN", "TEST", or Caffe's 0 and 1) and `level` replace those of the file's ``state``
-    where they are given; `stages` are added to it. The legacy fields ``input``, ``input_dim`` and
-    ``input_shape`` become an Input layer in front. Only fields that are set appear under
-    ``params``; enums are names.
+    where they are given; `stages` are added to it. Legacy fields are upgraded, such as ``input`` to
+    an Input layer in front. Only fields that are set appear under ``params``; enums are names.
 
     >>> net = Message("NetParameter", name="empty")
     >>> net_spec(net, phase="TRAIN", stages=["fast"])["stages"]
     ['fast']
     """
     _check_kind(message, "NetParameter")
+    message = upgrade_net(message)
     if isinstance(stages, str):
         raise Error(f'stages: expected a list of names, got "{stages}"; write ["{stages}"]')
     state = Message("NetState")
@@ -59,7 +50,7 @@ def net_spec(
         "force_backward": message.force_backward,
         "debug_info": message.debug_info,
         **{name: getattr(message, name) for name in _KERNEL_FIELDS if message.HasField(name)},
-        "layers": _input_layer(message) + [_layer_spec(layer) for layer in message.layer],
+        "layers": [_layer_spec(layer) for layer in message.layer],
     }
 
 
@@ -72,16 +63,7 @@ def solver_spec(message: Message) -> dict[str, Any]:
     {'type': 'AdaGrad'}
     """
     _check_kind(message, "SolverParameter")
-    spec = message.ToDict()
-    if "solver_type" in spec:
-        legacy = spec.pop("solver_type")
-        if "type" in spec:
-            raise Error(
-                f"{_where(message, 'solver_type')}the solver has both the old solver_type: {legacy}"
-                f' and type: "{spec["type"]}"; keep type'
-            )
-        spec["type"] = _SOLVER_TYPES[legacy]
-    return spec
+    return upgrade_solver(message).ToDict()
 
 
 def _check_kind(message: Any, kind: str) -> None:
@@ -121,43 +103,8 @@ def _layer_spec(layer: Message) -> dict[str, Any]:
     }
     if "phase" in fields:
         spec["phase"] = fields["phase"]
-    if _has_old_batch_norm_param(layer):
-        spec["param"] = []
     return spec
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:
     return {"stage": [], "not_stage": [], **rule}
-
-
-def _has_old_batch_norm_param(layer: Message) -> bool:
-    """BatchNorm's three blobs are statistics; old files froze them by hand. Caffe drops that."""
-    return layer.type == "BatchNorm" and len(layer.param) == 3
-
-
-def _input_layer(net: Message) -> list[dict[str, Any]]:
-    """The Input layer that Caffe's upgrade makes of the fields input and input_dim/input_shape."""
-    if not net.input:
-        return []
-    layer = Message("LayerParameter", name="input", type="Input", top=net.input)
-    layer.input_param.shape.extend(_input_shapes(net))
-    location = net.Where("input")
-    where = f"{location.file}:{location.line}" if location else ""
-    return [{**_layer_spec(layer), "where": where}]
-
-
-def _input_shapes(net: Message) -> list[dict[str, list[int]]]:
-    count = len(net.input)
-    if net.input_shape:
-        if len(net.input_shape) != count:
-            raise Error(
-                f"{_where(net, 'input_shape')}{len(net.input_shape)} input_shape for {count} "
-                "input; give one for each"
-            )
-        return [{"dim": shape.dim} for shape in net.input_shape]
-    if len(net.input_dim) != 4 * count:
-        raise Error(
-            f"{_where(net, 'input_dim') or _where(net, 'input')}{len(net.input_dim)} input_dim for "
-            f"{count} input; give four for each, or one input_shape for each"
-        )
-    return [{"dim": net.input_dim[i : i + 4]} for i in range(0, 4 * count, 4)]

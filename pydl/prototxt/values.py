@@ -11,7 +11,7 @@ import numpy as np
 
 from pydl.prototxt import literals
 from pydl.prototxt.names import nearest
-from pydl.prototxt.text import NAME, NUMBER, STRING, Scalar
+from pydl.prototxt.text import NAME, NUMBER, STRING, Scalar, Source
 
 if TYPE_CHECKING:
     from pydl.prototxt.schema import FieldSchema
@@ -29,7 +29,7 @@ _BOOLS |= {"false": False, "False": False, "f": False, "0": False}
 def zero(field: "FieldSchema") -> Any:
     """What an unset field without a declared default reads as."""
     if field.type == "enum":
-        return next(iter(field.enum))
+        return _enum(field, next(iter(field.enum)))
     if field.type in ("float", "double"):
         return 0.0
     return {"bool": False, "string": "", "bytes": b""}.get(field.type, 0)
@@ -48,12 +48,26 @@ def from_python(field: "FieldSchema", value: Any) -> Any:
 def to_text(field: "FieldSchema", value: Any) -> str:
     """The literal that reads back as the value."""
     if field.type in ("string", "bytes"):
-        return literals.quote(value.encode() if field.type == "string" else value)
+        is_text = isinstance(value, str)
+        return literals.quote(value.encode("utf-8", "surrogateescape") if is_text else value)
     if field.type == "bool":
         return "true" if value else "false"
     if field.type in ("float", "double"):
-        return literals.format_float(value)
+        shortest = literals.to_float32(value) if field.type == "float" else value
+        return literals.format_float(shortest)
+    if field.type == "enum":
+        return field.enum_names.get(value, str(value))
     return str(value)
+
+
+def to_scalar(field: "FieldSchema", value: Any, source: Source, offset: int) -> Scalar:
+    """The value as a parsed scalar at a place."""
+    if field.type == "bytes":
+        return Scalar(source, offset, STRING, value)
+    if field.type == "string":
+        return Scalar(source, offset, STRING, value.encode("utf-8", "surrogateescape"))
+    kind = NAME if field.type in ("bool", "enum") else NUMBER
+    return Scalar(source, offset, kind, to_text(field, value))
 
 
 def _expected(what: str, got: Any) -> NoReturn:
@@ -120,7 +134,8 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _rounded(field: "FieldSchema", value: float, shown: Any, infinite: bool) -> float:
-    value = literals.to_float32(value) if field.type == "float" else value
+    if field.type == "float":
+        value = literals.to_float32(value, exact=field.number is not None)
     if not infinite and value in (float("inf"), float("-inf")):
         raise ValueError(f"{shown} is out of range for {field.type}")
     return value
@@ -179,36 +194,41 @@ def _string(field: "FieldSchema", data: bytes) -> str:
 
 def _choice(field: "FieldSchema", value: str) -> str:
     if field.choices and value not in field.choices:
-        raise ValueError(_not_one_of(value, field.choices, "a known layer type"))
+        raise ValueError(not_one_of(value, field.choices, "a known layer type"))
     return value
 
 
-def _enum_text(field: "FieldSchema", scalar: Scalar) -> str:
+def _enum_text(field: "FieldSchema", scalar: Scalar) -> str | int:
     number = literals.parse_int(scalar.value) if scalar.kind == NUMBER else None
     if number in field.enum_names:
-        return field.enum_names[number]
+        return _enum(field, field.enum_names[number])
     if scalar.kind == NAME and scalar.value in field.enum:
-        return scalar.value
+        return _enum(field, scalar.value)
     if scalar.kind == STRING:
         name = scalar.value.decode(errors="replace")
         if name in field.enum:
             raise ValueError(f"expected a bare name, got {scalar}; write {name}")
-        raise ValueError(_not_one_of(name, field.enum))
-    raise ValueError(_not_one_of(scalar.value, field.enum))
+        raise ValueError(not_one_of(name, field.enum))
+    raise ValueError(not_one_of(scalar.value, field.enum))
 
 
-def _enum_python(field: "FieldSchema", value: Any) -> str:
+def _enum(field: "FieldSchema", name: str) -> str | int:
+    return str(name) if field.number is None else field.enum[name]
+
+
+def _enum_python(field: "FieldSchema", value: Any) -> str | int:
     if isinstance(value, str):
         if value not in field.enum:
-            raise ValueError(_not_one_of(value, field.enum))
-        return str(value)
+            raise ValueError(not_one_of(value, field.enum))
+        return _enum(field, value)
     try:
-        return field.enum_names[operator.index(value)]
+        return _enum(field, field.enum_names[operator.index(value)])
     except (TypeError, KeyError):
-        raise ValueError(_not_one_of(repr(value), field.enum)) from None
+        raise ValueError(not_one_of(repr(value), field.enum)) from None
 
 
-def _not_one_of(value: str, names: Any, what: str = "") -> str:
+def not_one_of(value: str, names: Any, what: str = "") -> str:
+    """What to say about a name that is none of `names`, with the nearest of them."""
     close = nearest(value, names)
     listed = f"one of {', '.join(names)}"
     problem = f'"{value}" is not {what or listed}'

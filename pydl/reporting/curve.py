@@ -73,7 +73,7 @@ def draw_curve(run: Run, path: str | os.PathLike) -> None:
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(handles),
         frameon=False,
     )  # fmt: skip
-    _save(figure, Path(path))
+    save_figure(figure, Path(path))
 
 
 def _draw_losses(axes: Any, run: Run) -> None:
@@ -141,7 +141,8 @@ def _title(run: Run) -> str:
     return f"{run.net or 'training'}{': test ' if scores else ''}{', '.join(scores)}"
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a picture of the kind that the suffix says. Raises Error for unknown kinds."""
     kind = path.suffix[1:].lower() or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind not in known:

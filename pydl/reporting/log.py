@@ -24,10 +24,15 @@ class CaffeLog(Listener):
     """
 
     def on_start(self, solver: Solver) -> None:
-        if solver.iter == 0:
-            LOGGER.info("Initializing solver from parameters:\n%s", str(solver.param).rstrip())
-        elif solver.last_snapshot:
+        LOGGER.info("Use CPU.")
+        LOGGER.info("Initializing solver from parameters: \n%s", str(solver.param).rstrip())
+        _log_nets(solver)
+        for path in filter(None, ",".join(solver.param.weights).split(",")):
+            LOGGER.info("Finetuning from %s", path.strip())
+        LOGGER.info("Solver scaffolding done.")
+        if solver.iter and solver.last_snapshot:
             LOGGER.info("Resuming from %s", solver.last_snapshot)
+        LOGGER.info("Starting Optimization")
         LOGGER.info("Solving %s", solver.net.name)
         LOGGER.info("Learning Rate Policy: %s", solver.param.lr_policy)
 
@@ -58,6 +63,19 @@ class CaffeLog(Listener):
         LOGGER.info("Iteration %d, loss = %s", solver.iter, number(solver.smoothed_loss))
         done = solver.iter >= solver.max_iter
         LOGGER.info("Optimization Done." if done else "Optimization stopped early.")
+
+
+def _log_nets(solver: Solver) -> None:
+    """Where the nets come from, as far as from files."""
+    p = solver.param
+    for field in ("net", "train_net"):
+        if p.HasField(field):
+            LOGGER.info("Creating training net from %s file: %s", field, getattr(p, field))
+    sources = [f"test_net file: {path}" for path in p.test_net]
+    if p.HasField("net"):
+        sources += [f"net file: {p.net}"] * (len(solver.test_nets) - len(sources))
+    for index, source in enumerate(sources[: len(solver.test_nets)]):
+        LOGGER.info("Creating test net (#%d) specified by %s", index, source)
 
 
 def _log_outputs(net: str, outputs: dict[str, np.ndarray], loss_weights: dict[str, float]) -> None:

@@ -94,7 +94,8 @@ class Tensor {
   uint64_t version_ = 1;
 };
 
-class Blob {
+// Blobs of a net and of its layers are owned by shared_ptr; Python takes part in that.
+class Blob : public std::enable_shared_from_this<Blob> {
  public:
   Blob() : Blob(Shape{0}) {}
   explicit Blob(const Shape& shape);

@@ -47,4 +47,10 @@ struct DataHooks {
 void set_data_hooks(DataHooks hooks);
 const DataHooks& data_hooks();
 
+// Reads the one blob of a .binaryproto, such as the matrix of an infogain_loss_param.source. Python
+// sets it; a C++ program sets its own.
+using BlobReader = std::function<std::vector<float>(const std::string& path, Shape* shape)>;
+void set_blob_reader(BlobReader reader);
+const BlobReader& blob_reader();
+
 }  // namespace pydl

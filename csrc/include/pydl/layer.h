@@ -58,6 +58,7 @@ struct LayerContext {
   uint64_t seed = 0;
   Arithmetic arithmetic = Arithmetic::kFast;
   bool autotune = false;
+  bool allow_python = false;
 };
 
 class Layer;
@@ -104,6 +105,10 @@ class Layer {
   virtual bool can_propagate(int /*bottom*/) const { return true; }
   virtual bool is_loss() const { return false; }     // its first top has loss_weight 1 by default
   virtual bool has_inputs() const { return false; }  // its tops are fed by the user
+  // Reshape is called before every Forward, whatever the bottoms' shapes.
+  virtual bool reshapes_each_pass() const { return false; }
+  // Its blobs are handed to foreign code, which may keep them: they have memory of their own.
+  virtual bool hands_out_blobs() const { return false; }
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
   // Each value of its one top is one of its bottom's, and gets that one's gradient from it.
@@ -166,6 +171,7 @@ class Layer {
   virtual void ReadParams(const Value& params) = 0;
   // Adds a learnable blob filled by `filler` (a FillerParams as in filler.h, or zeros if null).
   Blob* AddParam(const Shape& shape, const struct FillerParams* filler = nullptr);
+  void AddParam(std::shared_ptr<Blob> blob) { params_.push_back(std::move(blob)); }
 
   LayerSpec spec_;
   LayerChain fused_;  // the layers whose work Forward does as well

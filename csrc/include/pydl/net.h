@@ -32,14 +32,17 @@ struct NetOptions {
   std::optional<Precision> precision = std::nullopt;
   std::optional<Arithmetic> arithmetic = std::nullopt;
   std::optional<bool> autotune = std::nullopt, deterministic = std::nullopt;
+  // Python layers may run: a net that holds one is a program.
+  bool allow_python = false;
 
-  // Those four, by their names in a prototxt.
+  // Those four, by their names in a prototxt, and the last.
   static auto fields() {
     using O = NetOptions;
     return Fields("net options", Field("precision", &O::precision, "FLOAT32 or BF16"),
                   Field("arithmetic", &O::arithmetic, "FAST, STRICT or DIRECT"),
                   Field("autotune", &O::autotune, "time kernels once, keep the fastest"),
-                  Field("deterministic", &O::deterministic, "no autotune"));
+                  Field("deterministic", &O::deterministic, "no autotune"),
+                  Field("allow_python", &O::allow_python, "Python layers may run"));
   }
 };
 
@@ -73,7 +76,7 @@ struct LayerNode {
   bool view = false;        // top 0 shares bottom 0's memory: nothing to do
   std::vector<Shape> seen;  // bottoms' shapes at the last Reshape
   // Stand-ins with a diff of their own, for bottoms to be added to by layers that only write.
-  std::vector<std::unique_ptr<Blob>> addends;
+  std::vector<std::shared_ptr<Blob>> addends;
   double forward_ms = 0, backward_ms = 0;  // of the last timed pass
 };
 
@@ -158,7 +161,7 @@ class Net {
  private:
   friend class NetBuilder;
   void ReshapeLayer(int index);
-  void ReshapeIfNeeded(int index);
+  bool ReshapeIfNeeded(int index);
   double ForwardLayer(int index);
   void BackwardLayer(int index);
   void CheckChains(int begin, int end) const;

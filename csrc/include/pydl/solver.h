@@ -1,6 +1,7 @@
 // Training: learning-rate policies, the update, and what a run needs to go on after a stop.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -66,11 +67,16 @@ class Solver {
   std::shared_ptr<Net> shared_net() { return net_; }
   const SolverSpec& spec() const { return spec_; }
   float lr() const;  // for the coming update
+  float base_lr() const { return spec_.base_lr; }
+  void set_base_lr(float base_lr) { spec_.base_lr = base_lr; }
   int iter() const { return iter_; }
   void set_iter(int iter) { iter_ = iter; }
   int current_step() const { return current_step_; }
   void set_current_step(int step) { current_step_ = step; }
   bool stop_on_nan = false;
+  // Called in each Step: before the forward pass, and when all gradients are there, before the
+  // update.
+  std::vector<std::function<void()>> on_start, on_gradients_ready;
 
   // The update rule's memory of past gradients: arrays laid out as Net::weights().
   std::vector<float*> history();

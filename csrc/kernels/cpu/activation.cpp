@@ -1,6 +1,7 @@
 // Activations (activation.h).
 #include "kernels/activation.h"
 
+#include "kernels/cpu/apply.h"
 #include "kernels/cpu/channels.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/math.h"
@@ -63,6 +64,93 @@ void elu_backward(int64_t n, const T* x, const T* y, const T* dy, float alpha, T
       [=](Vec in, Vec out, Vec d) { return select(in > 0.0f, d, d * (out + alpha)); }, x, y, dy);
 }
 
+// ---- rare ones ----
+
+void abs_forward(int64_t n, ConstArray x, Array y) {
+  apply(n, kGrain, [](Vec v) { return abs(v); }, y, x);
+}
+
+void abs_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
+  const auto slope = [](Vec in, Vec d) {
+    return select(in > 0.0f, d, select(in < 0.0f, -d, Vec{}));
+  };
+  apply(n, kGrain, slope, dx, x, dy);
+}
+
+void bnll_forward(int64_t n, ConstArray x, Array y) {
+  apply(n, kMathGrain, [](Vec v) { return relu(v) + log1p_of_unit(exp(-abs(v))); }, y, x);
+}
+
+void bnll_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
+  apply(n, kMathGrain, [](Vec in, Vec d) { return d * sigmoid(in); }, dx, x, dy);
+}
+
+void clip_forward(int64_t n, ConstArray x, float min, float max, Array y) {
+  apply(n, kGrain, [=](Vec v) { return clamp(v, min, max); }, y, x);
+}
+
+void clip_backward(int64_t n, ConstArray x, ConstArray dy, float min, float max, Array dx) {
+  const auto inside = [=](Vec in, Vec d) { return select((in >= min) & (in <= max), d, Vec{}); };
+  apply(n, kGrain, inside, dx, x, dy);
+}
+
+void exp_forward(int64_t n, ConstArray x, float scale, float factor, Array y) {
+  apply(n, kMathGrain, [=](Vec v) { return factor * exp(scale * v); }, y, x);
+}
+
+void exp_backward(int64_t n, ConstArray y, ConstArray dy, float scale, Array dx) {
+  apply(n, kGrain, [=](Vec out, Vec d) { return scale * (out * d); }, dx, y, dy);
+}
+
+void log_forward(int64_t n, ConstArray x, float scale, float shift, float factor, Array y) {
+  apply(n, kMathGrain, [=](Vec v) { return factor * log(scale * v + shift); }, y, x);
+}
+
+void log_backward(int64_t n, ConstArray x, ConstArray dy, float scale, float shift, float factor,
+                  Array dx) {
+  apply(n, kGrain, [=](Vec in, Vec d) { return factor * d / (scale * in + shift); }, dx, x, dy);
+}
+
+// body(f): f(v) = v^exponent.
+template <class Body>
+void with_power(float exponent, const Body& body) {
+  if (exponent == 1) return body([](Vec v) { return v; });
+  if (exponent == 2) return body([](Vec v) { return v * v; });
+  body(Power(exponent));
+}
+
+void power_forward(int64_t n, ConstArray x, float scale, float shift, float power, Array y) {
+  with_power(power, [=](const auto& raised) {
+    apply(n, kMathGrain, [=](Vec v) { return raised(scale * v + shift); }, y, x);
+  });
+}
+
+void power_backward(int64_t n, ConstArray x, ConstArray dy, float scale, float shift, float power,
+                    float factor, Array dx) {
+  with_power(power, [=](const auto& raised) {
+    const auto slope = [=](Vec in, Vec d) { return factor * d * raised(scale * in + shift); };
+    apply(n, kMathGrain, slope, dx, x, dy);
+  });
+}
+
+void swish_forward(int64_t n, ConstArray x, float beta, Array y) {
+  apply(n, kMathGrain, [=](Vec v) { return v * sigmoid(beta * v); }, y, x);
+}
+
+void swish_backward(int64_t n, ConstArray x, ConstArray dy, float beta, Array dx) {
+  const auto slope = [=](Vec in, Vec d) {
+    const Vec v = beta * in, s = sigmoid(v);
+    return d * (s + v * s * (1.0f - s));
+  };
+  apply(n, kMathGrain, slope, dx, x, dy);
+}
+
+void threshold(int64_t n, ConstArray x, float limit, Array y) {
+  apply(n, kGrain, [=](Vec v) { return select(v > limit, broadcast(1.0f), Vec{}); }, y, x);
+}
+
+// ---- with parameters, with random numbers ----
+
 template <class T>
 void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
                    T* y) {
@@ -115,10 +203,31 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
 
 }  // namespace
 
-const ActivationKernels activation = {
-    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward), PYDL_TYPED(sigmoid_forward),
-    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),  PYDL_TYPED(tanh_backward),
-    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),  PYDL_TYPED(prelu_forward),
-    PYDL_TYPED(prelu_backward),   PYDL_TYPED(dropout)};
+const ActivationKernels activation = {PYDL_TYPED(relu_forward),
+                                      PYDL_TYPED(relu_backward),
+                                      PYDL_TYPED(sigmoid_forward),
+                                      PYDL_TYPED(sigmoid_backward),
+                                      PYDL_TYPED(tanh_forward),
+                                      PYDL_TYPED(tanh_backward),
+                                      PYDL_TYPED(elu_forward),
+                                      PYDL_TYPED(elu_backward),
+                                      abs_forward,
+                                      abs_backward,
+                                      bnll_forward,
+                                      bnll_backward,
+                                      clip_forward,
+                                      clip_backward,
+                                      exp_forward,
+                                      exp_backward,
+                                      log_forward,
+                                      log_backward,
+                                      power_forward,
+                                      power_backward,
+                                      swish_forward,
+                                      swish_backward,
+                                      threshold,
+                                      PYDL_TYPED(prelu_forward),
+                                      PYDL_TYPED(prelu_backward),
+                                      PYDL_TYPED(dropout)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -108,6 +108,14 @@ PYDL_INLINE Vec log(Vec v) {
   return select(bits >= 0x7f800000, v, y);  // infinity, NaN
 }
 
+// log(1 + e) for 0 <= e <= 1. 1.5 ulp.
+PYDL_INLINE Vec log1p_of_unit(Vec e) {
+  const VecI is_large = e > 0x1.a8279ap-2f;  // sqrt(2) - 1: log(2) + log((1 + e) / 2)
+  const Vec f = select(is_large, e * 0.5f - 0.5f, e);
+  const Vec y = log1p_rest(f) - f * f * 0.5f + f;
+  return y + select(is_large, broadcast(0x1.62e430p-1f), Vec{});
+}
+
 // v^exponent for one finite exponent, with C's special cases for v < 0, 0 and infinity.
 // (1.3 + |exponent| / 2) ulp.
 class Power {

@@ -1,9 +1,7 @@
-// Softmax, its gradient, and the log loss (softmax.h).
+// Softmax, its gradient, and log losses (softmax.h).
 //
 // With inner = 1 the lanes of a vector are classes, else positions.
 #include "kernels/softmax.h"
-
-#include <cfloat>
 
 #include "kernels/cpu/channels.h"
 #include "kernels/cpu/map.h"
@@ -174,8 +172,8 @@ struct Labels {
 constexpr int64_t kLossBlock = 1024;
 
 // The sum of -log over one block of positions; adds the valid ones to *valid.
-double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, int64_t first,
-                  int64_t n, int64_t* valid) {
+double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, float least,
+                  int64_t first, int64_t n, int64_t* valid) {
   float picked[kLossBlock];
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = first + i;
@@ -183,7 +181,7 @@ double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, i
     *valid += !ignored;
     const int64_t k = ignored ? 0 : static_cast<int>(labels.label[at]);
     const float q = p[(at / s.inner * s.classes + k) * s.inner + at % s.inner];
-    picked[i] = ignored ? 1.0f : q < FLT_MIN ? FLT_MIN : q;
+    picked[i] = ignored ? 1.0f : q < least ? least : q;
   }
   double total = 0;
   for (int64_t begin = 0; begin < n; begin += kStretch * kLanes) {
@@ -197,27 +195,38 @@ double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, i
   return total;
 }
 
-double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
-            int ignore_label, int64_t* valid) {
-  const Labels labels{label, has_ignore, ignore_label};
-  const int64_t count = s.outer * s.inner, blocks = ceil_div(count, kLossBlock);
-  const DoubleScratch scratch(2 * blocks);
-  double *sums = scratch.data(), *valids = sums + blocks;
-  parallel_for(blocks, kMathGrain / kLossBlock, [=](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = b * kLossBlock;
+// The sums over items [0, count), taken in parallel and added in order. item_loss(item, *valid)
+// returns an item's sum and adds its valid positions to *valid.
+template <class ItemLoss>
+double sum_items(int64_t count, int64_t grain, int64_t* valid, const ItemLoss& item_loss) {
+  const DoubleScratch scratch(2 * count);
+  double *sums = scratch.data(), *valids = sums + count;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
       int64_t part = 0;
-      sums[b] = block_loss(s, p, labels, first, smaller(kLossBlock, count - first), &part);
-      valids[b] = static_cast<double>(part);
+      sums[item] = item_loss(item, &part);
+      valids[item] = static_cast<double>(part);
     }
   });
   double total = 0, all = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    total += sums[b];
-    all += valids[b];
+  for (int64_t item = 0; item < count; ++item) {
+    total += sums[item];
+    all += valids[item];
   }
   *valid = static_cast<int64_t>(all);
   return total;
+}
+
+double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+            int ignore_label, float least, int64_t* valid) {
+  const Labels labels{label, has_ignore, ignore_label};
+  const int64_t count = s.outer * s.inner;
+  return sum_items(ceil_div(count, kLossBlock), kMathGrain / kLossBlock, valid,
+                   [&](int64_t block, int64_t* part) {
+                     const int64_t first = block * kLossBlock;
+                     return block_loss(s, p, labels, least, first,
+                                       smaller(kLossBlock, count - first), part);
+                   });
 }
 
 void loss_backward_row(int64_t n, const float* p, int64_t k, bool ignored, float scale, float* dx) {
@@ -263,8 +272,137 @@ void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bo
   }
 }
 
+// ---- infogain: labels weigh all classes ----
+
+PYDL_INLINE Vec log_of_at_least(Vec p, float least) {
+  return log(select(p < least, broadcast(least), p));
+}
+
+// w: the label's row of weights
+double infogain_row(int64_t n, const float* p, const float* w, float least) {
+  double total[1] = {0};
+  sum_run<1>(
+      n, pointers(p, w), 0, Vectors<0>{},
+      [=](const Vec* v, const Vec*, Vec* sum) { sum[0] -= v[1] * log_of_at_least(v[0], least); },
+      total);
+  return total[0];
+}
+
+// The rows of weights, one per lane, that up to kLanes labels choose; the first where ignored.
+class ChosenRows {
+ public:
+  ChosenRows(const float* weights, int64_t classes, const Labels& labels, int64_t first, int64_t n)
+      : valid_(broadcast(int32_t{0})) {
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const bool ignored = i >= n || labels.ignored(first + i);
+      label_[i] = ignored ? 0 : static_cast<int64_t>(labels.label[first + i]);
+      row_[i] = weights + label_[i] * classes;
+      if (!ignored) valid_[i] = -1;
+    }
+  }
+  VecI valid() const { return valid_; }
+  // Element k of each row.
+  PYDL_INLINE Vec operator[](int64_t k) const {
+    Vec v;
+    for (int i = 0; i < kLanes; ++i) v[i] = row_[i][k];
+    return v;
+  }
+  // What belongs to each label.
+  PYDL_INLINE Vec of(const float* values) const {
+    Vec v;
+    for (int i = 0; i < kLanes; ++i) v[i] = values[label_[i]];
+    return v;
+  }
+
+ private:
+  const float* row_[kLanes];
+  int64_t label_[kLanes];
+  VecI valid_;
+};
+
+// n <= kLanes positions
+double infogain_columns(int64_t classes, int64_t step, int64_t n, const float* p,
+                        const ChosenRows& w, float least) {
+  double total = 0;
+  for (int64_t begin = 0; begin < classes; begin += kStretch) {
+    Vec sums{};
+    for (int64_t k = begin; k < smaller(begin + kStretch, classes); ++k) {
+      sums -= w[k] * log_of_at_least(load_some(p + k * step, n), least);
+    }
+    total += sum(select(w.valid(), sums, Vec{}));
+  }
+  return total;
+}
+
+double infogain(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                int ignore_label, const float* weights, float least, int64_t* valid) {
+  const Labels labels{label, has_ignore, ignore_label};
+  if (s.inner == 1) {
+    return sum_items(s.outer, items_worth(kMathGrain, s.classes), valid,
+                     [&](int64_t o, int64_t* part) {
+                       if (labels.ignored(o)) return 0.0;
+                       ++*part;
+                       const float* w = weights + static_cast<int64_t>(label[o]) * s.classes;
+                       return infogain_row(s.classes, p + o * s.classes, w, least);
+                     });
+  }
+  const int64_t pieces = ceil_div(s.inner, kLanes);
+  return sum_items(s.outer * pieces, items_worth(kMathGrain, s.classes * kLanes), valid,
+                   [&](int64_t item, int64_t* part) {
+                     const int64_t o = item / pieces, first = item % pieces * kLanes;
+                     const int64_t n = smaller(kLanes, s.inner - first);
+                     const ChosenRows w(weights, s.classes, labels, o * s.inner + first, n);
+                     for (int i = 0; i < kLanes; ++i) *part -= w.valid()[i];
+                     return infogain_columns(s.classes, s.inner, n,
+                                             p + o * s.classes * s.inner + first, w, least);
+                   });
+}
+
+void infogain_backward_row(int64_t n, const float* p, const float* w, float sum, bool ignored,
+                           float scale, float* dx) {
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    const Vec d = load_some(p + i, lanes) * sum - load_some(w + i, lanes);
+    store_some(dx + i, ignored ? Vec{} : scale * d, lanes);
+  });
+}
+
+// n <= kLanes positions
+void infogain_backward_columns(int64_t classes, int64_t step, int64_t n, const float* p,
+                               const ChosenRows& w, const float* sums, float scale, float* dx) {
+  const Vec sum = w.of(sums);
+  for (int64_t k = 0; k < classes; ++k) {
+    const Vec d = scale * (load_some(p + k * step, n) * sum - w[k]);
+    store_some(dx + k * step, select(w.valid(), d, Vec{}), n);
+  }
+}
+
+void infogain_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                       int ignore_label, const float* weights, const float* sums, float scale,
+                       float* dx) {
+  const Labels labels{label, has_ignore, ignore_label};
+  if (s.inner == 1) {
+    parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const bool ignored = labels.ignored(o);
+        const int64_t k = ignored ? 0 : static_cast<int64_t>(label[o]), at = o * s.classes;
+        infogain_backward_row(s.classes, p + at, weights + k * s.classes, sums[k], ignored, scale,
+                              dx + at);
+      }
+    });
+  } else {
+    for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
+      for (int64_t i = first; i < first + n; i += kLanes) {
+        const int64_t lanes = smaller(kLanes, first + n - i), at = o * s.classes * s.inner + i;
+        const ChosenRows w(weights, s.classes, labels, o * s.inner + i, lanes);
+        infogain_backward_columns(s.classes, s.inner, lanes, p + at, w, sums, scale, dx + at);
+      }
+    });
+  }
+}
+
 }  // namespace
 
-const SoftmaxKernels softmax = {forward, backward, loss, loss_backward};
+const SoftmaxKernels softmax = {forward,       backward, loss,
+                                loss_backward, infogain, infogain_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

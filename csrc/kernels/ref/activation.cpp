@@ -72,6 +72,106 @@ void elu_backward(int64_t n, const T* x, const T* y, const T* dy, float alpha, T
 }
 
 template <class T>
+void abs_forward(int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = std::fabs(x[i]);
+}
+
+template <class T>
+void abs_backward(int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = x[i] > 0 ? dy[i] : x[i] < 0 ? -dy[i] : 0;
+}
+
+template <class T>
+void bnll_forward(int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    y[i] = static_cast<float>((v < 0 ? 0 : v) + std::log1p(std::exp(-std::fabs(v))));
+  }
+}
+
+template <class T>
+void bnll_backward(int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    dx[i] = static_cast<float>(dy[i] / (1 + std::exp(-static_cast<double>(x[i]))));
+  }
+}
+
+template <class T>
+void clip_forward(int64_t n, const T* x, float min, float max, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] < min ? min : x[i] > max ? max : x[i];
+}
+
+template <class T>
+void clip_backward(int64_t n, const T* x, const T* dy, float min, float max, T* dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = x[i] >= min && x[i] <= max ? dy[i] : 0;
+}
+
+template <class T>
+void exp_forward(int64_t n, const T* x, float scale, float factor, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(factor * std::exp(static_cast<double>(scale) * x[i]));
+  }
+}
+
+template <class T>
+void exp_backward(int64_t n, const T* y, const T* dy, float scale, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    dx[i] = static_cast<float>(static_cast<double>(scale) * y[i] * dy[i]);
+  }
+}
+
+template <class T>
+void log_forward(int64_t n, const T* x, float scale, float shift, float factor, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(factor * std::log(static_cast<double>(scale) * x[i] + shift));
+  }
+}
+
+template <class T>
+void log_backward(int64_t n, const T* x, const T* dy, float scale, float shift, float factor,
+                  T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    dx[i] = static_cast<float>(factor * dy[i] / (static_cast<double>(scale) * x[i] + shift));
+  }
+}
+
+template <class T>
+void power_forward(int64_t n, const T* x, float scale, float shift, float power, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(std::pow(static_cast<double>(scale) * x[i] + shift, power));
+  }
+}
+
+template <class T>
+void power_backward(int64_t n, const T* x, const T* dy, float scale, float shift, float power,
+                    float factor, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double slope = std::pow(static_cast<double>(scale) * x[i] + shift, power);
+    dx[i] = static_cast<float>(factor * dy[i] * slope);
+  }
+}
+
+template <class T>
+void swish_forward(int64_t n, const T* x, float beta, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(x[i] / (1 + std::exp(-static_cast<double>(beta) * x[i])));
+  }
+}
+
+template <class T>
+void swish_backward(int64_t n, const T* x, const T* dy, float beta, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = static_cast<double>(beta) * x[i], s = 1 / (1 + std::exp(-v));
+    dx[i] = static_cast<float>(dy[i] * (s + v * s * (1 - s)));
+  }
+}
+
+template <class T>
+void threshold(int64_t n, const T* x, float limit, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] > limit ? 1 : 0;
+}
+
+template <class T>
 void prelu_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* slope,
                    T* y) {
   for (int64_t i = 0; i < outer * channels * inner; ++i) {
@@ -109,9 +209,14 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
 }  // namespace
 
 const ActivationKernels activation = {
-    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward), PYDL_TYPED(sigmoid_forward),
-    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),  PYDL_TYPED(tanh_backward),
-    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),  PYDL_TYPED(prelu_forward),
+    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward),  PYDL_TYPED(sigmoid_forward),
+    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),   PYDL_TYPED(tanh_backward),
+    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),   PYDL_TYPED(abs_forward),
+    PYDL_TYPED(abs_backward),     PYDL_TYPED(bnll_forward),   PYDL_TYPED(bnll_backward),
+    PYDL_TYPED(clip_forward),     PYDL_TYPED(clip_backward),  PYDL_TYPED(exp_forward),
+    PYDL_TYPED(exp_backward),     PYDL_TYPED(log_forward),    PYDL_TYPED(log_backward),
+    PYDL_TYPED(power_forward),    PYDL_TYPED(power_backward), PYDL_TYPED(swish_forward),
+    PYDL_TYPED(swish_backward),   PYDL_TYPED(threshold),      PYDL_TYPED(prelu_forward),
     PYDL_TYPED(prelu_backward),   PYDL_TYPED(dropout)};
 
 }  // namespace pydl::kernels::ref

@@ -1,7 +1,6 @@
 // The definition of softmax and the log loss (softmax.h): plain loops, double accumulation.
 #include "kernels/softmax.h"
 
-#include <cfloat>
 #include <cmath>
 
 namespace pydl::kernels::ref {
@@ -42,14 +41,14 @@ void backward(const SoftmaxShape& s, const float* y, const float* dy, float* dx)
 }
 
 double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
-            int ignore_label, int64_t* valid) {
+            int ignore_label, float least, int64_t* valid) {
   double sum = 0;
   *valid = 0;
   for_each_position(s, [&](int64_t first) {
     const int k = static_cast<int>(*label++);
     if (has_ignore && k == ignore_label) return;
     const float q = p[first + k * s.inner];
-    sum -= std::log(static_cast<double>(q < FLT_MIN ? FLT_MIN : q));
+    sum -= std::log(static_cast<double>(q < least ? least : q));
     ++*valid;
   });
   return sum;
@@ -67,8 +66,38 @@ void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bo
   });
 }
 
+double infogain(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                int ignore_label, const float* weights, float least, int64_t* valid) {
+  double sum = 0;
+  *valid = 0;
+  for_each_position(s, [&](int64_t first) {
+    const int k = static_cast<int>(*label++);
+    if (has_ignore && k == ignore_label) return;
+    for (int64_t j = 0; j < s.classes; ++j) {
+      const float q = p[first + j * s.inner];
+      sum -= weights[k * s.classes + j] * std::log(static_cast<double>(q < least ? least : q));
+    }
+    ++*valid;
+  });
+  return sum;
+}
+
+void infogain_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                       int ignore_label, const float* weights, const float* sums, float scale,
+                       float* dx) {
+  for_each_position(s, [&](int64_t first) {
+    const int k = static_cast<int>(*label++);
+    const bool ignored = has_ignore && k == ignore_label;
+    for (int64_t j = 0; j < s.classes; ++j) {
+      const int64_t i = first + j * s.inner;
+      dx[i] = ignored ? 0 : scale * (p[i] * sums[k] - weights[k * s.classes + j]);
+    }
+  });
+}
+
 }  // namespace
 
-const SoftmaxKernels softmax = {forward, backward, loss, loss_backward};
+const SoftmaxKernels softmax = {forward,       backward, loss,
+                                loss_backward, infogain, infogain_backward};
 
 }  // namespace pydl::kernels::ref

@@ -1,0 +1,5 @@
+"""pycaffe's base class of Python layers."""
+
+from pydl.python_layer import Layer
+
+__all__ = ["Layer"]

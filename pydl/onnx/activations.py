@@ -1,0 +1,110 @@
+"""Layers that map each value on its own."""
+
+from __future__ import annotations
+
+import math
+
+from pydl.onnx.graph import Graph
+from pydl.onnx.layer import Layer
+from pydl.onnx.table import exports
+
+
+def _as_one_node(type_name: str, kind: str) -> None:
+    @exports(type_name)
+    def export(g: Graph, layer: Layer) -> None:
+        g.op(kind, layer.x, out=layer.outputs[0])
+
+
+for _type, _kind in {
+    "AbsVal": "Abs",
+    "BNLL": "Softplus",
+    "Sigmoid": "Sigmoid",
+    "TanH": "Tanh",
+}.items():
+    _as_one_node(_type, _kind)
+
+
+@exports("ReLU")
+def relu(g: Graph, layer: Layer) -> None:
+    slope = layer.message.relu_param.negative_slope
+    if slope:
+        g.op("LeakyRelu", layer.x, alpha=slope, out=layer.outputs[0])
+    else:
+        g.op("Relu", layer.x, out=layer.outputs[0])
+
+
+@exports("ELU")
+def elu(g: Graph, layer: Layer) -> None:
+    g.op("Elu", layer.x, alpha=layer.message.elu_param.alpha, out=layer.outputs[0])
+
+
+@exports("PReLU")
+def prelu(g: Graph, layer: Layer) -> None:
+    # slope: (C), or one for all, beside x: (N, C, ...)
+    slopes = layer.blobs[0].size
+    slope = g.weight(0, (slopes, *[1] * (len(layer.shape) - 2)))
+    g.op("PRelu", layer.x, slope, out=layer.outputs[0])
+
+
+@exports("Swish")
+def swish(g: Graph, layer: Layer) -> None:
+    gate = g.op("Sigmoid", g.scaled(layer.x, layer.message.swish_param.beta))
+    g.op("Mul", layer.x, gate, out=layer.outputs[0])
+
+
+@exports("Clip")
+def clip(g: Graph, layer: Layer) -> None:
+    bounds = layer.message.clip_param
+    g.op("Clip", layer.x, float(bounds.min), float(bounds.max), out=layer.outputs[0])
+
+
+@exports("Threshold")
+def threshold(g: Graph, layer: Layer) -> None:
+    above = g.op("Greater", layer.x, float(layer.message.threshold_param.threshold))
+    g.cast(above, "float", out=layer.outputs[0])
+
+
+@exports("Power")
+def power(g: Graph, layer: Layer) -> None:
+    p = layer.message.power_param
+    if p.power * p.scale == 0:  # Caffe gives a constant then, whatever x holds
+        value = 1.0 if p.power == 0 else p.shift**p.power
+        return _constant(g, layer, value)
+    x = _affine(g, layer.x, p.scale, p.shift)
+    if p.power == 1:
+        return g.op("Identity", x, out=layer.outputs[0])
+    g.op("Pow", x, float(p.power), out=layer.outputs[0])
+
+
+@exports("Exp")
+def exp(g: Graph, layer: Layer) -> None:
+    # base^(shift + scale x) = base^shift e^(ln(base) scale x); base -1 stands for e
+    p = layer.message.exp_param
+    log_base = 1.0 if p.base == -1 else math.log(p.base)
+    power = g.op("Exp", g.scaled(layer.x, log_base * p.scale))
+    g.scaled(power, math.exp(log_base * p.shift), out=layer.outputs[0])
+
+
+@exports("Log")
+def log(g: Graph, layer: Layer) -> None:
+    p = layer.message.log_param
+    log_base = 1.0 if p.base == -1 else math.log(p.base)
+    natural = g.op("Log", _affine(g, layer.x, p.scale, p.shift))
+    g.scaled(natural, 1 / log_base, out=layer.outputs[0])
+
+
+@exports("Dropout")
+def dropout(g: Graph, layer: Layer) -> None:
+    if layer.phase == "TRAIN":
+        raise layer.fail("drops at random in phase TRAIN; export the net in phase TEST")
+    g.op("Identity", layer.x, out=layer.outputs[0])
+
+
+def _affine(g: Graph, x: str, scale: float, shift: float) -> str:
+    x = g.scaled(x, scale)
+    return g.op("Add", x, float(shift)) if shift else x
+
+
+def _constant(g: Graph, layer: Layer, value: float) -> None:
+    like = g.op("Shape", layer.x)
+    g.op("Expand", float(value), like, out=layer.outputs[0])

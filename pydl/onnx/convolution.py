@@ -1,0 +1,119 @@
+"""Convolution, Deconvolution, Im2col and InnerProduct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pydl.onnx.graph import Graph
+from pydl.onnx.layer import Layer, Shape, size
+from pydl.onnx.table import exports
+from pydl.prototxt.message import Message
+
+
+@dataclass
+class Window:
+    """Kernel, stride, padding and dilation, one number per spatial axis."""
+
+    kernel: list[int]
+    stride: list[int]
+    pad: list[int]
+    dilation: list[int]
+
+    @classmethod
+    def read(cls, p: Message, spatial: int) -> Window:
+        """From convolution_param, for so many spatial axes."""
+        return cls(
+            _per_axis(p, "kernel", p.kernel_size, spatial, 1),
+            _per_axis(p, "stride", p.stride, spatial, 1),
+            _per_axis(p, "pad", p.pad, spatial, 0),
+            _per_axis(p, "", p.dilation, spatial, 1),
+        )
+
+    def attributes(self, group: int) -> dict:
+        return {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad * 2,
+            "dilations": self.dilation,
+            "group": group,
+        }
+
+
+def _per_axis(p: Message, name: str, values: list[int], spatial: int, default: int) -> list[int]:
+    if name and (p.HasField(f"{name}_h") or p.HasField(f"{name}_w")):
+        return [getattr(p, f"{name}_h"), getattr(p, f"{name}_w")]
+    values = list(values) or [default]
+    return values * spatial if len(values) == 1 else values
+
+
+@exports("Convolution")
+def convolution(g: Graph, layer: Layer) -> None:
+    p = layer.message.convolution_param
+    _for_each_bottom(g, layer, "Conv", p.group)
+
+
+@exports("Deconvolution")
+def deconvolution(g: Graph, layer: Layer) -> None:
+    p = layer.message.convolution_param
+    _for_each_bottom(g, layer, "ConvTranspose", p.group)
+
+
+def _for_each_bottom(g: Graph, layer: Layer, kind: str, group: int) -> None:
+    """All bottoms go through the same weights (out, in / group, kernel...)."""
+    p = layer.message.convolution_param
+    axis = layer.axis(p.axis)
+    spatial = len(layer.shape) - axis - 1
+    window = Window.read(p, spatial) if spatial else Window([1], [1], [0], [1])
+    shape = layer.blobs[0].shape if spatial else (*layer.blobs[0].shape, 1)
+    weights = [g.weight(0, shape)] + ([g.weight(1, (-1,))] if p.bias_term else [])
+    for bottom, x in enumerate(layer.inputs):
+        x = _plain_images(g, x, layer.bottom_shapes[bottom], axis)
+        top, out = layer.top_shapes[bottom], layer.outputs[bottom]
+        if axis == 1 and spatial:
+            g.op(kind, x, *weights, out=out, **window.attributes(group))
+        else:
+            y = g.op(kind, x, *weights, **window.attributes(group))
+            g.reshape(y, _leading(axis, top), out=out)
+
+
+def _plain_images(g: Graph, x: str, shape: Shape, axis: int) -> str:
+    """(N, C, spatial...): axes before the channels are one, and there is a spatial axis."""
+    if axis == 1 and len(shape) > 2:
+        return x
+    return g.reshape(x, [-1, shape[axis], *(shape[axis + 1 :] or (1,))])
+
+
+def _leading(axis: int, top: Shape) -> list[int]:
+    """The shape of a top whose first axis may have any size."""
+    return [-1, *top[1:]] if axis else list(top)
+
+
+@exports("Im2col")
+def im2col(g: Graph, layer: Layer) -> None:
+    # A convolution whose filters each pick one tap of one channel: C groups of K filters.
+    p = layer.message.convolution_param
+    axis = layer.axis(p.axis)
+    window = Window.read(p, len(layer.shape) - axis - 1)
+    channels, taps = layer.shape[axis], size(window.kernel)
+    picks = np.eye(taps, dtype=np.float32).reshape(taps, 1, *window.kernel)
+    x = _plain_images(g, layer.x, layer.shape, axis)
+    filters = np.tile(picks, (channels, *[1] * (picks.ndim - 1)))
+    y = g.op("Conv", x, filters, **window.attributes(channels))
+    g.reshape(y, _leading(axis, layer.top_shapes[0]), out=layer.outputs[0])
+
+
+@exports("InnerProduct")
+def inner_product(g: Graph, layer: Layer) -> None:
+    p = layer.message.inner_product_param
+    axis, top, out = layer.axis(p.axis), layer.top_shapes[0], layer.outputs[0]
+    weights = [g.weight(0)] + ([g.weight(1, (-1,))] if p.bias_term else [])
+    transposed = 0 if p.transpose else 1
+    flat = axis == 1 and len(layer.shape) == 2
+    x = layer.x if flat else g.op("Flatten", layer.x, axis=axis)
+    if axis == 1:
+        g.op("Gemm", x, *weights, transB=transposed, out=out)
+    else:
+        y = g.op("Gemm", x, *weights, transB=transposed)
+        g.reshape(y, _leading(axis, top), out=out)

@@ -1,0 +1,40 @@
+"""Which function writes which layer type: each registers itself with ``@exports("Type")``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from pydl.onnx.graph import Graph
+from pydl.onnx.layer import Layer
+
+Exporter = Callable[[Graph, Layer], None]
+
+_FILES = (
+    "activations", "arithmetic", "convolution", "inputs", "losses", "normalisation", "pooling",
+    "recurrent", "reductions", "selection", "shapes",
+)  # fmt: skip
+_table: dict[str, Exporter] = {}
+
+# Why a layer that pydl can run has no ONNX form.
+REFUSED = {
+    "HDF5Output": "it writes a file; leave it out of the net to export",
+    "Python": "its code is Python; replace it by layers, or leave it out of the net to export",
+}
+
+
+def exports(*types: str) -> Callable[[Exporter], Exporter]:
+    """Registers a function for layer types."""
+
+    def register(function: Exporter) -> Exporter:
+        _table.update(dict.fromkeys(types, function))
+        return function
+
+    return register
+
+
+def exporters() -> dict[str, Exporter]:
+    """Layer type -> the function that writes it."""
+    for name in _FILES:
+        import_module(f"pydl.onnx.{name}")
+    return _table
