@@ -20,10 +20,10 @@ SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
 # Layers whose forward pass moves or compares values (some of them: if the prototxt says MAX).
 MOVES = {
     *("ArgMax", "BatchReindex", "Clip", "Concat", "Crop", "Data", "Dropout", "DummyData"),
-    *("Filter", "Flatten", "HDF5Data", "ImageData", "Input", "MemoryData", "Parameter", "ReLU"),
-    *("Reshape", "Silence", "Slice", "Split", "Threshold", "Tile"),
+    *("Filter", "Flatten", "HDF5Data", "Im2col", "ImageData", "Input", "MemoryData", "Parameter"),
+    *("ReLU", "Reshape", "Silence", "Slice", "Split", "Threshold", "Tile"),
 }
-COMPARES = {"Eltwise", "Pooling"}
+COMPARES = {"Eltwise", "Pooling", "SPP"}
 TYPES = set(_core.layer_declarations())
 # What optional packages layers need, by type or case.
 PACKAGES = {"HDF5Data": "h5py", "HDF5Output": "h5py", "ImageData": "PIL", "leveldb_mnist": "plyvel"}
