@@ -59,7 +59,7 @@ class Single:
 
     def _makes_numbers(self) -> bool:
         """Its top is no image, whatever its bottoms are."""
-        return "Loss" in self.layer or "Reduction" in self.layer
+        return any(word in self.layer for word in ("Loss", "Reduction", "SPP"))
 
 
 class Ours:

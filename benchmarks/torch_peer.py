@@ -187,6 +187,27 @@ def _pooling(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return kind(pair(p, "kernel_size"), pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
 
 
+def _im2col(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    kernel, dilation, pad, stride = (
+        pair(p, name, name != "pad") for name in ("kernel_size", "dilation", "pad", "stride")
+    )
+
+    def images(x: torch.Tensor) -> torch.Tensor:
+        columns = nn.functional.unfold(x, kernel, dilation, pad, stride)
+        last = x.shape[3] + 2 * pad[1] - dilation[1] * (kernel[1] - 1) - 1
+        return columns.unflatten(2, (-1, last // stride[1] + 1))
+
+    return Call(images)
+
+
+def _spp(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    functional = nn.functional
+    ave = p.get("pool") == "AVE"
+    pool = functional.adaptive_avg_pool2d if ave else functional.adaptive_max_pool2d
+    windows = [2**i for i in range(p["pyramid_height"])]
+    return Call(lambda x: torch.cat([pool(x, n).flatten(1) for n in windows], dim=1))
+
+
 def _lrn(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.LocalResponseNorm(
         p.get("local_size", 5), p.get("alpha", 1.0), p.get("beta", 0.75), p.get("k", 1.0)
@@ -244,6 +265,8 @@ MAKERS = {
     "Convolution": _convolution,
     "InnerProduct": lambda p, blobs, in_place: _loaded(InnerProduct(p, blobs), blobs),
     "Pooling": _pooling,
+    "Im2col": _im2col,
+    "SPP": _spp,
     "LRN": _lrn,
     "BatchNorm": _batch_norm,
     "Eltwise": _eltwise,

@@ -311,6 +311,7 @@ def test_operation_with_a_mistake(line, message):
 @pytest.mark.parametrize(
     "line",
     ["conv g2ic4ih7oc6kh3ph1sh2 mb2", "conv ic4ih9oc6kh3dh1", "gemm m5n6k7 ta",
+     "deconv g2ic4ih7iw5oc6kh4ph1sh2 mb2", "im2col ic3ih7kh3sh2dh1 mb2", "spp ic3ih9iw8 mb2",
      "pool ic3ih7kh3sh2 mb2 avg", "lrn ic7ih5", "bn ic3ih4 mb2", "eltwise ic3ih4 sum",
      "eltwise ic3ih4 power", "loss mb3ic5 squared_hinge", "loss mb2ic3ih4 infogain",
      "loss mb3ic5 sigmoid", "loss mb3ic5 contrastive", "softmax mb3ic5", "ip mb2ic5oc4",

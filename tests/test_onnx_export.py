@@ -332,3 +332,14 @@ def test_pooling_windows(method, rounding):
         for size in ("1 2 7 8", "1 2 9 6"):
             net = small_net("\n".join(layers), shape=size)
             check(net, random_inputs(net))
+
+
+def test_a_layer_is_the_one_of_the_phase():
+    """Of two layers of one name the net's phase has one, with its own parameters."""
+    relu = """layer { name: "r" type: "ReLU" bottom: "data" top: "r" include { phase: %s }
+      relu_param { negative_slope: %s } } """
+    for first, second in (("TEST", "TRAIN"), ("TRAIN", "TEST")):
+        slopes = {"TEST": 0.25, "TRAIN": 0.5}
+        net = small_net(relu % (first, slopes[first]) + relu % (second, slopes[second]))
+        model = check(net, random_inputs(net))
+        assert model.graph.node[0].attribute[0].f == 0.25
