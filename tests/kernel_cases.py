@@ -616,6 +616,7 @@ def arg_max() -> None:
     for outer, n, inner, most in (
         (0, 4, 3, 2), (1, 1, 1, 1), (3, 5, 1, 5), (2, 1000, 1, 20), (5, 33, 1, 33), (7, 8, 1, 3),
         (2, 3, 5, 3), (2, 21, 1000, 4), (1, 16, 33, 16), (3, 70, 4, 6), (600, 100, 1, 5),
+        (2, 40, 9, 20), (2, 500, 3, 60),
     ):  # fmt: skip
         for k, fill in itertools.product(sorted({1, most}), (normal, few)):
             for gap, index, value in ((0, 1, 1), (3, 1, 0), (0, 0, 1)):
