@@ -234,3 +234,20 @@ def test_padding_beyond_the_memory_is_refused(pad):
     conv = f"num_output: 2 kernel_size: 1 pad: {pad} stride: {HUGE}"
     with pytest.raises(Error, match="the padded input is larger than the limit of 32 MiB"):
         pydl.Net(prototxt.parse(LAYER % f'type: "Convolution" convolution_param {{ {conv} }}'))
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_pooling_tall_images_backward(method):
+    """The time does not grow with the square of the height, which this would not finish in."""
+    pool = f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 2 stride: 1 }}'
+    net = pydl.Net(prototxt.parse(LAYER.replace("8, 8", "1000000, 2") % pool))
+    net.blobs["data"].data[...] = np.arange(2000000).reshape(1000000, 2)
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    diff = net.blobs["data"].diff[0, 0]
+    if method == "AVE":
+        rows = diff[[0, 1, -2, -1], 0]
+        np.testing.assert_array_equal(rows, [0.25, 0.5, 0.5, 0.25])
+    else:
+        np.testing.assert_array_equal(diff, [[0, 0]] + [[0, 1]] * 999999)
