@@ -115,10 +115,6 @@ def test_every_layer_type_is_known_or_refused():
 @pytest.mark.parametrize("name", sorted(path.name for path in (GOLDEN / "nets").iterdir()))
 def test_golden_net(name):
     folder = GOLDEN / "nets" / name
-    text = (folder / "deploy.prototxt").read_text()
-    missing = [t for t in ("RNN",) if f'"{t}"' in text and t not in HERE]
-    if missing:
-        pytest.skip(f"no layer type {missing[0]}")
     net = pydl.Net(folder / "deploy.prototxt", folder / "weights.caffemodel")
     with np.load(folder / "io.npz") as archive:
         values = dict(archive)
