@@ -9,8 +9,11 @@
 Operations and what they take (widths are the heights if left out, the rest its default):
 
     conv     mb ic ih iw oc kh kw sh sw ph pw dh dw g     a dilation of 0 is none, as in oneDNN
+    deconv   the same: ic and ih are what it reads, the smaller image
     gemm     m n k, and ta, tb for transposed operands
     pool     mb ic ih iw kh kw sh sw ph pw, and max or avg
+    im2col   mb ic ih iw kh kw sh sw ph pw dh dw
+    spp      mb ic ih iw levels, and max or avg
     lrn      mb ic ih iw ls, across channels
     bn       mb ic ih iw, in training
     eltwise  mb ic ih iw, and relu, sigmoid, tanh, elu, abs, bnll, clip, exp, log, power, swish,
@@ -20,6 +23,15 @@ Operations and what they take (widths are the heights if left out, the rest its 
              euclidean or contrastive
     ip       mb ic oc
     lstm     mb t ic oc
+    rnn      mb t ic oc
+    lstmunit mb oc, one step
+    argmax   mb ic ih iw k, the k largest channels
+    crop     mb ic ih iw oh ow, from the corner on
+    mvn      mb ic ih iw, and across for whole images
+    reduce   mb ic ih iw, and sum, asum, sumsq or mean, to one value for each item
+    reindex  mb ic ih iw, all items in a random order
+    slice    mb ic ih iw, into two halves of the channels
+    tile     mb ic ih iw tiles, along the channels
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -45,6 +57,7 @@ import numpy as np
 from bf16 import from_bf16, to_bf16
 
 Arrays = Mapping[str, np.ndarray]
+Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -117,10 +130,10 @@ class Conv:
     passes = ("forward", "backward_data", "backward_weights")
 
     def __init__(self, d: Description) -> None:
-        ic, ih, oc, _ = d.need("ic", "ih", "oc", "kh")
         self.stride, self.pad = d.pair("s", 1), d.pair("p", 0)
         self.dilation = tuple(x + 1 for x in d.pair("d", 0))
-        self.group, size, kernel = d.get("g"), (ih, d.get("iw", ih)), d.pair("k", 1)
+        self.group, kernel = d.get("g"), d.pair("k", 1)
+        ic, oc, size = self._sizes(d, kernel)
         self.shape = _kernels().ConvShape(
             d.get("mb"), ic, oc, self.group, size, kernel, self.stride, self.pad, self.dilation
         )
@@ -133,6 +146,10 @@ class Conv:
         self._x, self._dy = (to_bf16(a) if self.bf16 else a for a in (self.x, self.dy))
         self.flops = self.shape.flops
 
+    def _sizes(self, d: Description, kernel: Sizes) -> tuple[int, int, Sizes]:
+        ic, ih, oc, _ = d.need("ic", "ih", "oc", "kh")
+        return ic, oc, (ih, d.get("iw", ih))
+
     def implementations(self) -> list[str]:
         return _kernels().conv_implementations(self.shape)
 
@@ -143,7 +160,7 @@ class Conv:
             return Task(lambda: conv.forward(self._x, self.w, None, y), lambda: [y])
         if pass_ == "backward_data":
             dx = np.empty_like(self._x)
-            return Task(lambda: conv.backward_data(self._dy, self.w, dx, False), lambda: [dx])
+            return Task(lambda: conv.backward_data(self._dy, self.w, None, dx), lambda: [dx])
         dw = np.zeros_like(self.w)
 
         def gradient() -> list[np.ndarray]:
@@ -156,11 +173,7 @@ class Conv:
     def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
         from torch_peer import torch
 
-        dtype = torch.bfloat16 if self.bf16 else torch.float32
-        x, dy, w = (
-            tensor.to(dtype, memory_format=memory_format)
-            for tensor in (_image(self.x), _image(self.dy), torch.from_numpy(self.w))
-        )
+        x, dy, w = self._tensors(memory_format)
         geometry = self.stride, self.pad, self.dilation
         if pass_ == "forward":
             conv = torch.nn.functional.conv2d
@@ -173,6 +186,43 @@ class Conv:
         wanted = [pass_ == "backward_data", pass_ == "backward_weights", False]
         backward = torch.ops.aten.convolution_backward
         return lambda: backward(dy, x, w, None, *geometry, False, [0, 0], self.group, wanted)
+
+    def _tensors(self, memory_format: object) -> Iterator[object]:
+        """x, dy and w."""
+        from torch_peer import torch
+
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        for tensor in (_image(self.x), _image(self.dy), torch.from_numpy(self.w)):
+            yield tensor.to(dtype, memory_format=memory_format)
+
+
+class Deconv(Conv):
+    """The convolution whose passes are those of a deconvolution, in other places."""
+
+    def _sizes(self, d: Description, kernel: Sizes) -> tuple[int, int, Sizes]:
+        ic, oc, size = super()._sizes(d, kernel)
+        sides = zip(size, kernel, self.stride, self.pad, self.dilation, strict=True)
+        return oc, ic, tuple(s * (i - 1) + g * (k - 1) + 1 - 2 * p for i, k, s, p, g in sides)
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        places = {"forward": "backward_data", "backward_data": "forward"}
+        return super().ours(places.get(pass_, pass_), implementation)
+
+    def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
+        from torch_peer import torch
+
+        dy, x, w = self._tensors(memory_format)
+        if pass_ == "forward":
+            deconv = torch.nn.functional.conv_transpose2d
+
+            def forward() -> torch.Tensor:
+                with torch.inference_mode():
+                    return deconv(x, w, None, self.stride, self.pad, 0, self.group, self.dilation)
+
+            return forward
+        wanted = [pass_ == "backward_data", pass_ == "backward_weights", False]
+        geometry = self.stride, self.pad, self.dilation, True, [0, 0], self.group
+        return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, *geometry, wanted)
 
 
 class Gemm:
@@ -225,7 +275,7 @@ class Layer:
         self._single = Single(layer, shapes, bf16="bf16" in d.words, fixed=tuple(fixed))
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
-        if "Threshold" in layer:
+        if "Threshold" in layer or "ArgMax" in layer:
             self.passes = ("forward",)
 
     def implementations(self) -> list[str]:
@@ -271,6 +321,20 @@ def _pool(d: Description) -> Made:
     return f'type: "Pooling" pooling_param {{ pool: {kind} {sizes} }}', (_images(d),)
 
 
+def _im2col(d: Description) -> Made:
+    d.need("kh")
+    fields = {"kernel": d.pair("k", 1), "stride": d.pair("s", 1), "pad": d.pair("p", 0)}
+    sizes = " ".join(f"{name}_h: {h} {name}_w: {w}" for name, (h, w) in fields.items())
+    sizes += "".join(f" dilation: {x + 1}" for x in d.pair("d", 0))
+    return f'type: "Im2col" convolution_param {{ {sizes} }}', (_images(d),)
+
+
+def _spp(d: Description) -> Made:
+    kind = "AVE" if "avg" in d.words else "MAX"
+    param = f"spp_param {{ pyramid_height: {d.get('levels', 3)} pool: {kind} }}"
+    return f'type: "SPP" {param}', (_images(d),)
+
+
 def _lrn(d: Description) -> Made:
     size = d.get("ls", 5)
     param = f"lrn_param {{ local_size: {size} alpha: 0.0001 beta: 0.75 }}"
@@ -308,12 +372,53 @@ def _inner_product(d: Description) -> Made:
     return f'type: "InnerProduct" inner_product_param {{ {param} }}', ((d.get("mb"), ic),)
 
 
-def _lstm(d: Description) -> Made:
+def _recurrent(d: Description) -> Made:
     t, ic, oc = d.need("t", "ic", "oc")
     fillers = "weight_filler { type: 'uniform' min: -0.08 max: 0.08 } bias_filler { value: 0 }"
     steps = (t, d.get("mb"))
-    layer = f'type: "LSTM" recurrent_param {{ num_output: {oc} {fillers} }}'
-    return layer, ((*steps, ic),), (steps, 'type: "constant" value: 1')
+    layer = f'type: "{d.family.upper()}" recurrent_param {{ num_output: {oc} {fillers} }}'
+    return layer, ((*steps, ic),), (steps, GOES_ON)
+
+
+def _lstm_unit(d: Description) -> Made:
+    (oc,) = d.need("oc")
+    shapes = (1, d.get("mb"), oc), (1, d.get("mb"), 4 * oc)
+    return 'type: "LSTMUnit" top: "h"', shapes, ((1, d.get("mb")), GOES_ON)
+
+
+GOES_ON = 'type: "constant" value: 1'
+
+
+def _argmax(d: Description) -> Made:
+    return f'type: "ArgMax" argmax_param {{ axis: 1 top_k: {d.get("k")} }}', (_images(d),)
+
+
+def _crop(d: Description) -> Made:
+    return 'type: "Crop"', (_images(d),), ((1, 1, *d.pair("o", 1)), GOES_ON)
+
+
+def _mvn(d: Description) -> Made:
+    across = str("across" in d.words).lower()
+    return f'type: "MVN" mvn_param {{ across_channels: {across} }}', (_images(d),)
+
+
+SUMS = ("sum", "asum", "sumsq", "mean")
+
+
+def _reduce(d: Description) -> Made:
+    operation = next((word for word in SUMS if word in d.words), "sum").upper()
+    param = f"operation: {operation} axis: 1"
+    return f'type: "Reduction" reduction_param {{ {param} }}', (_images(d),)
+
+
+def _reindex(d: Description) -> Made:
+    images = _images(d)
+    numbers = images[:1], f'type: "uniform" max: {images[0] - 0.01}'
+    return 'type: "BatchReindex"', (images,), numbers
+
+
+def _tile(d: Description) -> Made:
+    return f'type: "Tile" tile_param {{ tiles: {d.get("tiles", 2)} }}', (_images(d),)
 
 
 LOSSES = {
@@ -347,21 +452,35 @@ def _loss(d: Description) -> Made:
 
 LAYERS: dict[str, Callable[[Description], Made]] = {
     "pool": _pool,
+    "im2col": _im2col,
+    "spp": _spp,
     "lrn": _lrn,
     "bn": lambda d: ('type: "BatchNorm"', (_images(d),)),
     "eltwise": _eltwise,
     "softmax": lambda d: ('type: "Softmax"', (tuple(d.need("mb", "ic")),)),
     "ip": _inner_product,
     "loss": _loss,
-    "lstm": _lstm,
+    "lstm": _recurrent,
+    "rnn": _recurrent,
+    "lstmunit": _lstm_unit,
+    "argmax": _argmax,
+    "crop": _crop,
+    "mvn": _mvn,
+    "reduce": _reduce,
+    "reindex": _reindex,
+    "slice": lambda d: ('type: "Slice" top: "rest"', (_images(d),)),
+    "tile": _tile,
 }
-FAMILIES = {"conv": Conv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
+FAMILIES = {"conv": Conv, "deconv": Deconv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
 IMAGES = ("mb", "ic", "ih", "iw")
 WINDOW = ("kh", "kw", "sh", "sw", "ph", "pw")
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "conv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
+    "deconv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
     "gemm": (("m", "n", "k"), ("ta", "tb")),
     "pool": ((*IMAGES, *WINDOW), ("max", "avg")),
+    "im2col": ((*IMAGES, *WINDOW, "dh", "dw"), ()),
+    "spp": ((*IMAGES, "levels"), ("max", "avg")),
     "lrn": ((*IMAGES, "ls"), ()),
     "bn": (IMAGES, ()),
     "eltwise": (IMAGES, (*ACTIVATIONS, "sum", "prod")),
@@ -369,6 +488,15 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "ip": (("mb", "ic", "oc"), ()),
     "loss": (IMAGES, tuple(LOSSES)),
     "lstm": (("mb", "t", "ic", "oc"), ()),
+    "rnn": (("mb", "t", "ic", "oc"), ()),
+    "lstmunit": (("mb", "oc"), ()),
+    "argmax": ((*IMAGES, "k"), ()),
+    "crop": ((*IMAGES, "oh", "ow"), ()),
+    "mvn": (IMAGES, ("across",)),
+    "reduce": (IMAGES, SUMS),
+    "reindex": (IMAGES, ()),
+    "slice": (IMAGES, ()),
+    "tile": ((*IMAGES, "tiles"), ()),
 }
 
 

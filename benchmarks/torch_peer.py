@@ -187,6 +187,27 @@ def _pooling(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return kind(pair(p, "kernel_size"), pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
 
 
+def _im2col(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    kernel, dilation, pad, stride = (
+        pair(p, name, name != "pad") for name in ("kernel_size", "dilation", "pad", "stride")
+    )
+
+    def images(x: torch.Tensor) -> torch.Tensor:
+        columns = nn.functional.unfold(x, kernel, dilation, pad, stride)
+        last = x.shape[3] + 2 * pad[1] - dilation[1] * (kernel[1] - 1) - 1
+        return columns.unflatten(2, (-1, last // stride[1] + 1))
+
+    return Call(images)
+
+
+def _spp(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    functional = nn.functional
+    ave = p.get("pool") == "AVE"
+    pool = functional.adaptive_avg_pool2d if ave else functional.adaptive_max_pool2d
+    windows = [2**i for i in range(p["pyramid_height"])]
+    return Call(lambda x: torch.cat([pool(x, n).flatten(1) for n in windows], dim=1))
+
+
 def _lrn(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.LocalResponseNorm(
         p.get("local_size", 5), p.get("alpha", 1.0), p.get("beta", 0.75), p.get("k", 1.0)
@@ -218,6 +239,24 @@ def _concat(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(lambda *bottoms: torch.cat(bottoms, dim=p.get("axis", 1)))
 
 
+def _mvn(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    eps = p.get("eps", 1e-9)  # which PyTorch adds to the variance
+    if p.get("across_channels"):
+        return Call(lambda x: nn.functional.layer_norm(x, x.shape[1:], eps=eps))
+    return Call(lambda x: nn.functional.instance_norm(x, eps=eps))
+
+
+def _reduction(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    axis = p.get("axis", 0)
+    of_rows = {
+        "SUM": lambda x: x.sum(-1),
+        "ASUM": lambda x: x.abs().sum(-1),
+        "SUMSQ": lambda x: x.square().sum(-1),
+        "MEAN": lambda x: x.mean(-1),
+    }[p.get("operation", "SUM")]
+    return Call(lambda x: of_rows(x.flatten(axis)))
+
+
 def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
 
@@ -226,10 +265,16 @@ MAKERS = {
     "Convolution": _convolution,
     "InnerProduct": lambda p, blobs, in_place: _loaded(InnerProduct(p, blobs), blobs),
     "Pooling": _pooling,
+    "Im2col": _im2col,
+    "SPP": _spp,
     "LRN": _lrn,
     "BatchNorm": _batch_norm,
     "Eltwise": _eltwise,
     "Concat": _concat,
+    "ArgMax": lambda p, blobs, in_place: Call(lambda x: x.topk(p.get("top_k", 1), p["axis"])[1]),
+    "MVN": _mvn,
+    "Reduction": _reduction,
+    "Tile": lambda p, blobs, in_place: Call(lambda x: torch.cat([x] * p["tiles"], dim=1)),
     "Embed": _embed,
     "LSTM": lambda p, blobs, in_place: Lstm(blobs),
     "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),

@@ -69,7 +69,7 @@ class Problem:
         """For each pass what the kernel gives, as float32."""
         y, dx, dw = np.empty_like(self.dy), np.empty_like(self.x), np.zeros_like(self.w)
         conv.forward(self.x, self.w, None, y)
-        conv.backward_data(self.dy, self.w, dx, False)
+        conv.backward_data(self.dy, self.w, None, dx)
         conv.backward_weights(self.x, self.dy, dw, None)
         return {"forward": self.read(y), "backward_data": self.read(dx), "backward_weights": dw}
 

@@ -81,8 +81,8 @@ def x(*shape, fill=normal, dtype=np.float32) -> Array:
 
 def out(*shape, dtype=np.float32) -> Array:
     """An output, NaN at first: all of it must be written, nothing of it read."""
-    return Array(shape, lambda rng, shape: np.full(shape, np.nan if dtype == np.float32 else -7),
-                 True, dtype)  # fmt: skip
+    unset = {np.float32: np.nan, np.uint8: 249}.get(dtype, -7)
+    return Array(shape, lambda rng, shape: np.full(shape, unset), True, dtype)
 
 
 def acc(*shape, fill=normal, dtype=np.float32) -> Array:
@@ -110,9 +110,13 @@ def bf16_values(rng, shape):
     return from_bf16(to_bf16(rng.standard_normal(shape)))
 
 
+def sentinel(dtype: np.dtype) -> np.generic:
+    return np.array(SENTINEL % 256 if dtype == np.uint8 else SENTINEL).astype(dtype)
+
+
 def guarded(values: np.ndarray, shift: int = 1) -> np.ndarray:
     """A copy in the middle of guards, `shift` elements after a multiple of 64 bytes."""
-    memory = np.full(values.size + 3 * GUARD, SENTINEL, values.dtype)
+    memory = np.full(values.size + 3 * GUARD, sentinel(values.dtype), values.dtype)
     start = -(memory.ctypes.data // memory.itemsize) % GUARD + GUARD + shift
     array = memory[start : start + values.size].reshape(values.shape)
     array[...] = values
@@ -128,7 +132,7 @@ def guards_hold(array: np.ndarray) -> bool:
     memory = base if base.base is None else base.base
     start = (array.ctypes.data - memory.ctypes.data) // memory.itemsize
     outside = np.concatenate([memory[:start], memory[start + array.size :]])
-    return bool((outside == np.array(SENTINEL).astype(memory.dtype)).all())
+    return bool((outside == sentinel(memory.dtype)).all())
 
 
 # Cases
@@ -201,7 +205,9 @@ def case(
     shapes = ["x".join(map(str, a.shape)) for a in args if isinstance(a, Array)]
     label = note or " ".join(numbers or shapes[:1])
     label += " in place" if any(isinstance(a, Same) for a in args) else ""
-    for half in (False, True) if {family, kernel} & set(TYPED) else (False,):
+    arrays = [a for a in args if isinstance(a, Array) and a.dtype == np.float32]
+    typed = {family, kernel} & set(TYPED) and not all(a.fixed for a in arrays)
+    for half in (False, True) if typed else (False,):
         full = f"{kernel} {label}{' bf16' if half else ''}"
         if half and half_tolerance is not None:
             settings["tolerance"] = half_tolerance
@@ -379,46 +385,105 @@ def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
         backward("power_backward", a, *line, 0.3, note=f"{label} {line}")
 
 
+def im2col() -> None:
+    # (planes, of each axis (in, kernel, stride, pad, dilation))
+    for planes, *axes in (
+        (3, (9, 2, 1, 0, 1)),
+        (1, (1, 1, 1, 0, 1), (1, 1, 1, 0, 1)),
+        (4, (5, 2, 1, 1, 1), (7, 3, 2, 0, 1)),
+        (2, (8, 3, 1, 1, 2), (7, 3, 1, 1, 2)),
+        (0, (4, 2, 1, 0, 1), (4, 2, 1, 0, 1)),
+        (2, (3, 3, 2, 5, 1), (2, 2, 3, 4, 2)),  # windows wholly in the padding
+        (2, (4, 2, 1, 0, 1), (4, 2, 2, 1, 1), (5, 3, 1, 1, 2)),
+        (1, (3, 2, 1, 0, 1), (4, 1, 2, 1, 1), (3, 2, 1, 1, 1), (4, 3, 3, 2, 1)),
+        (40, (30, 3, 1, 1, 1), (33, 3, 1, 1, 1)),
+    ):
+        counts = [(i + 2 * p - d * (k - 1) - 1) // s + 1 for i, k, s, p, d in axes]
+        full = [(a[0], count, *a[1:]) for a, count in zip(axes, counts, strict=True)]
+        shape = kernels.im2col.Im2colShape(planes=planes, axes=full)
+        image = planes * int(np.prod([a[0] for a in axes]))
+        columns = planes * int(np.prod([a[1] for a in axes]) * np.prod(counts))
+        note = f"{planes} of {' '.join('-'.join(map(str, a)) for a in axes)}"
+        case("im2col.im2col", shape, x(image), out(columns), note=note, tolerance=0)
+        case("im2col.col2im", shape, x(columns), out(image), note=note)
+
+
 def window(size: int, kernel: int, stride: int, pad: int) -> int:
     """Caffe's output size: rounded up, and no window starts in the padding after the end."""
     count = -(-(size + 2 * pad - kernel) // stride) + 1
     return count - 1 if pad and (count - 1) * stride >= size + pad else count
 
 
+# (n, c, in, kernel, stride, pad, what it is)
+POOLS = (
+    (0, 3, (5, 5), 2, 2, 0, "empty"),
+    (1, 1, (1, 1), 1, 1, 0, "one"),
+    (2, 3, (8, 8), 2, 2, 0, "k2s2"),
+    (2, 20, (24, 24), 2, 2, 0, "lenet"),
+    (2, 17, (13, 11), 3, 2, 0, "k3s2"),
+    (2, 5, (13, 11), 3, 2, 1, "k3s2p1"),
+    (1, 33, (9, 7), 3, 1, 1, "k3s1p1"),
+    (3, 4, (7, 10), (3, 2), (2, 3), (1, 0), "rectangular"),
+    (2, 7, (6, 9), (6, 9), 1, 0, "global"),
+    (2, 35, (17, 15), (17, 15), 1, 0, "global, 255 positions"),
+    (2, 35, (16, 17), (16, 17), 1, 0, "global, 272 positions"),
+    (1, 18, (30, 25), (19, 20), 7, (9, 3), "large windows"),
+    (1, 8, (5, 5), 5, 3, 2, "clipped"),
+    (1, 3, (9, 9), 2, 3, 1, "stride > kernel"),
+    (2, 96, (55, 55), 3, 2, 0, "alexnet"),
+    (3, 19, (23,), 3, 2, 1, "1-D"),
+    (2, 64, (40,), 2, 2, 0, "1-D k2s2"),
+    (2, 17, (5, 7, 6), 2, 2, 0, "3-D k2s2"),
+    (1, 40, (6, 5, 7), 3, (2, 1, 2), 1, "3-D k3p1"),
+    (2, 5, (7, 8, 9), (7, 3, 8), (1, 2, 3), (0, 1, 2), "3-D uneven"),
+    (1, 3, (5, 4, 5), 1, (3, 2, 3), 0, "3-D stride > kernel"),
+    (1, 70, (7, 7, 6), (7, 7, 6), 1, 0, "3-D global"),
+)
+
+
 def pool() -> None:
-    for n, c, h, w, kernel, stride, pad, note in (
-        (0, 3, 5, 5, (2, 2), (2, 2), (0, 0), "empty"),
-        (1, 1, 1, 1, (1, 1), (1, 1), (0, 0), "one"),
-        (2, 3, 8, 8, (2, 2), (2, 2), (0, 0), "k2s2"),
-        (2, 20, 24, 24, (2, 2), (2, 2), (0, 0), "lenet"),
-        (2, 17, 13, 11, (3, 3), (2, 2), (0, 0), "k3s2"),
-        (2, 5, 13, 11, (3, 3), (2, 2), (1, 1), "k3s2p1"),
-        (1, 33, 9, 7, (3, 3), (1, 1), (1, 1), "k3s1p1"),
-        (3, 4, 7, 10, (3, 2), (2, 3), (1, 0), "rectangular"),
-        (2, 7, 6, 9, (6, 9), (1, 1), (0, 0), "global"),
-        (1, 8, 5, 5, (5, 5), (3, 3), (2, 2), "clipped"),
-        (1, 3, 9, 9, (2, 2), (3, 3), (1, 1), "stride > kernel"),
-        (2, 96, 55, 55, (3, 3), (2, 2), (0, 0), "alexnet"),
-    ):
-        oh, ow = (window(*axis) for axis in zip((h, w), kernel, stride, pad, strict=True))
+    for n, c, in_, kernel, stride, pad, note in POOLS:
+        axes = len(in_)
+        per_axis = [(v,) * axes if isinstance(v, int) else v for v in (kernel, stride, pad)]
+        sides = [*zip(in_, *per_axis, strict=True)]
+        counts = [window(*side) for side in sides]
+        ones = [(1, 1, 1, 1, 0)] * (3 - axes)
+        full = ones + [(s[0], o, *s[1:]) for s, o in zip(sides, counts, strict=True)]
+        image, pooled = n * c * int(np.prod(in_)), n * c * int(np.prod(counts))
         for channels_last in (False, True):
-            shape = kernels.pool.PoolShape(
-                n=n, c=c, h=h, w=w, oh=oh, ow=ow, kernel_h=kernel[0], kernel_w=kernel[1],
-                stride_h=stride[0], stride_w=stride[1], pad_h=pad[0], pad_w=pad[1],
-                channels_last=channels_last,
-            )  # fmt: skip
+            shape = kernels.pool.PoolShape(n, c, *full, channels_last=channels_last)
             label = f"{note} {'channels-last' if channels_last else 'plain'}"
-            a, y = x(n * c * h * w), out(n * c * oh * ow)
-            mask = out(n * c * oh * ow, dtype=np.int32)
+            a, y = x(image), out(pooled)
+            mask = out(pooled, dtype=np.uint8 if shape.mask_is_small else np.int32)
             for fill in (normal, integers, special):
                 case("pool.max_forward", shape, replace(a, fill=fill), y, mask,
                      note=f"{label} {fill.__name__}", tolerance=0)  # fmt: skip
             case("pool.max_forward", shape, a, y, None, note=f"{label} no mask", tolerance=0)
-            case("pool.max_backward", shape, x(n * c * oh * ow),
-                 From(functools.partial(_pool_mask, n * c * h * w)), out(n * c * h * w),
-                 note=label)  # fmt: skip
+            case("pool.max_backward", shape, x(pooled),
+                 From(functools.partial(_pool_mask, image)), out(image), note=label)  # fmt: skip
             case("pool.ave_forward", shape, a, y, note=label)
-            case("pool.ave_backward", shape, x(n * c * oh * ow), out(n * c * h * w), note=label)
+            case("pool.ave_backward", shape, x(pooled), out(image), note=label)
+            if channels_last and not np.any(pad):
+                stochastic_pool(shape, image, pooled, mask, note)
+
+
+def stochastic_pool(shape: Any, image: int, pooled: int, mask: Array, note: str) -> None:
+    """The sums of counts are exact, so that the choice is."""
+
+    def counts(rng, shape):
+        return rng.integers(0, 4, shape)
+
+    def chances(rng, shape):
+        return rng.integers(0, 2**24, shape) * 2.0**-24
+
+    case("pool.sample_forward", shape, parameter(image, fill=counts),
+         parameter(pooled, fill=chances), statistic(pooled), mask, note=note,
+         tolerance=0)  # fmt: skip
+    for fill in (counts, integers):
+        a, name = parameter(image, fill=fill), f"{note} {fill.__name__}"
+        case("pool.expect_forward", shape, a, statistic(pooled), note=name)
+        case("pool.expect_backward", shape, a, parameter(pooled), parameter(pooled),
+             statistic(image), note=name, tolerance=5e-6)  # fmt: skip
 
 
 def with_reference(function: Callable, *args: Any) -> Any:
@@ -433,7 +498,7 @@ def with_reference(function: Callable, *args: Any) -> Any:
 
 def _pool_mask(count: int, shape: Any, dy: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(count)
-    mask = np.empty(dy.size, np.int32)
+    mask = np.empty(dy.size, np.uint8 if shape.mask_is_small else np.int32)
     values = rng.standard_normal(count).astype(np.float32)
     y = np.empty(dy.size, np.float32)
     with_reference(kernels.pool.max_forward, shape, values, y, mask)
@@ -598,6 +663,20 @@ def norm() -> None:
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
         fused_norm(shape, size, note)
+    for rows, n in ((0, 3), (1, 1), (3, 7), (5, 33), (2, 40_009), (600, 49)):
+        size = rows, n
+        for variance, fill in ((True, normal), (True, far), (False, far)):
+            words = f"{rows} {n} {variance} {fill.__name__}"
+            eps = 0.5 if n == 1 else 1e-9  # the deviation of one value is rounding alone
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill), statistic(rows),
+                 out(*size), note=words, tolerance=1e-5, half_tolerance=1e-5)  # fmt: skip
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill),
+                 statistic(rows), Same(4), note=words, tolerance=1e-5)  # fmt: skip
+        for variance in (True, False):
+            given = x(*size) if variance else None, parameter(rows, fill=positive)
+            words = f"{rows} {n} {variance}"
+            case("norm.rows_backward", *size, variance, *given, x(*size), out(*size), note=words)
+            case("norm.rows_backward", *size, variance, *given, x(*size), Same(5), note=words)
 
 
 def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
@@ -635,11 +714,19 @@ def update() -> None:
             (False, 0.0, 0.0, 1.0), (False, 5e-4, 0.9, 1.0), (True, 0.01, 0.9, 0.5),
         ):  # fmt: skip
             shape = kernels.update.UpdateShape(
-                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum
-            )
+                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum,
+                momentum2=0.99, delta=1e-3, decoupled_decay=0.1 * decay,
+            )  # fmt: skip
+            note = f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}"
             # Integers: weights that are 0, whose sign is 0.
-            case("update.sgd", shape, acc(n, fill=integers), acc(n), acc(n),
-                 note=f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}")  # fmt: skip
+            weights, gradient, mean = acc(n, fill=integers), acc(n), acc(n)
+            square = acc(n, fill=positive)
+            for rule, history in {
+                "sgd": [mean], "nesterov": [mean], "adagrad": [square], "rmsprop": [square],
+                "adadelta": [square, square], "adam": [mean, square],
+            }.items():  # fmt: skip
+                case(f"update.{rule}", shape, weights, gradient, *history, note=note)
+        case("update.average", n, 0.01, x(n), acc(n))
 
 
 # Products
@@ -844,6 +931,14 @@ CONVOLUTIONS = (
     conv_shape(1, 4, 4, (2, 2), 4, pad=2, stride=3),
     conv_shape(1, 2, 3, (5, 5), 3, pad=4),
     conv_shape(8, 32, 64, (16, 16), 3, pad=1),
+    # For gradients by many phases of a stride: upsampling, taps that some phases lack, wide rows.
+    conv_shape(2, 21, 21, (40, 36), 8, stride=4, pad=2, group=21),
+    conv_shape(1, 3, 3, (150, 700), 6, stride=(4, 3), pad=1, group=3),
+    conv_shape(2, 9, 9, (13, 11), 2, stride=3, group=9),
+    conv_shape(1, 5, 5, (7, 9, 8), (3, 4, 2), stride=(2, 1, 3), pad=1, dilation=(1, 1, 2), group=5),
+    conv_shape(1, 18, 18, (16, 15), 3, stride=2, pad=2, dilation=2, group=18),
+    conv_shape(2, 21, 20, (48, 40), 16, stride=8, pad=4),
+    conv_shape(1, 6, 40, (9, 11, 13), 4, stride=(2, 3, 2), pad=(1, 0, 2)),
     # For Winograd: tiles cut off, many blocks of tiles, few channels and many, groups, pads.
     conv_shape(3, 40, 33, (7, 7), 3, pad=1),
     conv_shape(2, 17, 70, (13, 14), 3),
@@ -874,10 +969,14 @@ def conv() -> None:
                       flops, words)  # fmt: skip
         _conv(shape, "forward", (image, x(*weights), None, acc(*result), False, Same(3)), flops,
               "adds")  # fmt: skip
-        for add in (False, True):
-            dx = acc(*image.shape) if add else out(*image.shape)
-            _conv(shape, "backward_data", (x(*result), x(*weights), dx, add), flops,
-                  "add" if add else "")  # fmt: skip
+        for bias, relu in itertools.product((x(ic), None), (False, True)):
+            note = f"{'bias ' if bias else ''}{'relu' if relu else ''}"
+            for residual in (None, x(*image.shape)) if relu else (None,):
+                words = f"{note}{' residual' * (residual is not None)}"
+                _conv(shape, "backward_data", (x(*result), x(*weights), bias, out(*image.shape),
+                      relu, residual), flops, words)  # fmt: skip
+        _conv(shape, "backward_data", (x(*result), x(*weights), None, acc(*image.shape), False,
+              Same(3)), flops, "adds")  # fmt: skip
         for dbias in (acc(oc), None):
             _conv(shape, "backward_weights", (image, x(*result), acc(*weights), dbias), flops,
                   "bias" if dbias else "")  # fmt: skip
@@ -894,7 +993,8 @@ def conv_bf16() -> None:
         for fill in (bf16_values, integers):
             image, gradient = x(n, *in_, ic, fill=fill), x(n, *shape.out, oc, fill=fill)
             w = parameter(oc, ic // group, *kernel, fill=fill)
-            dx = acc(*image.shape) if fill is integers else out(*image.shape)
+            adds = fill is integers
+            dx = acc(*image.shape) if adds else out(*image.shape)
             word = "integers" if fill is integers else ""
             for types in ("xy", "x", "y"):
 
@@ -907,8 +1007,9 @@ def conv_bf16() -> None:
                 _conv(shape, "forward", (typed(image, "x"), w, parameter(oc, fill=fill),
                       typed(out(*gradient.shape), "y"), types == "x",
                       None if types == "x" else gradient), flops, note, **half)  # fmt: skip
-                _conv(shape, "backward_data", (typed(gradient, "y"), w, typed(dx, "x"),
-                      fill is integers), flops, note, **half)  # fmt: skip
+                _conv(shape, "backward_data", (typed(gradient, "y"), w,
+                      None if adds else parameter(ic, fill=fill), typed(dx, "x"), types == "x",
+                      Same(3) if adds else None), flops, note, **half)  # fmt: skip
                 _conv(shape, "backward_weights", (typed(image, "x"), typed(gradient, "y"),
                       replace(w, written=True), total(oc, fill=fill)), flops, note,
                       **half)  # fmt: skip
@@ -934,8 +1035,8 @@ def _fields(shape: Any) -> tuple:
 
 def all_cases() -> Iterator[Case]:
     if not CASES:
-        for add in (eltwise, affine, conversion, movement, activation, pool, lrn, softmax, loss,
-                    arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
+        for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
+                    loss, arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
                     conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]

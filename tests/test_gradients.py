@@ -10,6 +10,10 @@ from pydl.gradient_check import check_gradients
 ISAS = _core.kernels.available_isas()
 
 
+def deconv(fields, **names):
+    return conv(fields, **names).replace("Convolution", "Deconvolution")
+
+
 def pooling(fields):
     return layer("Pooling", f"pooling_param {{ {fields} }}")
 
@@ -44,6 +48,40 @@ LAYERS = {
     "Convolution two bottoms": (
         conv("3 kernel_size: 3", bottoms="x z", tops="y u", name="c"),
         {"x": (1, 2, 5, 4), "z": (1, 2, 5, 4)}, {}),
+    "Deconvolution": (deconv("5 kernel_size: 3"), IMAGE, {}),
+    "Deconvolution pad stride": (deconv("3 kernel_size: 4 pad: 1 stride: 2"), IMAGE, {}),
+    "Deconvolution 1x1": (deconv("7 kernel_size: 1"), IMAGE, {"uses": "gemm_1x1"}),
+    "Deconvolution 1x1 stride": (
+        deconv("3 kernel_size: 1 stride: 2"), IMAGE, {"uses": "gemm_1x1"}),
+    "Deconvolution no bias": (deconv("3 kernel_size: 2 stride: 2 bias_term: false"), IMAGE, {}),
+    "Deconvolution dilated": (deconv("3 kernel_size: 3 pad: 1 dilation: 2"), IMAGE, {}),
+    "Deconvolution grouped": (deconv("6 kernel_size: 3 group: 2 stride: 2"), IMAGE, {}),
+    "Deconvolution depthwise": (
+        deconv("4 kernel_size: 4 group: 4 pad: 1 stride: 2"), IMAGE, {"uses": "depthwise"}),
+    "Deconvolution rectangular": (
+        deconv("3 kernel_h: 2 kernel_w: 3 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 0"), IMAGE,
+        {"uses": "implicit_gemm"}),
+    "Deconvolution Winograd": (
+        deconv("8 kernel_size: 3 pad: 1"), {"x": (2, 20, 16, 16)},
+        {"uses": "winograd_4x4", "samples": 40}),
+    "Deconvolution columns": (
+        deconv("3 kernel_size: 5 pad: 2 stride: 2"), {"x": (8, 4, 5, 4)},
+        {"uses": "col2im", "samples": 40}),
+    "Deconvolution 1-D": (deconv("3 kernel_size: 3 pad: 1 stride: 2"), {"x": (2, 3, 9)}, {}),
+    "Deconvolution 3-D": (deconv("3 kernel_size: 2 stride: 2"), {"x": (1, 2, 3, 4, 3)}, {}),
+    "Deconvolution 4-D": (
+        deconv("2 kernel_size: 2"), {"x": (1, 2, 2, 3, 2, 2)}, {"uses": "ref"}),
+    "Deconvolution axis 2": (deconv("3 kernel_size: 2 axis: 2"), {"x": (2, 3, 2, 4, 3)}, {}),
+    "Deconvolution two bottoms": (
+        deconv("3 kernel_size: 3", bottoms="x z", tops="y u", name="c"),
+        {"x": (1, 2, 5, 4), "z": (1, 2, 5, 4)}, {}),
+    "Im2col": (
+        layer("Im2col", "convolution_param { kernel_size: 3 pad: 1 stride: 2 }"), IMAGE, {}),
+    "Im2col dilated": (
+        layer("Im2col", "convolution_param { kernel_h: 2 kernel_w: 3 dilation: 2 }"), IMAGE, {}),
+    "Im2col 3-D axis 2": (
+        layer("Im2col", "convolution_param { kernel_size: 2 pad: 1 axis: 2 }"),
+        {"x": (2, 1, 2, 3, 2, 3)}, {}),
     "Pooling MAX": (pooling("pool: MAX kernel_size: 3 stride: 2"), IMAGE, {}),
     "Pooling MAX pad": (pooling("pool: MAX kernel_size: 3 stride: 2 pad: 1"), IMAGE, {}),
     "Pooling MAX mask": (
@@ -52,6 +90,29 @@ LAYERS = {
     "Pooling AVE": (pooling("pool: AVE kernel_size: 3 stride: 2"), IMAGE, {}),
     "Pooling AVE pad": (pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), IMAGE, {}),
     "Pooling global": (pooling("pool: AVE global_pooling: true"), IMAGE, {}),
+    "Pooling MAX 1-D": (pooling("pool: MAX kernel_size: 3 stride: 2 pad: 1"), {"x": (2, 3, 9)}, {}),
+    "Pooling MAX 3-D": (
+        pooling("pool: MAX kernel_size: 2 kernel_size: 3 kernel_size: 2 stride: 2"),
+        {"x": (2, 3, 4, 5, 6)}, {}),
+    "Pooling AVE 1-D": (pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), {"x": (2, 3, 9)}, {}),
+    "Pooling AVE 3-D": (
+        pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), {"x": (2, 3, 4, 5, 6)}, {}),
+    "Pooling MAX global 3-D": (
+        pooling("pool: MAX global_pooling: true"), {"x": (2, 3, 4, 5, 6)}, {}),
+    "Pooling MAX of many": (
+        pooling("pool: MAX kernel_size: 17 stride: 5"), {"x": (1, 2, 20, 23)}, {"samples": 60}),
+    "Pooling STOCHASTIC 3-D": (
+        pooling("pool: STOCHASTIC kernel_size: 2 stride: 2"),
+        {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4, 5))}, {}),
+    "SPP MAX": (layer("SPP", "spp_param { pyramid_height: 3 }"), {"x": (2, 3, 9, 11)}, {}),
+    "SPP AVE": (layer("SPP", "spp_param { pyramid_height: 2 pool: AVE }"), IMAGE, {}),
+    "SPP one level": (layer("SPP", "spp_param { pyramid_height: 1 }"), IMAGE, {}),
+    "SPP STOCHASTIC": (
+        layer("SPP", "spp_param { pyramid_height: 2 pool: STOCHASTIC }"),
+        {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 6))}, {}),
+    "SPP STOCHASTIC TEST": (
+        layer("SPP", "spp_param { pyramid_height: 2 pool: STOCHASTIC }"),
+        {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 6))}, {"phase": "TEST"}),
     "Pooling STOCHASTIC": (
         pooling("pool: STOCHASTIC kernel_size: 2 stride: 2"),
         {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4))}, {}),
@@ -83,6 +144,8 @@ LAYERS = {
     "Dropout ratio": (layer("Dropout", "dropout_param { dropout_ratio: 0.8 }"), IMAGE, {}),
     "Dropout TEST": (layer("Dropout"), IMAGE, {"phase": "TEST"}),
     "LRN across": (layer("LRN", "lrn_param { local_size: 3 alpha: 0.9 k: 2 }"), IMAGE, {}),
+    "LRN across 3-D": (
+        layer("LRN", "lrn_param { local_size: 3 alpha: 0.9 k: 2 }"), {"x": (2, 4, 2, 3, 3)}, {}),
     "LRN beta": (layer("LRN", "lrn_param { local_size: 5 alpha: 2 beta: 0.6 }"), IMAGE, {}),
     "LRN within": (
         layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 alpha: 0.9 }"),

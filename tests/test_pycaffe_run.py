@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import sys, os
 import numpy as np
 import caffe
@@ -33,7 +33,7 @@ message = caffe_pb2.NetParameter()
 message.layer.add(name="x")
 assert caffe.io.caffe_pb2 is caffe_pb2
 print(__name__, sys.argv, helper.WHERE)
-'''
+"""
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def run_passes(name, shape, x, w, dy):
     y = np.empty(dy.shape, np.float32)
     dx, dw, db = (np.ones(s, np.float32) for s in (x.shape, w.shape, w.shape[:1]))
     conv.forward(x, w, db.copy(), y, True)
-    conv.backward_data(dy, w, dx, True)
+    conv.backward_data(dy, w, None, dx, False, dx)
     conv.backward_weights(x, dy, dw, db)
     return {"y": y, "dx": dx, "dw": dw, "db": db}
 

@@ -45,6 +45,22 @@ T* array_memory(const py::object& object, const Extent& extent, const std::strin
   }
 }
 
+// Of any type of element, with at least so many bytes.
+template <class T>
+T* bytes_memory(const py::object& object, const Extent& extent, const std::string& what) {
+  if (object.is_none() && extent.may_be_none) return nullptr;
+  auto array = py::array::ensure(object, py::array::c_style);
+  if (!array || !array.is(object) || array.nbytes() < extent.count) {
+    throw Error(what + ": expected a C-contiguous array of at least " +
+                std::to_string(extent.count) + " bytes");
+  }
+  if constexpr (std::is_const_v<T>) {
+    return static_cast<T*>(array.data());
+  } else {
+    return static_cast<T*>(array.mutable_data());
+  }
+}
+
 // As array_memory, of float32, or of uint16: the bits of bfloat16.
 template <class A>
 A typed_memory(const py::object& object, const Extent& extent, const std::string& what) {
@@ -84,6 +100,8 @@ A pass_on(const Argument<A>& argument, const char* name, const Extents& extents,
     const std::string what = std::string(name) + ", array " + std::to_string(i);
     if constexpr (is_typed<A>) {
       return typed_memory<A>(argument, extent, what);
+    } else if constexpr (std::is_same_v<std::remove_cv_t<std::remove_pointer_t<A>>, std::byte>) {
+      return bytes_memory<std::remove_pointer_t<A>>(argument, extent, what);
     } else {
       return array_memory<std::remove_pointer_t<A>>(argument, extent, what);
     }

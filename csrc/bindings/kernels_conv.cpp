@@ -32,12 +32,15 @@ class Convolution {
     conv_->forward(in, weights, {add, relu, more}, out);
   }
 
-  void backward_data(const py::object& dy, const py::object& w, const py::object& dx, bool add) {
+  void backward_data(const py::object& dy, const py::object& w, const py::object& bias,
+                     const py::object& dx, bool relu, const py::object& residual) {
     const auto gradient = typed_memory<ConstArray>(dy, y_count(), "dy");
     const float* weights = array_memory<const float>(w, w_count(), "w");
+    const float* add = array_memory<const float>(bias, optional(shape_.ic), "bias");
     const auto out = typed_memory<Array>(dx, x_count(), "dx");
+    const auto more = typed_memory<ConstArray>(residual, optional(x_count()), "residual");
     py::gil_scoped_release release;
-    conv_->backward_data(gradient, weights, out, add);
+    conv_->backward_data(gradient, weights, {add, relu, more}, out);
   }
 
   void backward_weights(const py::object& x, const py::object& dy, const py::object& dw,
@@ -122,7 +125,9 @@ void bind_conv_kernels(py::module_& m) {
       .def("weights_changed", &Convolution::weights_changed)
       .def("forward", &Convolution::forward, py::arg("x"), py::arg("w"), py::arg("bias"),
            py::arg("y"), py::arg("relu") = false, py::arg("residual") = py::none())
-      .def("backward_data", &Convolution::backward_data)
+      .def("backward_data", &Convolution::backward_data, py::arg("dy"), py::arg("w"),
+           py::arg("bias"), py::arg("dx"), py::arg("relu") = false,
+           py::arg("residual") = py::none())
       .def("backward_weights", &Convolution::backward_weights);
 }
 

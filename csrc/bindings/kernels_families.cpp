@@ -6,6 +6,7 @@
 #include "kernels/arg_max.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
+#include "kernels/im2col.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -115,23 +116,63 @@ void bind_arg_max(py::module_ m) {
 
 void bind_pool(py::module_ m) {
   using S = PoolShape;
-  def_shape(m, "PoolShape", field("n", &S::n), field("c", &S::c), field("h", &S::h),
-            field("w", &S::w), field("oh", &S::oh), field("ow", &S::ow),
-            field("kernel_h", &S::kernel_h), field("kernel_w", &S::kernel_w),
-            field("stride_h", &S::stride_h), field("stride_w", &S::stride_w),
-            field("pad_h", &S::pad_h), field("pad_w", &S::pad_w),
-            field("channels_last", &S::channels_last));
-  const auto in = [](const S& s) { return s.n * s.c * s.h * s.w; };
-  const auto out = [](const S& s) { return s.n * s.c * s.oh * s.ow; };
+  using Axis = std::array<int64_t, 5>;
+  const auto axis = [](const Axis& a) { return PoolAxis{a[0], a[1], a[2], a[3], a[4]}; };
+  // Of each axis (in, out, kernel, stride, pad).
+  py::class_<S>(m, "PoolShape")
+      .def(py::init([=](int64_t n, int64_t c, const Axis& d, const Axis& h, const Axis& w,
+                        bool channels_last) {
+             return S{n, c, axis(d), axis(h), axis(w), channels_last};
+           }),
+           py::arg("n"), py::arg("c"), py::arg("d"), py::arg("h"), py::arg("w"),
+           py::arg("channels_last"))
+      .def_property_readonly("mask_is_small", &pool_mask_is_small);
+  const auto in = [](const S& s) { return s.n * s.c * s.in_count(); };
+  const auto out = [](const S& s) { return s.n * s.c * s.out_count(); };
+  const auto mask = [=](const S& s) { return (pool_mask_is_small(s) ? 1 : 4) * out(s); };
   using K = PoolKernels;
   def_kernel(m, "max_forward", &pool_kernels, &K::max_forward,
-             [=](const S& s) { return Extents{in(s), out(s), optional(out(s))}; });
+             [=](const S& s) { return Extents{in(s), out(s), optional(mask(s))}; });
   def_kernel(m, "max_backward", &pool_kernels, &K::max_backward,
-             [=](const S& s) { return Extents{out(s), out(s), in(s)}; });
+             [=](const S& s) { return Extents{out(s), mask(s), in(s)}; });
   def_kernel(m, "ave_forward", &pool_kernels, &K::ave_forward,
              [=](const S& s) { return Extents{in(s), out(s)}; });
   def_kernel(m, "ave_backward", &pool_kernels, &K::ave_backward,
              [=](const S& s) { return Extents{out(s), in(s)}; });
+  def_kernel(m, "sample_forward", &pool_kernels, &K::sample_forward,
+             [=](const S& s) { return Extents{in(s), out(s), out(s), mask(s)}; });
+  def_kernel(m, "expect_forward", &pool_kernels, &K::expect_forward,
+             [=](const S& s) { return Extents{in(s), out(s)}; });
+  def_kernel(m, "expect_backward", &pool_kernels, &K::expect_backward,
+             [=](const S& s) { return Extents{in(s), out(s), out(s), in(s)}; });
+}
+
+void bind_im2col(py::module_ m) {
+  using S = Im2colShape;
+  using Axis = std::array<int64_t, 6>;
+  // Of each axis (in, out, kernel, stride, pad, dilation).
+  py::class_<S>(m, "Im2colShape")
+      .def(py::init([](int64_t planes, const std::vector<Axis>& axes) {
+             S s{planes, {}};
+             for (const Axis& a : axes) s.axis.push_back({a[0], a[1], a[2], a[3], a[4], a[5]});
+             return s;
+           }),
+           py::arg("planes"), py::arg("axes"));
+  const auto image = [](const S& s) {
+    int64_t n = s.planes;
+    for (const Im2colAxis& a : s.axis) n *= a.in;
+    return n;
+  };
+  const auto columns = [](const S& s) {
+    int64_t n = s.planes;
+    for (const Im2colAxis& a : s.axis) n *= a.kernel * a.out;
+    return n;
+  };
+  using K = Im2colKernels;
+  def_kernel(m, "im2col", &im2col_kernels, &K::im2col,
+             [=](const S& s) { return Extents{image(s), columns(s)}; });
+  def_kernel(m, "col2im", &im2col_kernels, &K::col2im,
+             [=](const S& s) { return Extents{columns(s), image(s)}; });
 }
 
 void bind_lrn(py::module_ m) {
@@ -310,15 +351,33 @@ void bind_norm(py::module_ m) {
     const int64_t n = count(s), c = s.channels;
     return Extents{n, c, c, c, c, optional(n), n, c, c, n, optional(n)};
   });
+  def_kernel(
+      m, "normalize_rows", &norm_kernels, &K::normalize_rows,
+      [](int64_t rows, int64_t n, bool, float) { return Extents{rows * n, rows, rows * n}; });
+  def_kernel(m, "rows_backward", &norm_kernels, &K::rows_backward,
+             [](int64_t rows, int64_t n, bool) {
+               return Extents{optional(rows * n), rows, rows * n, rows * n};
+             });
 }
 
 void bind_update(py::module_ m) {
   using S = UpdateShape;
+  using K = UpdateKernels;
   def_shape(m, "UpdateShape", field("n", &S::n), field("grad_scale", &S::grad_scale),
             field("weight_decay", &S::weight_decay), field("l1", &S::l1), field("rate", &S::rate),
-            field("momentum", &S::momentum));
-  def_kernel(m, "sgd", &update_kernels, &UpdateKernels::sgd,
-             [](const S& s) { return Extents{s.n}; });
+            field("momentum", &S::momentum), field("momentum2", &S::momentum2),
+            field("delta", &S::delta), field("decoupled_decay", &S::decoupled_decay));
+  const auto def = [&m](const char* name, auto kernel) {
+    def_kernel(m, name, &update_kernels, kernel, [](const S& s) { return Extents{s.n}; });
+  };
+  def("sgd", &K::sgd);
+  def("nesterov", &K::nesterov);
+  def("adagrad", &K::adagrad);
+  def("rmsprop", &K::rmsprop);
+  def("adadelta", &K::adadelta);
+  def("adam", &K::adam);
+  def_kernel(m, "average", &update_kernels, &K::average,
+             [](int64_t n, float) { return Extents{n}; });
 }
 
 }  // namespace
@@ -328,6 +387,7 @@ void bind_kernel_families(py::module_& m) {
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
   bind_pool(m.def_submodule("pool"));
+  bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));
   bind_embed(m.def_submodule("embed"));
   bind_recurrent(m.def_submodule("recurrent"));

@@ -14,10 +14,11 @@ struct Col2imKernels {
   // Weights packed for a ddst of a type: how many floats of memory, and how.
   int64_t (*packed_size)(const Correlation&, DType ddst);
   void (*pack)(const Correlation&, const WeightMap&, const float* w, DType ddst, float* packed);
-  // dsrc[...] = (or +=, if add) the sum over i, t, c of ddst[n, i, c] w[c, k, t], where dst is the
-  // array of all outputs i. Products are taken in the type of ddst, sums in float32; one thread
-  // computes an image, so the result does not depend on their number.
-  void (*run)(const Correlation&, ConstArray ddst, const float* packed, Array dsrc, bool add);
+  // dsrc[...] = the sum over i, t, c of ddst[n, i, c] w[c, k, t], where dst is the array of all
+  // outputs i, then the epilogue. Products are taken in the type of ddst, sums in float32; one
+  // thread computes an image, so the result does not depend on their number.
+  void (*run)(const Correlation&, ConstArray ddst, const float* packed, const Epilogue&,
+              Array dsrc);
 };
 
 const Col2imKernels& col2im_kernels();

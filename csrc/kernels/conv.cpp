@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "kernels/column_sums.h"
 #include "kernels/conv_autotune.h"
 #include "kernels/conv_implementations.h"
 #include "kernels/isa.h"
@@ -78,9 +79,10 @@ class ConvByPass final : public Conv {
  public:
   ConvByPass(const ConvShape& shape, Choose choose) : shape_(reduced(shape)), choose_(choose) {}
 
-  const char* name() const override {
-    const Chosen& forward = passes_[static_cast<int>(ConvPass::kForward)];
-    return (forward.how ? *forward.how : best_for(shape_, ConvPass::kForward)).name;
+  const char* name() const override { return name_of(ConvPass::kForward); }
+  const char* name_of(ConvPass pass) const {
+    const Chosen& chosen = passes_[static_cast<int>(pass)];
+    return (chosen.how ? *chosen.how : best_for(shape_, pass)).name;
   }
   void weights_changed() override {
     for (const Chosen& pass : passes_) {
@@ -90,8 +92,8 @@ class ConvByPass final : public Conv {
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     at(ConvPass::kForward).forward(x, w, epilogue, y);
   }
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
-    at(ConvPass::kBackwardData).backward_data(dy, w, dx, add);
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
+    at(ConvPass::kBackwardData).backward_data(dy, w, epilogue, dx);
   }
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
     at(ConvPass::kBackwardWeights).backward_weights(x, dy, dw, dbias);
@@ -118,6 +120,29 @@ class ConvByPass final : public Conv {
   const ConvShape shape_;
   const Choose choose_;
   std::array<Chosen, kConvPasses> passes_;
+};
+
+class TransposedConv final : public Conv {
+ public:
+  TransposedConv(const ConvShape& s, Choose choose)
+      : positions_(s.n * s.in_count()), channels_(s.ic), conv_(s, choose) {}
+
+  const char* name() const override { return conv_.name_of(ConvPass::kBackwardData); }
+  void weights_changed() override { conv_.weights_changed(); }
+  void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
+    conv_.backward_data(x, w, epilogue, y);
+  }
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
+    conv_.forward(dy, w, epilogue, dx);
+  }
+  void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
+    conv_.backward_weights(dy, x, dw, nullptr);
+    if (dbias) column_sums_kernels().add(positions_, channels_, dy, dbias);
+  }
+
+ private:
+  const int64_t positions_, channels_;  // of y
+  ConvByPass conv_;
 };
 
 }  // namespace
@@ -166,6 +191,11 @@ const ConvList& conv_list() {
 std::unique_ptr<Conv> make_conv(const ConvShape& shape, bool autotune) {
   check_shape(shape);
   return std::make_unique<ConvByPass>(shape, autotune ? fastest_conv : best_for);
+}
+
+std::unique_ptr<Conv> make_transposed_conv(const ConvShape& shape, bool autotune) {
+  check_shape(shape);
+  return std::make_unique<TransposedConv>(shape, autotune ? fastest_conv : best_for);
 }
 
 std::unique_ptr<Conv> make_conv(const ConvShape& shape, const std::string& name) {

@@ -57,8 +57,9 @@ class Conv {
   virtual void weights_changed() {}
   // y is overwritten.
   virtual void forward(ConstArray x, const float* w, const Epilogue&, Array y) = 0;
-  // dx = (or +=, if add) the gradient with respect to x.
-  virtual void backward_data(ConstArray dy, const float* w, Array dx, bool add) = 0;
+  // dx = the gradient with respect to x, then the epilogue, with channels of x; dx as its residual
+  // adds to what is there.
+  virtual void backward_data(ConstArray dy, const float* w, const Epilogue&, Array dx) = 0;
   // dw += and, unless null, dbias +=.
   virtual void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) = 0;
 };
@@ -83,5 +84,10 @@ const ConvList& conv_list();  // for the instruction set in use (isa.h), best fi
 std::unique_ptr<Conv> make_conv(const ConvShape&, bool autotune = false);
 // By name, for tests and benchmarks; throws pydl::Error if unknown or not accepting.
 std::unique_ptr<Conv> make_conv(const ConvShape&, const std::string& name);
+
+// The transposed convolution: x and y change places. Of the shape's convolution its forward pass is
+// backward_data, and its backward_data the forward pass. w stays (OC, IC / group, kernel...), with
+// the input's channels first; bias: (IC).
+std::unique_ptr<Conv> make_transposed_conv(const ConvShape&, bool autotune = false);
 
 }  // namespace pydl::kernels

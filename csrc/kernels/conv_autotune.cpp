@@ -49,7 +49,7 @@ class Trial {
     double best = 0;
     for (int i = 0; i < kRuns; ++i) {
       const auto start = std::chrono::steady_clock::now();
-      if (learns_ || pass != ConvPass::kForward) conv->weights_changed();
+      if (learns_) conv->weights_changed();
       run(conv, pass);
       const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - start;
       if (i == 0 || ms.count() < best) best = ms.count();
@@ -62,7 +62,7 @@ class Trial {
     if (pass == ConvPass::kForward) {
       conv->forward(x_.array(), w_.floats(), {bias_.floats(), true}, y_.array());
     } else if (pass == ConvPass::kBackwardData) {
-      conv->backward_data(y_.array(), w_.floats(), x_.array(), false);
+      conv->backward_data(y_.array(), w_.floats(), {}, x_.array());
     } else {
       conv->backward_weights(x_.array(), y_.array(), w_.floats(), bias_.floats());
     }

@@ -27,12 +27,12 @@ class Col2imConv final : public Conv {
     others_->forward(x, w, epilogue, y);
   }
 
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
     const auto& [shape, map] = forward_;
     weights_.use(
         kernels_.packed_size(shape, dy.dtype), dy.dtype,
         [&](float* packed) { kernels_.pack(shape, map, w, dy.dtype, packed); },
-        [&](const float* packed) { kernels_.run(shape, dy, packed, dx, add); });
+        [&](const float* packed) { kernels_.run(shape, dy, packed, epilogue, dx); });
   }
 
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {

@@ -14,23 +14,23 @@ class PackedWeights {
  public:
   void weights_changed() { kept_.weights_changed(); }
 
-  // run(starts): where each pass's weights start.
-  template <class Run>
-  void use(const CorrelationKernels& kernels, const Pass* passes, size_t count, const float* w,
-           DType src, const Run& run) {
-    std::vector<int64_t> offset(count + 1);
-    for (size_t i = 0; i < count; ++i) {
-      offset[i + 1] = offset[i] + kernels.packed_size(passes[i].shape, src);
+  void run(const CorrelationKernels& kernels, const std::vector<Pass>& passes, ConstArray src,
+           const float* w, const Epilogue& epilogue, Array dst) {
+    std::vector<int64_t> offset{0};
+    for (const Pass& pass : passes) {
+      offset.push_back(offset.back() + kernels.packed_size(pass.shape, src.dtype));
     }
     const auto make = [&](float* memory) {
-      for (size_t i = 0; i < count; ++i) {
-        kernels.pack(passes[i].shape, passes[i].weights, w, src, memory + offset[i]);
+      for (size_t i = 0; i < passes.size(); ++i) {
+        kernels.pack(passes[i].shape, passes[i].weights, w, src.dtype, memory + offset[i]);
       }
     };
-    kept_.use(offset[count], src, make, [&](const float* memory) {
-      std::vector<const float*> starts;
-      for (size_t i = 0; i < count; ++i) starts.push_back(memory + offset[i]);
-      run(starts);
+    kept_.use(offset.back(), src.dtype, make, [&](const float* memory) {
+      std::vector<CorrelationPart> parts;
+      for (size_t i = 0; i < passes.size(); ++i) {
+        parts.push_back({&passes[i].shape, memory + offset[i]});
+      }
+      kernels.run(parts.data(), static_cast<int64_t>(parts.size()), src, epilogue, dst);
     });
   }
 
@@ -46,7 +46,7 @@ class CorrelationConv final : public Conv {
         kernels_(kernels),
         positions_(s.n * s.out_count()),
         oc_(s.oc),
-        forward_(forward_pass(s)),
+        forward_{forward_pass(s)},
         backward_(backward_passes(s)) {}
 
   const char* name() const override { return name_; }
@@ -57,23 +57,15 @@ class CorrelationConv final : public Conv {
   }
 
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
-    forward_weights_.use(kernels_, &forward_, 1, w, x.dtype, [&](const auto& packed) {
-      kernels_.run(forward_.shape, x, packed[0], epilogue, y);
-    });
+    forward_weights_.run(kernels_, forward_, x, w, epilogue, y);
   }
 
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
-    const Epilogue epilogue{.residual = add ? dx : Array{}};
-    const auto run = [&](const auto& packed) {
-      for (size_t i = 0; i < backward_.size(); ++i) {
-        kernels_.run(backward_[i].shape, dy, packed[i], epilogue, dx);
-      }
-    };
-    backward_weights_.use(kernels_, backward_.data(), backward_.size(), w, dy.dtype, run);
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
+    backward_weights_.run(kernels_, backward_, dy, w, epilogue, dx);
   }
 
   void backward_weights(ConstArray x, ConstArray dy, float* dw, float* dbias) override {
-    kernels_.backward_weights(forward_.shape, forward_.weights, x, dy, dw);
+    kernels_.backward_weights(forward_[0].shape, forward_[0].weights, x, dy, dw);
     if (dbias) column_sums_.add(positions_, oc_, dy, dbias);
   }
 
@@ -82,8 +74,7 @@ class CorrelationConv final : public Conv {
   const CorrelationKernels& kernels_;
   const ColumnSums& column_sums_ = column_sums_kernels();
   const int64_t positions_, oc_;
-  const Pass forward_;
-  const std::vector<Pass> backward_;
+  const std::vector<Pass> forward_, backward_;
   PackedWeights forward_weights_, backward_weights_;
 };
 

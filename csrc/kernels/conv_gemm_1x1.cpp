@@ -67,7 +67,7 @@ class Sampling {
 class Gemm1x1 final : public Conv {
  public:
   explicit Gemm1x1(const ConvShape& s)
-      : images_size_(s.n * s.in_count()),
+      : pixels_(s.n * s.in_count()),
         rows_(s.n * s.out_count()),
         ic_(s.ic),
         oc_(s.oc),
@@ -90,16 +90,21 @@ class Gemm1x1 final : public Conv {
     });
   }
 
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
-    GemmShape s{rows_, ic_, oc_};
-    s.beta = add ? 1.0f : 0.0f;
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
+    const GemmShape s{rows_, ic_, oc_};
     backward_.use(kernels_, s, w, dy.dtype, [&](const PackedMatrix& packed) {
-      if (sampling_.all()) return kernels_.gemm_packed(s, dy, packed, {}, dx);
-      const Scratch scratch(rows_ * ic_);
+      if (sampling_.all()) return kernels_.gemm_packed(s, dy, packed, epilogue, dx);
+      const int64_t size = aligned_size(rows_ * ic_);
+      const Scratch scratch(epilogue.residual ? 2 * size : size);
       const Array rows(scratch.data(), dx.dtype);
-      if (add) sampling_.gather(dx, ic_, rows);
-      kernels_.gemm_packed(s, dy, packed, {}, rows);
-      if (!add) clear(images_size_ * ic_ * bytes_of(dx.dtype), dx);
+      Epilogue of_rows = epilogue;
+      if (epilogue.residual) {
+        const Array residual(scratch.data() + size, epilogue.residual.dtype);
+        sampling_.gather(epilogue.residual, ic_, residual);
+        of_rows.residual = residual;
+      }
+      kernels_.gemm_packed(s, dy, packed, of_rows, rows);
+      fill(epilogue, dx);
       sampling_.scatter(rows, ic_, dx);
     });
   }
@@ -123,13 +128,30 @@ class Gemm1x1 final : public Conv {
     f(rows);
   }
 
-  static void clear(int64_t bytes, Array x) {
-    parallel_for(bytes, 1 << 20, [&](int64_t begin, int64_t end) {
-      std::memset(static_cast<std::byte*>(x.data) + begin, 0, static_cast<size_t>(end - begin));
+  // What the epilogue makes of zeros.
+  void fill(const Epilogue& epilogue, Array dx) const {
+    const bool adds = epilogue.residual.data == dx.data;
+    if (adds && !epilogue.bias && !epilogue.relu) return;
+    parallel_for(pixels_, std::max<int64_t>((1 << 18) / ic_, 1), [&](int64_t begin, int64_t end) {
+      if (!epilogue.residual && !epilogue.bias) return clear(begin * ic_, end * ic_, dx);
+      for (int64_t pixel = begin; pixel < end; ++pixel) fill_pixel(epilogue, pixel * ic_, dx);
+    });
+  }
+  static void clear(int64_t begin, int64_t end, Array x) {
+    std::memset(x.from(begin).data, 0, static_cast<size_t>((end - begin) * bytes_of(x.dtype)));
+  }
+  void fill_pixel(const Epilogue& epilogue, int64_t at, Array dx) const {
+    with_type(dx.from(at), [&](auto* to) {
+      with_type(epilogue.residual_at(at), [&](const auto* more) {
+        for (int64_t c = 0; c < ic_; ++c) {
+          const float value = (epilogue.bias ? epilogue.bias[c] : 0) + (more ? more[c] : 0.0f);
+          to[c] = epilogue.relu && value < 0 ? 0 : value;
+        }
+      });
     });
   }
 
-  const int64_t images_size_, rows_, ic_, oc_;
+  const int64_t pixels_, rows_, ic_, oc_;  // pixels of x, rows of y
   const Sampling sampling_;
   // Of the instruction set that was in use when this was made: packed weights belong to one.
   const GemmKernels& kernels_ = gemm_kernels();

@@ -68,7 +68,7 @@ std::vector<Pass> backward_passes(const ConvShape& s) {
   for (int64_t i = 0; i < phases; ++i) {
     Pass p{{s.n, s.group, ocg, icg, {}}, {0, ocg * icg * kernels, kernels, icg * kernels, {}}};
     int64_t rest = i;
-    for (size_t a = 0; a < axes.size(); ++a) {
+    for (size_t a = axes.size(); a-- > 0;) {
       set_phase(axes[a], rest % axes[a].stride, &p.shape.axis[a], &p.weights.first,
                 &p.weights.tap[a]);
       rest /= axes[a].stride;

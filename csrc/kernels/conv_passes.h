@@ -16,7 +16,8 @@ struct Pass {
 
 // For at most three spatial axes.
 Pass forward_pass(const ConvShape&);
-// The roles of the channels are swapped; one pass for each phase of the strides.
+// The roles of the channels are swapped; one pass for each phase of the strides, those of the last
+// axis one after the other.
 std::vector<Pass> backward_passes(const ConvShape&);
 
 }  // namespace pydl::kernels

@@ -73,10 +73,10 @@ class WinogradConv final : public Conv {
     });
   }
 
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
     backward_weights_.use(kernels_, backward_, w, [&](const float* packed) {
-      if (!packed) return direct().backward_data(dy, w, dx, add);
-      run(backward_, dy, w, packed, {.residual = add ? ConstArray(dx) : nullptr}, dx);
+      if (!packed) return direct().backward_data(dy, w, epilogue, dx);
+      run(backward_, dy, w, packed, epilogue, dx);
     });
   }
 
@@ -114,8 +114,8 @@ class WinogradConv final : public Conv {
       const Correlation part = part_of_row(c, tiles, begin, end, &image);
       Epilogue of_image = epilogue;
       of_image.residual = epilogue.residual_at(image * dst_size);
-      kernels.run(part, src.from(image * src_size), packed.data(), of_image,
-                  dst.from(image * dst_size));
+      const CorrelationPart one{&part, packed.data()};
+      kernels.run(&one, 1, src.from(image * src_size), of_image, dst.from(image * dst_size));
       begin = end - 1;
     }
   }
@@ -177,7 +177,7 @@ bool pays(const ConvShape& s, ConvPass pass, const WinogradKernels& f) {
   const double outputs = static_cast<double>(s.n * c.axis[1].dst * c.axis[2].dst);
   const double ic = static_cast<double>(c.ic), oc = static_cast<double>(c.oc);
   const double out = pass == ConvPass::kBackwardWeights ? in : in / 2;
-  const double weights = pass == ConvPass::kForward && !s.learns ? kKept : kLearned;
+  const double weights = pass != ConvPass::kBackwardWeights && !s.learns ? kKept : kLearned;
   return points * (tiles * (1 + in / oc + out / ic) + weights) <
          static_cast<double>(f.taps * f.taps) * outputs * direct_cost(s.dtype, pass);
 }

@@ -34,11 +34,18 @@ struct WeightMap {
   int64_t first, group, oc, ic, tap[3];
 };
 
+// One of several correlations of one src that share out dst between them.
+struct CorrelationPart {
+  const Correlation* shape;
+  const float* packed;  // its weights
+};
+
 struct CorrelationKernels {
   // Weights packed for a source of a type: how many floats of memory, and how.
   int64_t (*packed_size)(const Correlation&, DType src);
   void (*pack)(const Correlation&, const WeightMap&, const float* w, DType src, float* packed);
-  void (*run)(const Correlation&, ConstArray src, const float* packed, const Epilogue&, Array dst);
+  // One correlation, or the phases of one gradient in the order of backward_passes (conv_passes.h).
+  void (*run)(const CorrelationPart*, int64_t count, ConstArray src, const Epilogue&, Array dst);
   // dw[g, c, k, t] += sum over n, i of src[...] ddst[n, at(i), g oc + c]. The split of the sum
   // depends on the problem only, so the result does not depend on the number of threads.
   void (*backward_weights)(const Correlation&, const WeightMap&, ConstArray src, ConstArray ddst,

@@ -44,6 +44,9 @@ struct ConvolutionParams {
 // One entry per spatial axis.
 struct Window {
   std::vector<int64_t> kernel, stride, pad, dilation;
+  std::vector<int64_t> extent() const;  // from the first tap of the kernel to the last
+  // How many windows there are in an input of that size, into which they fit.
+  std::vector<int64_t> counts(const std::vector<int64_t>& in) const;
 };
 
 // Throws pydl::Error where fields contradict each other or are out of range, as Caffe does.

@@ -7,17 +7,22 @@
 
 namespace pydl {
 
-// Weights (O, ...) and biases (O) that do the channel-affine layers of a chain as well: a BatchNorm
-// by running statistics, a Scale, a Bias. Made again when any of their blobs changed.
+// Weights (groups, rows, C / groups, ...) and biases (C) of C output channels that do the
+// channel-affine layers of a chain as well: a BatchNorm by running statistics, a Scale, a Bias.
+// Made again when any of their blobs changed.
 class FoldedWeights {
  public:
+  struct Order {
+    int64_t channels, groups, rows;
+  };
+
   static bool accepts(const Layer& layer) {
     const auto* affine = dynamic_cast<const ChannelAffine*>(&layer);
     return affine && affine->is_affine();
   }
 
   // False: the chain has none of them, so that the layer's own are to be used.
-  bool fold(const LayerChain& chain, const Blob& weights, const Blob* bias) {
+  bool fold(const LayerChain& chain, const Order& order, const Blob& weights, const Blob* bias) {
     affine_.clear();
     if (chain.empty()) return false;
     std::vector<const Blob*> blobs{&weights};
@@ -31,7 +36,7 @@ class FoldedWeights {
     caches_.resize(blobs.size());
     changed_ = false;
     for (size_t i = 0; i < blobs.size(); ++i) changed_ |= caches_[i].stale(*blobs[i]);
-    if (changed_) make(weights, bias);
+    if (changed_) make(order, weights, bias);
     return true;
   }
 
@@ -40,16 +45,21 @@ class FoldedWeights {
   const float* bias() const { return bias_.data(); }
 
  private:
-  void make(const Blob& weights, const Blob* bias) {
-    const int64_t channels = weights.shape(0), size = weights.count(1);
+  void make(const Order& order, const Blob& weights, const Blob* bias) {
+    const int64_t channels = order.channels, in_group = channels / order.groups;
+    const int64_t size = weights.count() / (order.rows * channels);
     std::vector<float> factor(channels, 1);
     bias_.assign(channels, 0);
     if (bias) bias_.assign(bias->data(), bias->data() + channels);
     for (const ChannelAffine* layer : affine_) layer->compose(factor.data(), bias_.data());
     const float* w = weights.data();
     weights_.resize(weights.count());
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t i = c * size; i < (c + 1) * size; ++i) weights_[i] = factor[c] * w[i];
+    for (int64_t row = 0; row < order.groups * order.rows; ++row) {
+      for (int64_t c = 0; c < in_group; ++c) {
+        const int64_t begin = (row * in_group + c) * size;
+        const float by = factor[row / order.rows * in_group + c];
+        for (int64_t i = begin; i < begin + size; ++i) weights_[i] = by * w[i];
+      }
     }
   }
 

@@ -34,7 +34,7 @@ struct LrnParams {
   }
 };
 
-// bottom, top: (N, C, H, W)
+// bottom, top: (N, C, ...), WITHIN_CHANNEL (N, C, H, W)
 class Lrn final : public LayerOf<LrnParams> {
  public:
   Layouts layouts() const override { return Layouts::kAny; }
@@ -46,8 +46,10 @@ class Lrn final : public LayerOf<LrnParams> {
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
-    check(bottom[0]->axes() == 4, "needs a bottom of 4 axes (N, C, H, W), got shape ",
-          shape_text(bottom[0]->shape()));
+    const Shape& shape = bottom[0]->shape();
+    check(shape.size() == 4 || (across() && shape.size() >= 2), "needs a bottom of ",
+          across() ? "2 axes (N, C) or more" : "4 axes (N, C, H, W)", ", got shape ",
+          shape_text(shape));
     top[0]->ReshapeLike(*bottom[0]);
   }
 
@@ -72,7 +74,8 @@ class Lrn final : public LayerOf<LrnParams> {
   kernels::LrnShape problem(const Blob& x) const {
     const LrnParams& p = params_of();
     const AxisView v = axis_view(x, 1, across() ? layout() : Layout::kPlain);
-    const int64_t extent = across() ? x.shape(1) : std::max(x.shape(2), x.shape(3));
+    const int64_t h = across() ? 1 : x.shape(2), w = across() ? 1 : x.shape(3);
+    const int64_t extent = across() ? x.shape(1) : std::max(h, w);
     // A window that reaches beyond everything has the sum of one that just covers it.
     const int64_t size = std::clamp<int64_t>(2 * extent - 1, 1, p.local_size);
     const float share = static_cast<float>(size) / static_cast<float>(p.local_size);
@@ -80,8 +83,8 @@ class Lrn final : public LayerOf<LrnParams> {
     return {.outer = v.outer,
             .channels = v.channels,
             .inner = v.inner,
-            .h = x.shape(2),
-            .w = x.shape(3),
+            .h = h,
+            .w = w,
             .channels_last = layout() == Layout::kChannelsLast,
             .size = size,
             .alpha = alpha,

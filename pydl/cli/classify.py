@@ -47,6 +47,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--input_scale", type=float, metavar="S", help="factor after the mean")
     add("--raw_scale", type=float, default=255.0, metavar="S", help="factor before the mean (255)")
     add("--channel_swap", default="2,1,0", metavar="C", help="order of the channels (2,1,0: BGR)")
+    flags.add_python_flag(parser)
     flags.add_run_flags(parser)
 
 
@@ -64,6 +65,7 @@ def model_options(args: argparse.Namespace) -> dict:
         "input_scale": args.input_scale,
         "raw_scale": args.raw_scale,
         "channel_swap": integers("channel_swap", args.channel_swap) if args.channel_swap else None,
+        "allow_python": flags.allow_python(args),
     }
 
 

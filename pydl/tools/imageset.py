@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pydl.data.lmdb_writer import LmdbWriter
+from pydl.data.pictures import decode, resize
 from pydl.errors import Error
 from pydl.formats.binaryproto import Datum
 from pydl.reporting.glog import LOGGER
@@ -177,9 +178,10 @@ def read_image(
     >>> read_image("cat.jpg", size=(227, 227)).shape
     (227, 227, 3)
     """
-    pixels = np.asarray(_open_image(os.fspath(path)).convert("L" if gray else "RGB"))
-    pixels = pixels if gray else pixels[..., ::-1]
-    return np.ascontiguousarray(pixels if size is None else _resized(pixels, *size))
+    path = os.fspath(path)
+    image = decode(_read_bytes(path), "gray" if gray else "color", path)
+    image = image if size is None else resize(image, *size)
+    return image[0] if gray else np.ascontiguousarray(image.transpose(1, 2, 0))
 
 
 def _read_wanted(path: str, options: ImageOptions) -> np.ndarray:
@@ -215,24 +217,3 @@ def _encode(pixels: np.ndarray, kind: str, path: str) -> bytes:
     except (OSError, ValueError) as error:
         raise Error(f"{path}: cannot be encoded as {kind}: {error}") from error
     return file.getvalue()
-
-
-def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear between the four nearest pixels, also when shrinking, as OpenCV's INTER_LINEAR."""
-    rows, row_share = _neighbours(pixels.shape[0], height)
-    columns, column_share = _neighbours(pixels.shape[1], width)
-    trailing = (1,) * (pixels.ndim - 2)
-    row_share = row_share.reshape(-1, 1, *trailing)
-    column_share = column_share.reshape(1, -1, *trailing)
-    values = pixels.astype(np.float32)
-    lines = values[rows] * (1 - row_share) + values[rows + (len(values) > 1)] * row_share
-    left, right = lines[:, columns], lines[:, columns + (lines.shape[1] > 1)]
-    return np.rint(left * (1 - column_share) + right * column_share).astype(np.uint8)
-
-
-def _neighbours(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel wanted the first of its two neighbours, and the share of the second."""
-    centres = (np.arange(wanted) + 0.5) * (size / wanted) - 0.5
-    centres = np.clip(centres, 0, size - 1)
-    first = np.minimum(centres.astype(int), max(0, size - 2))
-    return first, (centres - first).astype(np.float32)

@@ -104,18 +104,28 @@ void add_columns(const Correlation& c, const Image& m, int64_t index, const floa
   }
 }
 
-template <class E>
-void store_image(const Correlation& c, const Image& m, const float* image, bool add, E* to) {
+// What the sums are added to.
+void start_image(const Correlation& c, const Image& m, const float* bias, float* image) {
+  if (!bias) return zero(m.size, image);
+  for (int64_t i = 0; i < m.size; i += c.ic) copy(bias, c.ic, image + i);
+}
+
+// `at`: of the image's first element in dsrc.
+void store_image(const Correlation& c, const Image& m, const float* image, const Epilogue& epilogue,
+                 int64_t at, Array dsrc) {
   const int64_t size = c.axis[2].src * c.ic;
   for (int64_t i0 = 0; i0 < c.axis[0].src; ++i0) {
-    for (int64_t i1 = 0; i1 < c.axis[1].src; ++i1, to += size) {
+    for (int64_t i1 = 0; i1 < c.axis[1].src; ++i1, at += size) {
       const float* from = image + (m.first[0] + i0) * m.step[0] + (m.first[1] + i1) * m.step[1] +
                           m.first[2] * m.step[2];
-      for (int64_t i = 0; i < size; i += kLanes) {
-        const int64_t n = smaller(kLanes, size - i);
-        const Vec sum = load_n(from + i, n);
-        store_n(to + i, add ? sum + load_n(to + i, n) : sum, n);
-      }
+      with_type(dsrc, [&](auto* to) {
+        for (int64_t i = 0; i < size; i += kLanes) {
+          const int64_t n = smaller(kLanes, size - i);
+          Vec sum = load_n(from + i, n);
+          if (epilogue.residual) sum += load_n(epilogue.residual, at + i, n);
+          store_n(to + at + i, epilogue.relu ? relu(sum) : sum, n);
+        }
+      });
     }
   }
 }
@@ -135,7 +145,8 @@ void multiply(const Correlation& c, int64_t rows, const T* ddst, const float* pa
 }
 
 template <class T>
-void run_typed(const Correlation& c, const T* ddst, const float* packed, Array dsrc, bool add) {
+void run_typed(const Correlation& c, const T* ddst, const float* packed, const Epilogue& epilogue,
+               Array dsrc) {
   using Runner = TileRunner<T, TileA::kRows>;
   constexpr int64_t kBlock = Runner::kRows * (Runner::kJoinsRows ? 2 : 1);
   const Image m = image_of(c);
@@ -150,7 +161,7 @@ void run_typed(const Correlation& c, const T* ddst, const float* packed, Array d
     float *image = scratch.data() + thread * work_size, *block = image + image_size;
     const Range own = part_of(c.n, thread, parts);
     for (int64_t n = own.begin; n < own.end; ++n) {
-      zero(m.size, image);
+      start_image(c, m, epilogue.bias, image);
       for (int i = 0; i < blocks; ++i) {
         const Range r = part_of(each, i, blocks);
         multiply<T>(c, r.end - r.begin, ddst + (n * each + r.begin) * c.oc, packed, block, ldc);
@@ -158,15 +169,16 @@ void run_typed(const Correlation& c, const T* ddst, const float* packed, Array d
           add_columns(c, m, row, block + (row - r.begin) * ldc, image);
         }
       }
-      with_type(at(dsrc, n * source), [&](auto* to) { store_image(c, m, image, add, to); });
+      store_image(c, m, image, epilogue, n * source, dsrc);
     }
   });
 }
 
-void run(const Correlation& c, ConstArray ddst, const float* packed, Array dsrc, bool add) {
+void run(const Correlation& c, ConstArray ddst, const float* packed, const Epilogue& epilogue,
+         Array dsrc) {
   if (c.n == 0) return;
   with_step(ddst.dtype, [&]<class T>() {
-    run_typed<T>(c, static_cast<const T*>(ddst.data), packed, dsrc, add);
+    run_typed<T>(c, static_cast<const T*>(ddst.data), packed, epilogue, dsrc);
   });
 }
 

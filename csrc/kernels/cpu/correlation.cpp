@@ -136,6 +136,7 @@ int64_t run_offset(const Correlation& c, const Units& u, const Runs& runs, int64
 // The runs that meet the source on the way to a unit's row r; the others meet padding only. They
 // follow one another: over axis 0 where that has taps, else over axis 1.
 Range runs_inside(const Correlation& c, const Unit& unit, int64_t r, const Runs& runs) {
+  if (c.taps() == 0) return {0, 0};
   const bool planes = c.axis[0].taps > 1;
   const CorrelationAxis& a = planes ? c.axis[0] : c.axis[1];
   const int64_t output = planes ? unit.plane : unit.row + r;
@@ -197,31 +198,55 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const Runs
 }
 
 template <class T>
-void run_typed(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
-               Array dst) {
-  const int threads = threads_for(c);
-  const Units u = make_units(c, kForwardPixels, threads, sizeof(T), c.ic);
+Units forward_units(const Correlation& c, int threads) {
+  return make_units(c, kForwardPixels, threads, sizeof(T), c.ic);
+}
+
+// One of the shares of a part. scratch: offsets of its runs; behind them a window of the source.
+template <class T>
+void run_part(const CorrelationPart& part, int share, int shares, int threads, ConstArray src,
+              const Epilogue& epilogue, Array dst, float* scratch) {
+  const Correlation& c = *part.shape;
+  if (outputs(c) == 0) return;
+  const Units u = forward_units<T>(c, threads);
   const Runs runs = runs_of(c, c.ic);
-  const int64_t window_size = elements_size<T>(u.image_size);
-  const int64_t offsets_at = threads * window_size;
-  Scratch scratch(offsets_at + offsets_size(run_count(c, runs)));
-  int64_t* offsets = reinterpret_cast<int64_t*>(scratch.data() + offsets_at);
+  int64_t* offsets = reinterpret_cast<int64_t*>(scratch);
+  T* window = reinterpret_cast<T*>(scratch + offsets_size(run_count(c, runs)));
   for (int64_t i = 0; i < run_count(c, runs); ++i) offsets[i] = run_offset(c, u, runs, i);
-  parallel(threads, [&](int thread, int parts) {
-    T* window = reinterpret_cast<T*>(scratch.data() + thread * window_size);
-    const Range range = part_of(u.count, thread, parts);
-    for (int64_t i = range.begin; i < range.end; ++i) {
-      const Unit unit = unit_at(c, u, i);
-      copy_window(c, u, unit, src, window);
-      run_unit(c, u, unit, runs, offsets, window, packed, epilogue, dst);
+  const Range range = part_of(u.count, share, shares);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const Unit unit = unit_at(c, u, i);
+    copy_window(c, u, unit, src, window);
+    run_unit(c, u, unit, runs, offsets, window, part.packed, epilogue, dst);
+  }
+}
+
+// Part by part: the weights of one stay in cache, those of all might not.
+template <class T>
+void run_typed(const CorrelationPart* parts, int64_t count, ConstArray src,
+               const Epilogue& epilogue, Array dst) {
+  const int threads = threads_for(parts, count);
+  int64_t size = 0;
+  for (int64_t p = 0; p < count; ++p) {
+    const Correlation& c = *parts[p].shape;
+    if (outputs(c) == 0) continue;
+    const int64_t window = elements_size<T>(forward_units<T>(c, threads).image_size);
+    size = larger(size, window + offsets_size(run_count(c, runs_of(c, c.ic))));
+  }
+  Scratch scratch(threads * size);
+  parallel(threads, [&](int thread, int got) {
+    for (int64_t p = 0; p < count; ++p) {
+      // Parts of a single unit take turns.
+      const int share = static_cast<int>((thread + p) % got);
+      run_part<T>(parts[p], share, got, threads, src, epilogue, dst,
+                  scratch.data() + thread * size);
     }
   });
 }
 
-void run(const Correlation& c, ConstArray src, const float* packed, const Epilogue& epilogue,
+void run(const CorrelationPart* parts, int64_t count, ConstArray src, const Epilogue& epilogue,
          Array dst) {
-  if (outputs(c) == 0) return;
-  with_step(src.dtype, [&]<class T>() { run_typed<T>(c, src, packed, epilogue, dst); });
+  with_step(src.dtype, [&]<class T>() { run_typed<T>(parts, count, src, epilogue, dst); });
 }
 
 // ---- gradient with respect to the weights ----

@@ -35,10 +35,6 @@ Tap tap_at(const Correlation& c, int64_t t) {
 int64_t weight_offset(const WeightMap& m, const Tap& t) {
   return m.first + t.t0 * m.tap[0] + t.t1 * m.tap[1] + t.t2 * m.tap[2];
 }
-int64_t window_offset(const Correlation& merged, const Units& u, const Tap& t) {
-  return t.t0 * u.plane_size + t.t1 * merged.axis[1].tap_step * u.row_size +
-         t.t2 * merged.axis[2].tap_step * merged.ic;
-}
 
 void pack(const Correlation& c, const WeightMap& m, const float* w, DType, float* packed) {
   for (int64_t t = 0; t < c.taps(); ++t, packed += width_of(c)) {
@@ -48,14 +44,19 @@ void pack(const Correlation& c, const WeightMap& m, const float* w, DType, float
   }
 }
 
-// Window offsets of all taps, in scratch.
-int64_t offsets_size(const Correlation& c) { return aligned_size(2 * c.taps()); }
-const int64_t* make_offsets(const Correlation& merged, const Units& u, float* memory) {
-  int64_t* offsets = reinterpret_cast<int64_t*>(memory);
-  for (int64_t t = 0; t < merged.taps(); ++t) {
-    offsets[t] = window_offset(merged, u, tap_at(merged, t));
+// Offsets of all taps of a part in the window of `whole`, in scratch.
+int64_t offsets_size(const Correlation& part) { return aligned_size(2 * part.taps()); }
+void make_offsets(const Correlation& part, const Correlation& whole, const Units& u,
+                  int64_t* offsets) {
+  const auto position = [&](int a, int64_t tap) {
+    const CorrelationAxis& axis = part.axis[a];
+    return axis.src_first - whole.axis[a].src_first + tap * axis.tap_step;
+  };
+  for (int64_t i = 0; i < part.taps(); ++i) {
+    const Tap t = tap_at(part, i);
+    offsets[i] = position(0, t.t0) / whole.axis[0].tap_step * u.plane_size +
+                 position(1, t.t1) * u.row_size + position(2, t.t2) * whole.ic;
   }
-  return offsets;
 }
 
 // f.template operator()<N>(first) over [0, count) in groups of N = 8, then 4, 2, 1.
@@ -108,22 +109,74 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
   }
 }
 
-void run(const Correlation& shape, ConstArray src, const float* packed, const Epilogue& epilogue,
+// An axis whose window holds what those of all parts do.
+CorrelationAxis enclosing(const CorrelationPart* parts, int64_t count, int axis) {
+  CorrelationAxis whole = parts[0].shape->axis[axis];
+  int64_t end = whole.src_first;
+  whole.taps = 0;
+  for (int64_t p = 0; p < count; ++p) {
+    const CorrelationAxis& a = parts[p].shape->axis[axis];
+    whole.count = larger(whole.count, a.count);
+    if (a.taps == 0 || a.count == 0) continue;
+    const int64_t a_end = a.src_first + (a.taps - 1) * a.tap_step + 1;
+    end = whole.taps == 0 ? a_end : larger(end, a_end);
+    whole.src_first = whole.taps == 0 ? a.src_first : smaller(whole.src_first, a.src_first);
+    whole.taps = end - whole.src_first;
+  }
+  whole.tap_step = 1;
+  return whole;
+}
+
+Correlation enclosing(const CorrelationPart* parts, int64_t count) {
+  Correlation whole = merged(*parts[0].shape);
+  for (int a = 0; a < 3 && count > 1; ++a) whole.axis[a] = enclosing(parts, count, a);
+  return whole;
+}
+
+// What a part has of a unit of all.
+Unit unit_of(const Correlation& part, Unit unit) {
+  const bool inside = unit.plane < part.axis[0].count;
+  unit.rows = inside ? smaller(unit.rows, part.axis[1].count - unit.row) : 0;
+  unit.columns = smaller(unit.columns, part.axis[2].count - unit.column);
+  return unit;
+}
+
+// So many outputs of each part that what all write in a unit, row by row, stays in L2.
+constexpr int64_t kMostWritten = 32 * 1024;  // floats
+int64_t pixels_of(const Correlation& whole, int64_t count) {
+  if (count == 1) return kPixels;
+  const int64_t floats = whole.axis[2].dst_step * whole.ic;
+  return smaller(larger(kMostWritten / floats, 1), kPixels);
+}
+
+// Unit by unit, all parts on each: they share the window, and what they write lies side by side.
+void run(const CorrelationPart* parts, int64_t count, ConstArray src, const Epilogue& epilogue,
          Array dst) {
-  if (outputs(shape) == 0) return;
-  const Correlation c = merged(shape);
-  const int threads = threads_for(shape);
-  const Units u = make_units(c, kPixels, threads, sizeof(float), c.ic);
-  Scratch scratch(offsets_size(c) + threads * window_size(u));
-  const int64_t* offsets = make_offsets(c, u, scratch.data());
-  parallel(threads, [&](int thread, int parts) {
-    float* window = scratch.data() + offsets_size(c) + thread * window_size(u);
-    const Range range = part_of(u.count, thread, parts);
+  const Correlation whole = enclosing(parts, count);
+  if (outputs(whole) == 0) return;
+  const int threads = threads_for(parts, count);
+  const Units u = make_units(whole, pixels_of(whole, count), threads, sizeof(float), whole.ic);
+  int64_t windows_at = 0;
+  for (int64_t p = 0; p < count; ++p) windows_at += offsets_size(*parts[p].shape);
+  Scratch scratch(windows_at + threads * window_size(u));
+  int64_t* const offsets = reinterpret_cast<int64_t*>(scratch.data());
+  int64_t* next = offsets;
+  for (int64_t p = 0; p < count; next += offsets_size(*parts[p].shape) / 2, ++p) {
+    make_offsets(*parts[p].shape, whole, u, next);
+  }
+  parallel(threads, [&](int thread, int got) {
+    float* window = scratch.data() + windows_at + thread * window_size(u);
+    const Range range = part_of(u.count, thread, got);
     for (int64_t i = range.begin; i < range.end; ++i) {
-      const Unit unit = unit_at(c, u, i);
-      copy_window(c, u, unit, src, window);
-      with_type(dst,
-                [&](auto* to) { run_unit(c, u, unit, offsets, window, packed, epilogue, to); });
+      const Unit unit = unit_at(whole, u, i);
+      copy_window(whole, u, unit, src, window);
+      const int64_t* of_part = offsets;
+      for (int64_t p = 0; p < count; of_part += offsets_size(*parts[p].shape) / 2, ++p) {
+        const Correlation c = merged(*parts[p].shape);
+        with_type(dst, [&](auto* to) {
+          run_unit(c, u, unit_of(c, unit), of_part, window, parts[p].packed, epilogue, to);
+        });
+      }
     }
   });
 }
@@ -167,7 +220,8 @@ void backward_weights(const Correlation& shape, const WeightMap& map, ConstArray
   const int64_t size = size_of_weights(shape);
   const int parts = static_cast<int>(smaller(u.count, kMostParts));
   Scratch scratch(offsets_size(c) + parts * size + threads * window_size(u));
-  const int64_t* offsets = make_offsets(c, u, scratch.data());
+  int64_t* const offsets = reinterpret_cast<int64_t*>(scratch.data());
+  make_offsets(c, c, u, offsets);
   float* gradients = scratch.data() + offsets_size(c);
   parallel(threads, [&](int thread, int got) {
     float* window = gradients + parts * size + thread * window_size(u);

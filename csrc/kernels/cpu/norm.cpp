@@ -1,4 +1,4 @@
-// Batch normalisation (norm.h).
+// Batch normalisation, and that of rows (norm.h).
 #include "kernels/norm.h"
 
 #include "kernels/cpu/channels.h"
@@ -216,9 +216,80 @@ void backward_fused(const NormShape& s, const T* x, const float* mean, const flo
   }
 }
 
+// ---- rows ----
+
+// The sum of what f(v, p) gives for each vector of a row.
+template <int X, int P, class T, class F>
+PYDL_INLINE double sum_row(int64_t n, const Pointers<X, T>& x, const Vectors<P>& p, const F& f) {
+  double total[1] = {0};
+  sum_run<1>(n, x, 0, p, [&](const Vec* v, const Vec* q, Vec* sum) { sum[0] += f(v, q); }, total);
+  return total[0];
+}
+
+// Means are of the distance from the first value, which is 0 where all are equal.
+template <class T>
+void normalize_rows(int64_t rows, int64_t n, bool variance, float eps, const T* x, float* scale,
+                    T* y) {
+  const auto count = static_cast<double>(n);
+  parallel_for(rows, items_worth(kGrain, n), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* from = x + r * n;
+      const Vec first = broadcast(static_cast<float>(from[0]));
+      const double distance = sum_row(n, pointers(from), Vectors<1>{{first}},
+                                      [](const Vec* v, const Vec* p) { return v[0] - p[0]; });
+      const Vec mean = broadcast(static_cast<float>(distance / count));
+      float factor = 1;
+      if (variance) {
+        const auto square = [](const Vec* v, const Vec* p) {
+          const Vec d = v[0] - p[0] - p[1];
+          return d * d;
+        };
+        const double sum = sum_row(n, pointers(from), Vectors<2>{{first, mean}}, square);
+        factor = 1 / (static_cast<float>(__builtin_sqrt(sum / count)) + eps);
+      }
+      scale[r] = factor;
+      for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+        store_some(y + r * n + i, (load_some(from + i, lanes) - first - mean) * factor, lanes);
+      });
+    }
+  });
+}
+
+template <class T>
+void rows_backward(int64_t rows, int64_t n, bool variance, const T* y, const float* scale,
+                   const T* dy, T* dx) {
+  const auto count = static_cast<double>(n);
+  parallel_for(rows, items_worth(kGrain, n), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+    for (int64_t r = begin; r < end; ++r) {
+      const T *gradient = dy + r * n, *value = y + r * n;
+      T* to = dx + r * n;
+      const Vec a =
+          broadcast(static_cast<float>(sum_row(n, pointers(gradient), Vectors<0>{},
+                                               [](const Vec* v, const Vec*) { return v[0]; }) /
+                                       count));
+      if (!variance) {
+        for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+          store_some(to + i, load_some(gradient + i, lanes) - a, lanes);
+        });
+        continue;
+      }
+      const Vec b = broadcast(
+          static_cast<float>(sum_row(n, pointers(gradient, value), Vectors<0>{},
+                                     [](const Vec* v, const Vec*) { return v[0] * v[1]; }) /
+                             count));
+      for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+        const Vec d = load_some(gradient + i, lanes) - a - load_some(value + i, lanes) * b;
+        store_some(to + i, scale[r] * d, lanes);
+      });
+    }
+  });
+}
+
 }  // namespace
 
-const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward),
-                          PYDL_TYPED(forward_fused), PYDL_TYPED(backward_fused)};
+const NormKernels norm = {PYDL_TYPED(statistics),     PYDL_TYPED(normalize),
+                          PYDL_TYPED(backward),       PYDL_TYPED(forward_fused),
+                          PYDL_TYPED(backward_fused), PYDL_TYPED(normalize_rows),
+                          PYDL_TYPED(rows_backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -22,8 +22,16 @@ inline int64_t outputs(const Correlation& c) {
 // Sums over units are cut into at most so many parts, whatever the number of threads.
 constexpr int64_t kMostParts = 8;
 
+inline double work_of(const Correlation& c) {
+  return static_cast<double>(outputs(c)) * c.group * c.oc * c.ic * c.taps();
+}
+
 inline int threads_for(const Correlation& c) {
-  const double work = static_cast<double>(outputs(c)) * c.group * c.oc * c.ic * c.taps();
+  return work_of(c) < kParallelWork ? 1 : num_threads();
+}
+inline int threads_for(const CorrelationPart* parts, int64_t count) {
+  double work = 0;
+  for (int64_t p = 0; p < count; ++p) work += work_of(*parts[p].shape);
   return work < kParallelWork ? 1 : num_threads();
 }
 

@@ -53,17 +53,14 @@ class RefConv final : public Conv {
   void forward(ConstArray x, const float* w, const Epilogue& epilogue, Array y) override {
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
-        double sum = epilogue.bias ? epilogue.bias[c] : 0;
+        double sum = 0;
         each_term(no, c, [&](int64_t ix, int64_t iw) { sum += double{get(x, ix)} * w[iw]; });
-        const int64_t at = no * s_.oc + c;
-        if (epilogue.residual) sum += get(epilogue.residual, at);
-        if (epilogue.relu && sum < 0) sum = 0;
-        set(y, at, sum);
+        finish(sum, epilogue, c, no * s_.oc + c, y);
       }
     }
   }
 
-  void backward_data(ConstArray dy, const float* w, Array dx, bool add) override {
+  void backward_data(ConstArray dy, const float* w, const Epilogue& epilogue, Array dx) override {
     std::vector<double> sum(static_cast<size_t>(s_.n * ins_ * s_.ic));
     for (int64_t no = 0; no < s_.n * outs_; ++no) {
       for (int64_t c = 0; c < s_.oc; ++c) {
@@ -73,8 +70,7 @@ class RefConv final : public Conv {
       }
     }
     for (int64_t i = 0; i < static_cast<int64_t>(sum.size()); ++i) {
-      const double value = sum[static_cast<size_t>(i)];
-      set(dx, i, add ? get(dx, i) + value : value);
+      finish(sum[static_cast<size_t>(i)], epilogue, i % s_.ic, i, dx);
     }
   }
 
@@ -96,6 +92,14 @@ class RefConv final : public Conv {
   }
 
  private:
+  // Of channel c, to element `at`.
+  static void finish(double sum, const Epilogue& epilogue, int64_t c, int64_t at, Array to) {
+    if (epilogue.bias) sum += epilogue.bias[c];
+    if (epilogue.residual) sum += get(epilogue.residual, at);
+    if (epilogue.relu && sum < 0) sum = 0;
+    set(to, at, sum);
+  }
+
   // f(index in x, index in w) for every term of output channel c at position no = n * outs + o.
   template <class F>
   void each_term(int64_t no, int64_t c, const F& f) const {
