@@ -139,8 +139,7 @@ def _print_best(model: str, weights: str, mean: str, labels: str, image: str) ->
         raise Error(f"{model}: classify needs a net with one input and one output")
     name = net.inputs[0]
     _, channels, *size = net.blobs[name].shape
-    pixels = read_image(image, channels == 1, tuple(size)).astype(np.float32)
-    planes = pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1)
+    planes = read_image(image, channels == 1, tuple(size)).astype(np.float32)
     average = read_mean(mean)
     average = average.mean(axis=(1, 2), keepdims=True)  # Caffe subtracts one value per channel
     if len(average) != channels:
