@@ -9,6 +9,8 @@
 
 namespace pydl {
 
+Layer::~Layer() = default;
+
 void Layer::Backward(const Blobs&, const Propagates& down, const Blobs&) {
   for (Propagate p : down) {
     check(p == Propagate::kNo, "a ", spec_.type, " layer has no gradient");

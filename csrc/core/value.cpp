@@ -62,6 +62,13 @@ Value from(const Json& j) {
 
 }  // namespace
 
+Value::Value(const Value& v) = default;
+Value::Value(Value&& v) noexcept = default;
+Value& Value::operator=(const Value& v) = default;
+Value& Value::operator=(Value&& v) noexcept = default;
+Value::~Value() = default;
+Value::Value(const char* v) : data_(std::string(v)) {}
+
 Value::Value(std::initializer_list<std::pair<const char*, Value>> entries) {
   Map map;
   for (const auto& [key, value] : entries) map.emplace_back(key, value);

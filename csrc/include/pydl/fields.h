@@ -67,11 +67,6 @@ struct IsOptional : std::false_type {};
 template <class T>
 struct IsOptional<std::optional<T>> : std::true_type {};
 
-// Messages, in one place: core/fields.cpp.
-[[noreturn]] void fail_field(const std::string& message, const std::string& field,
-                             const std::string& problem);
-[[noreturn]] void fail_unknown(const std::string& message, const std::string& field,
-                               const std::vector<std::string>& known);
 std::string enum_problem(const Value& v, const EnumName* names, size_t count);
 
 template <class T>
@@ -133,33 +128,34 @@ void read(const Value& v, T* out) {
   }
 }
 
+// A field of a struct whose type is not known any more.
+struct AnyField {
+  const char* name;
+  const void* field;  // the FieldOf<P, Member>
+  void (*read)(const Value& v, const void* field, void* params);
+};
+
+// In core/fields.cpp, which is there once for all structs.
+void read_fields(const Value& v, const std::string& message, const AnyField* fields, size_t count,
+                 void* params);
+
+template <class P, class Member>
+void read_member(const Value& v, const void* field, void* params) {
+  Member& member = static_cast<P*>(params)->*static_cast<const FieldOf<P, Member>*>(field)->member;
+  if constexpr (IsVector<Member>::value) member.clear();
+  read(v, &member);
+}
+
 template <class P>
 void read_message(const Value& v, const std::string& name, P* out) {
   const auto list = P::fields();
-  for (const auto& [key, value] : v.as_map()) {
-    bool known = false;
-    std::apply(
-        [&](const auto&... f) {
-          const auto try_one = [&](const auto& field) {
-            if (known || key != field.name) return;
-            known = true;
-            try {
-              using Member = std::remove_reference_t<decltype(out->*field.member)>;
-              if constexpr (IsVector<Member>::value) (out->*field.member).clear();
-              read(value, &(out->*field.member));
-            } catch (const Error& e) {
-              fail_field(name, key, e.what());
-            }
-          };
-          (try_one(f), ...);
-        },
-        list.items);
-    if (!known) {
-      std::vector<std::string> names;
-      std::apply([&](const auto&... f) { (names.push_back(f.name), ...); }, list.items);
-      fail_unknown(name, key, names);
-    }
-  }
+  std::apply(
+      [&]<class... Member>(const FieldOf<P, Member>&... f) {
+        const std::array<AnyField, sizeof...(Member)> fields{
+            AnyField{f.name, &f, &read_member<P, Member>}...};
+        read_fields(v, name, fields.data(), fields.size(), out);
+      },
+      list.items);
 }
 
 template <class T>
@@ -202,38 +198,41 @@ Value write_message(const P& p) {
 }
 
 // {"name", "type", "repeated", "default", "help", "enum", "message"} of one field, as
-// pydl/prototxt/schema.py reads it.
+// pydl/prototxt/schema.py reads it. The parts are put together in core/fields.cpp.
+void set_type(Value* field, const char* type, Value initial);
+void set_enum(Value* field, const EnumName* names, size_t count, int initial);
+void set_repeated(Value* field);
+void set_message(Value* field, Value message);
+void add_field(Value* fields, const char* name, const char* help, Value described);
+Value message_schema(const char* name, Value fields);
+
 template <class T>
 void describe(const T& initial, Value* out) {
   if constexpr (std::is_same_v<T, Value>) {
-    (*out)["type"] = "message", (*out)["default"] = Value();
+    set_type(out, "message", Value());
   } else if constexpr (IsOptional<T>::value) {
     describe(typename T::value_type(), out);
     (*out)["default"] = Value();
   } else if constexpr (IsVector<T>::value) {
     describe(typename T::value_type(), out);
-    (*out)["repeated"] = true;
-    (*out)["default"] = Value();
+    set_repeated(out);
   } else if constexpr (std::is_same_v<T, bool>) {
-    (*out)["type"] = "bool", (*out)["default"] = initial;
+    set_type(out, "bool", initial);
   } else if constexpr (std::is_integral_v<T>) {
-    (*out)["type"] = std::is_same_v<T, uint32_t> ? "uint32" : sizeof(T) == 4 ? "int32" : "int64";
-    (*out)["default"] = static_cast<int64_t>(initial);
+    set_type(out,
+             std::is_same_v<T, uint32_t> ? "uint32"
+             : sizeof(T) == 4            ? "int32"
+                                         : "int64",
+             static_cast<int64_t>(initial));
   } else if constexpr (std::is_floating_point_v<T>) {
-    (*out)["type"] = "float", (*out)["default"] = initial;
+    set_type(out, "float", initial);
   } else if constexpr (std::is_same_v<T, std::string>) {
-    (*out)["type"] = "string", (*out)["default"] = initial;
+    set_type(out, "string", initial);
   } else if constexpr (std::is_enum_v<T>) {
-    Value names = Value::map();
-    (*out)["type"] = "enum";
-    for (const EnumName& e : enum_names(T())) {
-      names[e.name] = e.value;
-      if (e.value == static_cast<int>(initial)) (*out)["default"] = e.name;
-    }
-    (*out)["enum"] = names;
+    const auto names = enum_names(T());
+    set_enum(out, names.data(), names.size(), static_cast<int>(initial));
   } else {
-    (*out)["type"] = "message", (*out)["default"] = Value();
-    (*out)["message"] = schema<T>();
+    set_message(out, schema<T>());
   }
 }
 
@@ -242,17 +241,13 @@ Value schema() {
   const auto list = P::fields();
   const P initial;
   Value fields = Value::List();
-  std::apply(
-      [&](const auto&... f) {
-        const auto add = [&](const auto& field) {
-          Value d{{"name", field.name}, {"type", ""}, {"repeated", false}, {"help", field.help}};
-          describe(initial.*field.member, &d);
-          fields.push_back(std::move(d));
-        };
-        (add(f), ...);
-      },
-      list.items);
-  return Value{{"name", list.name}, {"fields", fields}};
+  const auto add = [&](const auto& field) {
+    Value described = Value::map();
+    describe(initial.*field.member, &described);
+    add_field(&fields, field.name, field.help, std::move(described));
+  };
+  std::apply([&](const auto&... f) { (add(f), ...); }, list.items);
+  return message_schema(list.name, std::move(fields));
 }
 
 }  // namespace fields_internal

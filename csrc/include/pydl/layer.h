@@ -66,7 +66,7 @@ using LayerChain = std::vector<Layer*>;
 
 class Layer {
  public:
-  virtual ~Layer() = default;
+  virtual ~Layer();
 
   // ---- what a layer does ----
   // Once, after the bottoms have shapes: check parameters, make and fill params().

@@ -19,12 +19,18 @@ class Value {
   using Map = std::vector<std::pair<std::string, Value>>;
 
   Value() = default;
+  // In value.cpp, as every layer's parameters use them.
+  Value(const Value& v);
+  Value(Value&& v) noexcept;
+  Value& operator=(const Value& v);
+  Value& operator=(Value&& v) noexcept;
+  ~Value();
   Value(bool v) : data_(v) {}
   Value(int v) : data_(static_cast<int64_t>(v)) {}
   Value(int64_t v) : data_(v) {}
   Value(double v) : data_(v) {}
   Value(float v) : data_(static_cast<double>(v)) {}
-  Value(const char* v) : data_(std::string(v)) {}
+  Value(const char* v);
   Value(std::string v) : data_(std::move(v)) {}
   Value(List v) : data_(std::move(v)) {}
   Value(Map v) : data_(std::move(v)) {}
