@@ -1,4 +1,4 @@
-"""Layers whose limit is the memory, on blobs larger than any cache, and the solver's update.
+"""Layers whose limit is the memory, on blobs larger than any cache, and the solver's updates.
 
 The bytes are the least that must be moved: each array that does not fit the caches is read or
 written once per pass over it, and a BatchNorm in training needs two passes. What the memory can do
@@ -66,8 +66,9 @@ def rows(probe: Probe, match: str = "") -> Iterator[Row]:
     for case in CASES:
         if match in case.name:
             yield from layer_rows(case, probe)
-    if match in "SGD update":
-        yield update_row(probe)
+    for rule in RULES:
+        if match in f"{rule} update":
+            yield update_row(rule, probe)
 
 
 def timed(name: str, sides: dict[str, Callable], probe: Probe, bytes: float, in_place: bool) -> Row:
@@ -103,20 +104,33 @@ def verify(case: Case) -> None:
         ours = Ours(single)
 
 
-# ---- the update ----
-def update_row(probe: Probe) -> Row:
-    """SGD with momentum and decay: weights, history and (as Caffe leaves them) gradients change."""
-    name = "SGD update"
+# ---- the updates ----
+# Torch's optimizer of the same rule, with the arguments that make it Caffe's; None: it differs.
+RULES: dict[str, Callable | None] = {
+    "SGD": lambda w: torch.optim.SGD([w], 1e-3, 0.9, weight_decay=5e-4, fused=True),
+    "Nesterov": None,
+    "AdaGrad": lambda w: torch.optim.Adagrad([w], 1e-3, weight_decay=5e-4, fused=True),
+    "RMSProp": lambda w: torch.optim.RMSprop([w], 1e-3, 0.9, weight_decay=5e-4),
+    "AdaDelta": lambda w: torch.optim.Adadelta([w], 1e-3, weight_decay=5e-4),
+    "Adam": lambda w: torch.optim.Adam([w], 1e-3, weight_decay=5e-4, fused=True),
+}
+
+
+def update_row(rule: str, probe: Probe) -> Row:
+    """Weights, history and (as Caffe leaves them) gradients change."""
+    name = f"{rule} update"
     progress(name)
     shape = _core.kernels.update.UpdateShape(
-        n=PARAMETERS, grad_scale=1.0, weight_decay=5e-4, l1=False, rate=1e-3, momentum=0.9
-    )
+        n=PARAMETERS, grad_scale=1.0, weight_decay=5e-4, l1=False, rate=1e-3, momentum=0.9,
+        momentum2=0.999, delta=1e-8, decoupled_decay=0.0,
+    )  # fmt: skip
     random = np.random.default_rng(0)
-    weights, gradients, history = (random.standard_normal(PARAMETERS, np.float32) for _ in range(3))
-    calls = {"pydl": lambda: _core.kernels.update.sgd(shape, weights, gradients, history)}
-    if torch:
-        weight = torch.nn.Parameter(torch.from_numpy(weights.copy()))
-        weight.grad = torch.from_numpy(gradients.copy())
-        sgd = torch.optim.SGD([weight], 1e-3, 0.9, weight_decay=5e-4, fused=True)
-        calls["torch"] = sgd.step
-    return timed(name, calls, probe, 6.0 * 4 * PARAMETERS, in_place=True)
+    histories = 2 if rule in ("AdaDelta", "Adam") else 1
+    arrays = [np.abs(random.standard_normal(PARAMETERS, np.float32)) for _ in range(2 + histories)]
+    update = getattr(_core.kernels.update, rule.lower())
+    calls = {"pydl": lambda: update(shape, *arrays)}
+    if torch and RULES[rule]:
+        weight = torch.nn.Parameter(torch.from_numpy(arrays[0].copy()))
+        weight.grad = torch.from_numpy(arrays[1].copy())
+        calls["torch"] = RULES[rule](weight).step
+    return timed(name, calls, probe, 2.0 * 4 * len(arrays) * PARAMETERS, in_place=True)

@@ -23,6 +23,15 @@ Operations and what they take (widths are the heights if left out, the rest its 
              euclidean or contrastive
     ip       mb ic oc
     lstm     mb t ic oc
+    rnn      mb t ic oc
+    lstmunit mb oc, one step
+    argmax   mb ic ih iw k, the k largest channels
+    crop     mb ic ih iw oh ow, from the corner on
+    mvn      mb ic ih iw, and across for whole images
+    reduce   mb ic ih iw, and sum, asum, sumsq or mean, to one value for each item
+    reindex  mb ic ih iw, all items in a random order
+    slice    mb ic ih iw, into two halves of the channels
+    tile     mb ic ih iw tiles, along the channels
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -266,7 +275,7 @@ class Layer:
         self._single = Single(layer, shapes, bf16="bf16" in d.words, fixed=tuple(fixed))
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
-        if "Threshold" in layer:
+        if "Threshold" in layer or "ArgMax" in layer:
             self.passes = ("forward",)
 
     def implementations(self) -> list[str]:
@@ -363,12 +372,53 @@ def _inner_product(d: Description) -> Made:
     return f'type: "InnerProduct" inner_product_param {{ {param} }}', ((d.get("mb"), ic),)
 
 
-def _lstm(d: Description) -> Made:
+def _recurrent(d: Description) -> Made:
     t, ic, oc = d.need("t", "ic", "oc")
     fillers = "weight_filler { type: 'uniform' min: -0.08 max: 0.08 } bias_filler { value: 0 }"
     steps = (t, d.get("mb"))
-    layer = f'type: "LSTM" recurrent_param {{ num_output: {oc} {fillers} }}'
-    return layer, ((*steps, ic),), (steps, 'type: "constant" value: 1')
+    layer = f'type: "{d.family.upper()}" recurrent_param {{ num_output: {oc} {fillers} }}'
+    return layer, ((*steps, ic),), (steps, GOES_ON)
+
+
+def _lstm_unit(d: Description) -> Made:
+    (oc,) = d.need("oc")
+    shapes = (1, d.get("mb"), oc), (1, d.get("mb"), 4 * oc)
+    return 'type: "LSTMUnit" top: "h"', shapes, ((1, d.get("mb")), GOES_ON)
+
+
+GOES_ON = 'type: "constant" value: 1'
+
+
+def _argmax(d: Description) -> Made:
+    return f'type: "ArgMax" argmax_param {{ axis: 1 top_k: {d.get("k")} }}', (_images(d),)
+
+
+def _crop(d: Description) -> Made:
+    return 'type: "Crop"', (_images(d),), ((1, 1, *d.pair("o", 1)), GOES_ON)
+
+
+def _mvn(d: Description) -> Made:
+    across = str("across" in d.words).lower()
+    return f'type: "MVN" mvn_param {{ across_channels: {across} }}', (_images(d),)
+
+
+SUMS = ("sum", "asum", "sumsq", "mean")
+
+
+def _reduce(d: Description) -> Made:
+    operation = next((word for word in SUMS if word in d.words), "sum").upper()
+    param = f"operation: {operation} axis: 1"
+    return f'type: "Reduction" reduction_param {{ {param} }}', (_images(d),)
+
+
+def _reindex(d: Description) -> Made:
+    images = _images(d)
+    numbers = images[:1], f'type: "uniform" max: {images[0] - 0.01}'
+    return 'type: "BatchReindex"', (images,), numbers
+
+
+def _tile(d: Description) -> Made:
+    return f'type: "Tile" tile_param {{ tiles: {d.get("tiles", 2)} }}', (_images(d),)
 
 
 LOSSES = {
@@ -410,7 +460,16 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "softmax": lambda d: ('type: "Softmax"', (tuple(d.need("mb", "ic")),)),
     "ip": _inner_product,
     "loss": _loss,
-    "lstm": _lstm,
+    "lstm": _recurrent,
+    "rnn": _recurrent,
+    "lstmunit": _lstm_unit,
+    "argmax": _argmax,
+    "crop": _crop,
+    "mvn": _mvn,
+    "reduce": _reduce,
+    "reindex": _reindex,
+    "slice": lambda d: ('type: "Slice" top: "rest"', (_images(d),)),
+    "tile": _tile,
 }
 FAMILIES = {"conv": Conv, "deconv": Deconv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
 IMAGES = ("mb", "ic", "ih", "iw")
@@ -429,6 +488,15 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "ip": (("mb", "ic", "oc"), ()),
     "loss": (IMAGES, tuple(LOSSES)),
     "lstm": (("mb", "t", "ic", "oc"), ()),
+    "rnn": (("mb", "t", "ic", "oc"), ()),
+    "lstmunit": (("mb", "oc"), ()),
+    "argmax": ((*IMAGES, "k"), ()),
+    "crop": ((*IMAGES, "oh", "ow"), ()),
+    "mvn": (IMAGES, ("across",)),
+    "reduce": (IMAGES, SUMS),
+    "reindex": (IMAGES, ()),
+    "slice": (IMAGES, ()),
+    "tile": ((*IMAGES, "tiles"), ()),
 }
 
 

@@ -35,7 +35,6 @@ class Single:
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
         identity = IMAGE_IDENTITY if len(self.shapes[0]) == 4 else IDENTITY
-        no_image = "Loss" in self.layer or '"SPP"' in self.layer
         top = "before0" if self.in_place else "y"
         text = bottoms = down = ""
         moving = len(self.shapes)
@@ -54,9 +53,13 @@ class Single:
         text += f"""
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
-                     {IDENTITY if no_image else identity} }}"""
+                     {IDENTITY if self._makes_numbers() else identity} }}"""
         precision = "BF16" if self.bf16 else "FLOAT32"
         return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
+
+    def _makes_numbers(self) -> bool:
+        """Its top is no image, whatever its bottoms are."""
+        return any(word in self.layer for word in ("Loss", "Reduction", "SPP"))
 
 
 class Ours:

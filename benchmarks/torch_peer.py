@@ -239,6 +239,24 @@ def _concat(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(lambda *bottoms: torch.cat(bottoms, dim=p.get("axis", 1)))
 
 
+def _mvn(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    eps = p.get("eps", 1e-9)  # which PyTorch adds to the variance
+    if p.get("across_channels"):
+        return Call(lambda x: nn.functional.layer_norm(x, x.shape[1:], eps=eps))
+    return Call(lambda x: nn.functional.instance_norm(x, eps=eps))
+
+
+def _reduction(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    axis = p.get("axis", 0)
+    of_rows = {
+        "SUM": lambda x: x.sum(-1),
+        "ASUM": lambda x: x.abs().sum(-1),
+        "SUMSQ": lambda x: x.square().sum(-1),
+        "MEAN": lambda x: x.mean(-1),
+    }[p.get("operation", "SUM")]
+    return Call(lambda x: of_rows(x.flatten(axis)))
+
+
 def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
 
@@ -253,6 +271,10 @@ MAKERS = {
     "BatchNorm": _batch_norm,
     "Eltwise": _eltwise,
     "Concat": _concat,
+    "ArgMax": lambda p, blobs, in_place: Call(lambda x: x.topk(p.get("top_k", 1), p["axis"])[1]),
+    "MVN": _mvn,
+    "Reduction": _reduction,
+    "Tile": lambda p, blobs, in_place: Call(lambda x: torch.cat([x] * p["tiles"], dim=1)),
     "Embed": _embed,
     "LSTM": lambda p, blobs, in_place: Lstm(blobs),
     "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 # Public names and where they live, imported at first use so that `import pydl` stays quick.
 _NAMES = {
+    "Layer": "pydl.python_layer",
     "Net": "pydl.net",
     "Solver": "pydl.solver",
     "check_gradients": "pydl.gradient_check",
@@ -25,7 +26,7 @@ _NAMES = {
     "memory_limit": "pydl._core",
     "set_memory_limit": "pydl._core",
 }
-_MODULES = ("caffe", "data", "formats", "prototxt")
+_MODULES = ("caffe", "data", "drawing", "formats", "prototxt")
 
 __all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
 

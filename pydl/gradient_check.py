@@ -46,6 +46,7 @@ def check_gradients(
     samples: int = 60,
     max_skipped: float = 0.05,
     seed: int = 1,
+    allow_python: bool = False,
 ) -> GradientReport:
     """Compares what a net's backward pass computes with differences of its forward pass.
 
@@ -69,6 +70,7 @@ def check_gradients(
         max_skipped: greatest part of all elements that may be skipped (two may in any case).
         seed: of random inputs, of the combination and of the choice of elements. Learnable blobs
             of one value (such as zeros) get random values as well.
+        allow_python: as in `pydl.Net`, for layers written in Python.
 
     Raises:
         Error: a gradient that differs, naming layer, blob, element and the two values; too many
@@ -83,7 +85,9 @@ def check_gradients(
     """
     rng = np.random.default_rng(seed)
     inputs = dict(inputs or {})
-    net = model if isinstance(model, Net) else Net(_forced_spec(model, inputs, phase), seed=seed)
+    net = model
+    if not isinstance(model, Net):
+        net = Net(_forced_spec(model, inputs, phase), seed=seed, allow_python=allow_python)
     if net._core.keep != "all":
         raise Error('check_gradients needs a net built with keep="all"')
     probe = _Probe(net, inputs, rng)

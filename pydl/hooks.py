@@ -1,47 +1,81 @@
-"""What the C++ core asks Python for: the sources of Data layers, and mean images."""
+"""What the C++ core asks Python for: the sources of data layers, output files, and mean images."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pydl import _core
 from pydl.errors import Error
 
+if TYPE_CHECKING:
+    from pydl.data.dataset import Dataset
+
+_installed = False
+
 
 def install() -> None:
     """Lets layers open what `pydl.data` and `pydl.formats` can read."""
-    _core.set_data_hooks(_open, _read_mean)
+    global _installed
+    if _installed:
+        return
+    _core.set_data_hooks(_open, _open_windows, _open_rows, _open_output, _read_mean)
     _core.set_blob_reader(_read_blob)
+    atexit.register(_core.stop_reading_ahead)  # while their threads can still use Python
+    _installed = True
 
 
-def _open(source: str, backend: str) -> _core.DataSource:
+def _open(request: Mapping[str, Any]) -> _core.DataSource:
+    if request["layer"] == "ImageData":
+        return _records(_image_list(request), request)
     from pydl.data import open_source
 
-    dataset = open_source(source, backend or None)
-    if dataset.images is not None:
-        labels = np.zeros(len(dataset)) if dataset.labels is None else dataset.labels
-        return _core.array_source(dataset.images, labels.tolist())
-
-    def read(indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        batches = [dataset.read(start, count) for start, count in _runs(indices)]
-        images = np.concatenate([images for images, _ in batches]).astype(np.float32)
-        labels = [np.zeros(len(x)) if y is None else y for x, y in batches]
-        return images, np.concatenate(labels).astype(np.float32)
-
-    return _core.python_source(len(dataset), list(dataset.shape), read)
+    dataset = open_source(request["source"], request["backend"] or None, request["color"])
+    if dataset.images is None:
+        return _records(dataset, request)
+    labels = np.zeros(len(dataset)) if dataset.labels is None else dataset.labels
+    return _core.array_source(dataset.images, labels.tolist())
 
 
-def _runs(indices: list[int]) -> list[tuple[int, int]]:
-    """Consecutive numbers as (start, count).
+def _records(dataset: Dataset, request: Mapping[str, Any]) -> _core.DataSource:
+    if not request["workers"]:
+        return _core.python_source(len(dataset), dataset.records)
+    from pydl.data.workers import Workers
 
-    >>> _runs([7, 8, 9, 0, 1])
-    [(7, 3), (0, 2)]
-    """
-    runs: list[tuple[int, int]] = []
-    for i in indices:
-        if runs and i == sum(runs[-1]):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((i, 1))
-    return runs
+    return _core.python_source(len(dataset), Workers(dataset, request["workers"]).records)
+
+
+def _image_list(request: Mapping[str, Any]) -> Dataset:
+    from pydl.data.image_files import ImageFiles, read_image_list
+
+    paths, labels = read_image_list(request["source"], request["root_folder"])
+    size = (request["new_height"], request["new_width"])
+    return ImageFiles(paths, labels, request["source"], request["color"], size if size[0] else None)
+
+
+def _open_windows(request: Mapping[str, Any]) -> tuple[_core.DataSource, np.ndarray]:
+    from pydl.data.image_files import ImageFiles
+    from pydl.data.window_file import read_window_file
+
+    paths, windows = read_window_file(request["source"], request["root_folder"])
+    images = ImageFiles(paths, [0.0] * len(paths), request["source"], cache=request["cache"])
+    return _records(images, request), windows
+
+
+def _open_rows(request: Mapping[str, Any]) -> _core.RowSource:
+    from pydl.data.hdf5_source import Hdf5Rows
+
+    rows = Hdf5Rows(request["source"], request["columns"], request["shuffle"])
+    return _core.row_source(rows.file_rows, rows.row_shapes, rows.read)
+
+
+def _open_output(path: str) -> Callable[[Mapping[str, np.ndarray]], None]:
+    from pydl.data.hdf5_source import hdf5_output
+
+    return hdf5_output(path)
 
 
 def _read_blob(path: str) -> np.ndarray:

@@ -54,7 +54,8 @@ class Net:
     """A net, ready to run.
 
     Args:
-        model: a ``.prototxt`` path, a `pydl.prototxt` NetParameter, a bundle written by
+        model: a ``.prototxt`` path, a NetParameter (of `pydl.prototxt` or, such as NetSpec makes,
+            of `pydl.caffe.proto.caffe_pb2`), a bundle written by
             ``pydl export`` (``.safetensors``), or the plain data of a NetSpec.
         weights: a weight file or several (``.caffemodel``, ``.caffemodel.h5``, ``.safetensors``),
             loaded by layer name in this order.
@@ -250,8 +251,9 @@ def _build(
             train = phase in ("TRAIN", 0)
             return _core.Net.open_bundle(str(path), train, keep, seed, **options)
         model = prototxt.load_net(path)
-    if isinstance(model, prototxt.Message):
-        model = prototxt.net_spec(model, phase=phase, level=level, stages=stages)
+    if not isinstance(model, Mapping):
+        message = prototxt.as_message(model)
+        model = prototxt.net_spec(message, phase=phase, level=level, stages=stages)
     return _core.Net(dict(model), keep, seed, **options)
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pydl import _core, hooks, prototxt, python_layer, snapshot
+from pydl import _core, hooks, prototxt, python_layer, snapshot, solver_setup
 from pydl.errors import Error
+from pydl.monitor import Monitor
 from pydl.net import Net
 
 hooks.install()
@@ -37,6 +37,9 @@ class Listener:
 
     def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
         """After test net ``index`` ran: the mean of each of its outputs."""
+
+    def on_debug(self, solver: Solver, line: str) -> None:
+        """With ``debug_info``: each line that Caffe writes then, at iterations that it displays."""
 
     def on_snapshot(self, solver: Solver, path: Path) -> None:
         """After a snapshot is complete on disk; ``path`` is its ``.solverstate``."""
@@ -89,35 +92,32 @@ class Solver:
         allow_python: bool = False,
         **overrides: Any,
     ) -> None:
-        self.param = _solver_message(model)
-        for name, value in overrides.items():
-            setattr(self.param, name, value)
+        self.param = solver_setup.solver_message(model, overrides)
         where = self.param.Where()
         self._file = Path(where.file) if where else None
         seed = self.param.random_seed
         self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
-        train, tests = _net_specs(self.param, self._find)
+        train, tests = solver_setup.net_specs(self.param, self._find)
         self.net = self._make_net(train, keep, allow_python)
         self.test_nets = [self._make_net(spec, keep, allow_python) for spec in tests]
         for net in self.test_nets:
             net._core.share_params(self.net._core)
-        fields = set(_core.solver_fields())
-        spec = prototxt.solver_spec(self.param)
-        self._core = _core.Solver(
-            {key: value for key, value in spec.items() if key in fields}, self.net._core
-        )
+        self.monitor = Monitor(self.param, self.test_nets)
+        self._core = solver_setup.core_solver(self.param, self.net._core, self.monitor.mode)
         self._core.stop_on_nan = stop_on_nan
         self.listeners: list[Listener] = []
         self.history: dict[str, list] = {"iteration": [], "loss": [], "test": []}
+        self.test_loss: dict[int, float] = {}  # of each test net, with test_compute_loss
         self.last_snapshot: Path | None = None
-        self._losses: collections.deque[float] = collections.deque(
-            maxlen=max(1, self.param.average_loss)
-        )
+        self._smoothed = _SmoothedLoss(self.param.average_loss)
         self._reported = (time.monotonic(), 0)
         self._request: str | None = None
         for path in self.param.weights:
             for part in path.split(","):
-                self.net.load(self._find(part.strip()))
+                self._load(self._find(part.strip()))
+        if self.param.snapshot_diff:  # gradients that were looked at are kept
+            for blob in (blob for blobs in self.net.params.values() for blob in blobs):
+                _ = blob.diff
 
     # ---- state ----
     @property
@@ -136,8 +136,19 @@ class Solver:
 
     @property
     def smoothed_loss(self) -> float:
-        """Mean loss of the last ``average_loss`` iterations."""
-        return sum(self._losses) / len(self._losses) if self._losses else float("nan")
+        """Mean loss of the last ``average_loss`` iterations of the present or last run, kept step
+        by step in float32 as Caffe does (near zero it may come out slightly negative)."""
+        return self._smoothed.value
+
+    @property
+    def notes(self) -> list[str]:
+        """What the solver's file says to no effect, or leaves out that is usual."""
+        return solver_setup.notes(self.param)
+
+    @property
+    def stopped_early(self) -> bool:
+        """``early_stop_patience`` tests in a row gave no better score: `solve` ends."""
+        return self._core.should_stop
 
     def request(self, what: str) -> None:
         """Asks a running `solve` to "stop" (snapshot, then stop), "stop_without_snapshot" or
@@ -161,23 +172,30 @@ class Solver:
     def solve(self, resume: str | os.PathLike | None = None) -> None:
         """Runs up to ``max_iter``, from a ``.solverstate`` if ``resume`` names one.
 
-        A run that was not stopped ends with a snapshot and a test, whatever the intervals are.
+        A run that was not stopped ends with a snapshot and a test, whatever the intervals are; so
+        does one that ``early_stop_patience`` ends before.
         Raises Error if the loss becomes NaN (naming the last snapshot), or a file cannot be
         written; snapshots that were complete stay.
         """
         if resume is not None:
             self.restore(resume)
         with self._running():
-            self._run(self.max_iter)
+            self._run(self.max_iter, may_stop_early=True)
             if self._stopping:
                 return
             if self.param.snapshot_after_train and self._snapshot_is_due(final=True):
                 self.snapshot()
-            self.test_all()
+            if self._displays():  # the loss after the last update, as in Caffe
+                self._smoothed.add(self.net._core.forward())
+            if not self.history["test"] or self.history["test"][-1][0] != self.iter:
+                self.test_all()
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
+        if not self.param.HasField("base_lr"):
+            raise Error(f"{self._file or 'the solver'}: base_lr, the learning rate, is missing")
         self._reported = (time.monotonic(), self.iter)
+        self._smoothed.clear()
         try:
             self._tell("on_start")
             yield
@@ -185,33 +203,50 @@ class Solver:
             self._request = None
             self._tell("on_end")
 
-    def _run(self, end: int) -> float:
+    def _run(self, end: int, may_stop_early: bool = False) -> float:
         loss = self.smoothed_loss
         while self.iter < end and self._handle_request():
             if self._test_is_due():
-                self.test_all()
+                results = self.test_all()
                 if self._stopping:
                     continue
+                self._observe(results)
+            if may_stop_early and self.stopped_early:
+                break
             loss = self._iterate()
             if self._snapshot_is_due():
                 self.snapshot()
         self._handle_request()
         return loss
 
+    def _observe(self, results: list[dict[str, np.ndarray]]) -> None:
+        """Shows the core the score that lr_policy "plateau" and early stopping look at."""
+        score = self.monitor.score(results) if self.monitor.active else None
+        if score is not None:
+            self._core.observe(score)
+
     def _iterate(self) -> float:
-        display = self.param.display and self.iter % self.param.display == 0
+        display = self._displays()
         number, rate = self.iter, self.lr if display else 0.0
+        self._core.set_debug(self._debug if display and self.param.debug_info else None)
         try:
             loss = self._core.step()
         except Error as error:
             raise self._with_way_back(error) from None
-        self._losses.append(loss)
+        self._smoothed.add(loss)
+        self.monitor.add_loss(loss)
         self.history["iteration"].append(number)
         self.history["loss"].append(loss)
         if display:
             self._tell("on_display", self._report(number, rate))
         self._tell("on_iteration", loss)
         return loss
+
+    def _displays(self) -> bool:
+        return bool(self.param.display) and self.iter % self.param.display == 0
+
+    def _debug(self, line: str) -> None:
+        self._tell("on_debug", line)
 
     def _with_way_back(self, error: Error) -> Error:
         if "the loss is" not in str(error):
@@ -246,19 +281,46 @@ class Solver:
 
     # ---- testing ----
     def test(self, index: int = 0, iterations: int | None = None) -> dict[str, np.ndarray]:
-        """Runs test net ``index`` for ``test_iter[index]`` batches; the mean of each output."""
+        """Runs test net ``index`` for ``test_iter[index]`` batches; the mean of each output.
+
+        With ``ema_decay`` it is the averaged weights that are tested. With ``test_compute_loss``
+        the mean loss is in ``test_loss[index]`` afterwards.
+        """
         if not self.test_nets:
             raise Error("this solver has no test net: it gives no test_iter")
-        net, count = self.test_nets[index], iterations or self.param.test_iter[index]
+        net, count = self.test_nets[index], iterations or max(0, self.param.test_iter[index])
         sums: dict[str, np.ndarray] = {}
-        for _ in range(count):
-            if self._stopping:
-                break
-            net._core.forward()
-            for name in net._core.outputs:
-                value = np.array(net._core.blob(name).data, np.float64)
-                sums[name] = sums[name] + value if name in sums else value
+        loss = 0.0
+        with self.averaged_weights(), self._debugging(net):
+            for _ in range(count):
+                if self._stopping:
+                    break
+                loss += net._core.forward()
+                for name in net._core.outputs:
+                    value = np.array(net._core.blob(name).data, np.float64)
+                    sums[name] = sums[name] + value if name in sums else value
+        if self.param.test_compute_loss:
+            self.test_loss[index] = loss / max(1, count)
         return {name: value / count for name, value in sums.items()}
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within the block the nets have the average of the weights (``ema_decay``); no training
+        in it. Without ``ema_decay``, or before the first update, they stay as they are.
+
+        >>> with solver.averaged_weights():
+        ...     solver.net.save("average.caffemodel")
+        """
+        self._core.swap_average()
+        try:
+            yield
+        finally:
+            self._core.swap_average()
+
+    def _debugging(self, net: Net) -> contextlib.AbstractContextManager:
+        if not self.param.debug_info:
+            return contextlib.nullcontext()
+        return _core.DebugInfo(net._core, self._debug)
 
     def test_all(self) -> list[dict[str, np.ndarray]]:
         """Runs all test nets and tells the listeners. A test that a request to stop cuts short
@@ -277,7 +339,7 @@ class Solver:
 
     def _test_is_due(self) -> bool:
         every = self.param.test_interval
-        if not self.test_nets or not every or self.iter % every:
+        if every <= 0 or self.iter % every:
             return False
         return self.iter > 0 or self.param.test_initialization
 
@@ -294,7 +356,7 @@ class Solver:
         """Goes on where the snapshot whose ``.solverstate`` this is was taken, bit for bit."""
         snapshot.restore(self, Path(path))
         self.last_snapshot = Path(path)
-        self._losses.clear()
+        self._smoothed.clear()
 
     @property
     def snapshot_prefix(self) -> str:
@@ -327,6 +389,14 @@ class Solver:
         options["allow_python"] = bool(allow_python)
         return Net.from_core(_core.Net(dict(spec), keep, self.seed, **options))
 
+    def _load(self, path: str) -> None:
+        """Weights to start from; layers that only a test net has take theirs as well."""
+        self.net.load(path)
+        known = self.net.params
+        for net in self.test_nets:
+            if not net.params.keys() <= known.keys():
+                net.load(path)
+
     def _find(self, path: str) -> str:
         if self._file is None or os.path.exists(path):
             return path
@@ -334,64 +404,29 @@ class Solver:
         return str(beside) if beside.exists() else path
 
 
-def _solver_message(model: Model) -> prototxt.Message:
-    if isinstance(model, prototxt.Message):
-        message = prototxt.new("SolverParameter")
-        message.CopyFrom(model)
-        return message
-    return prototxt.load_solver(model)
+class _SmoothedLoss:
+    """The loss that Caffe displays: a mean over the last iterations, kept in float32 by adding what
+    comes and taking off what goes."""
 
+    def __init__(self, iterations: int) -> None:
+        self._most = iterations
+        self.clear()
+        self.value = float("nan")
 
-def _net_specs(
-    param: prototxt.Message, find: Callable[[str], str]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The training net's spec and the test nets', from the many fields that may give them."""
+    def clear(self) -> None:
+        self._losses: list[np.float32] = []
+        self._next = 0
+        self._value = np.float32(0)
 
-    def load(path: str) -> prototxt.Message:
-        return prototxt.load_net(find(path))
-
-    def spec(net: prototxt.Message, phase: str, state: prototxt.Message | None) -> dict[str, Any]:
-        level = state.level if state is not None and state.HasField("level") else None
-        stages = list(state.stage) if state is not None else []
-        return prototxt.net_spec(net, phase=phase, level=level, stages=stages)
-
-    sources = {
-        "net": [load(param.net)] if param.net else [],
-        "net_param": [param.net_param] if param.HasField("net_param") else [],
-        "train_net": [load(param.train_net)] if param.train_net else [],
-        "train_net_param": [param.train_net_param] if param.HasField("train_net_param") else [],
-    }
-    given = [name for name, nets in sources.items() if nets]
-    if len(given) != 1:
-        what = f"it gives {' and '.join(given)}" if given else "it gives none"
-        raise Error(f"{_file(param)}a solver needs one of {', '.join(sources)}; {what}")
-    train_net = sources[given[0]][0]
-    train_state = param.train_state if param.HasField("train_state") else None
-    train = spec(train_net, "TRAIN", train_state)
-
-    nets = [*param.test_net_param, *(load(path) for path in param.test_net)]
-    generic = given[0] in ("net", "net_param")
-    count = len(param.test_iter)
-    if generic:
-        nets += [train_net] * max(0, count - len(nets))
-    if len(nets) != count:
-        raise Error(
-            f"{_file(param)}test_iter is given {count} times for {len(nets)} test nets; "
-            "give one for each"
-        )
-    if param.test_state and len(param.test_state) != count:
-        raise Error(
-            f"{_file(param)}test_state is given {len(param.test_state)} times for {count} test nets"
-        )
-    if count and param.test_interval <= 0:
-        raise Error(
-            f"{_file(param)}test_iter is given, so test_interval must be given and positive"
-        )
-    states = list(param.test_state) or [None] * count
-    tests = [spec(net, "TEST", state) for net, state in zip(nets, states, strict=True)]
-    return train, tests
-
-
-def _file(message: prototxt.Message) -> str:
-    location = message.Where()
-    return f"{location.file}: " if location else ""
+    @np.errstate(all="ignore")  # of losses that are infinite or NaN
+    def add(self, loss: float) -> None:
+        new, count = np.float32(loss), len(self._losses)
+        if count < self._most:
+            self._losses.append(new)
+            self._value = (self._value * np.float32(count) + new) / np.float32(count + 1)
+        else:
+            change = new - self._losses[self._next]
+            self._value += change / np.float32(self._most)
+            self._losses[self._next] = new
+        self._next = (self._next + 1) % self._most
+        self.value = float(self._value)

@@ -22,6 +22,19 @@ def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
     Layers of the file that the net lacks are passed over, and layers of the net that the file lacks
     keep their values, as in Caffe. Raises Error where shapes differ or no layer is common.
     """
+    put_weights(core, find_weights(core, path))
+
+
+Found = list[tuple[int, int, np.ndarray]]  # layer, learnable blob, values
+
+
+def put_weights(core: _core.Net, found: Found) -> None:
+    for index, i, array in found:
+        core.set_param(index, i, array)
+
+
+def find_weights(core: _core.Net, path: str | os.PathLike) -> Found:
+    """What `load_weights` would put into the net, with its errors."""
     blobs = formats.load_weights(path).blobs()
     todo = []
     for index in range(core.layer_count):
@@ -43,8 +56,7 @@ def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
             f'{path}: none of its layers ({_some(blobs)}) is in net "{core.name}"; '
             "weights are matched by layer name"
         )
-    for index, i, array in todo:
-        core.set_param(index, i, array)
+    return todo
 
 
 def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
@@ -55,9 +67,8 @@ def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
         formats.save_weights(path, core.name, layer_weights(core))
 
 
-def layer_weights(core: _core.Net) -> list[formats.LayerWeights]:
+def layer_weights(core: _core.Net, diffs: bool = False) -> list[formats.LayerWeights]:
     """All layers of a net as Caffe writes them, with views of their learnable blobs."""
-    rows, specs = core.layer_rows(), core.spec["layers"]
     rates = [param["lr_mult"] for param in core.param_rows()]
     return [
         formats.LayerWeights(
@@ -66,9 +77,15 @@ def layer_weights(core: _core.Net) -> list[formats.LayerWeights]:
             row["bottoms"],
             row["tops"],
             [blob.data for blob in core.layer(index).blobs],
-            settings=_settings(row, spec, core.phase, [rates[i] for i in core.param_ids(index)]),
+            [blob.diff for blob in core.layer(index).blobs] if diffs else [],
+            _settings(
+                row,
+                core.layer(index).spec,
+                core.phase,
+                [rates[i] for i in core.param_ids(index)],
+            ),
         )
-        for index, (row, spec) in enumerate(zip(rows, specs, strict=True))
+        for index, row in enumerate(core.layer_rows())
     ]
 
 

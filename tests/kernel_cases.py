@@ -616,6 +616,7 @@ def arg_max() -> None:
     for outer, n, inner, most in (
         (0, 4, 3, 2), (1, 1, 1, 1), (3, 5, 1, 5), (2, 1000, 1, 20), (5, 33, 1, 33), (7, 8, 1, 3),
         (2, 3, 5, 3), (2, 21, 1000, 4), (1, 16, 33, 16), (3, 70, 4, 6), (600, 100, 1, 5),
+        (2, 40, 9, 20), (2, 500, 3, 60),
     ):  # fmt: skip
         for k, fill in itertools.product(sorted({1, most}), (normal, few)):
             for gap, index, value in ((0, 1, 1), (3, 1, 0), (0, 0, 1)):
@@ -663,6 +664,20 @@ def norm() -> None:
         case("norm.backward", shape, x(*size), inv_std, x(*size), out(*size), note=note)
         case("norm.backward", shape, x(*size), inv_std, x(*size), Same(3), note=note)
         fused_norm(shape, size, note)
+    for rows, n in ((0, 3), (1, 1), (3, 7), (5, 33), (2, 40_009), (600, 49)):
+        size = rows, n
+        for variance, fill in ((True, normal), (True, far), (False, far)):
+            words = f"{rows} {n} {variance} {fill.__name__}"
+            eps = 0.5 if n == 1 else 1e-9  # the deviation of one value is rounding alone
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill), statistic(rows),
+                 out(*size), note=words, tolerance=1e-5, half_tolerance=1e-5)  # fmt: skip
+            case("norm.normalize_rows", *size, variance, eps, x(*size, fill=fill),
+                 statistic(rows), Same(4), note=words, tolerance=1e-5)  # fmt: skip
+        for variance in (True, False):
+            given = x(*size) if variance else None, parameter(rows, fill=positive)
+            words = f"{rows} {n} {variance}"
+            case("norm.rows_backward", *size, variance, *given, x(*size), out(*size), note=words)
+            case("norm.rows_backward", *size, variance, *given, x(*size), Same(5), note=words)
 
 
 def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
@@ -700,11 +715,19 @@ def update() -> None:
             (False, 0.0, 0.0, 1.0), (False, 5e-4, 0.9, 1.0), (True, 0.01, 0.9, 0.5),
         ):  # fmt: skip
             shape = kernels.update.UpdateShape(
-                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum
-            )
+                n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum,
+                momentum2=0.99, delta=1e-3, decoupled_decay=0.1 * decay,
+            )  # fmt: skip
+            note = f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}"
             # Integers: weights that are 0, whose sign is 0.
-            case("update.sgd", shape, acc(n, fill=integers), acc(n), acc(n),
-                 note=f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}")  # fmt: skip
+            weights, gradient, mean = acc(n, fill=integers), acc(n), acc(n)
+            square = acc(n, fill=positive)
+            for rule, history in {
+                "sgd": [mean], "nesterov": [mean], "adagrad": [square], "rmsprop": [square],
+                "adadelta": [square, square], "adam": [mean, square],
+            }.items():  # fmt: skip
+                case(f"update.{rule}", shape, weights, gradient, *history, note=note)
+        case("update.average", n, 0.01, x(n), acc(n))
 
 
 # Products

@@ -315,7 +315,9 @@ def test_operation_with_a_mistake(line, message):
      "pool ic3ih7kh3sh2 mb2 avg", "lrn ic7ih5", "bn ic3ih4 mb2", "eltwise ic3ih4 sum",
      "eltwise ic3ih4 power", "loss mb3ic5 squared_hinge", "loss mb2ic3ih4 infogain",
      "loss mb3ic5 sigmoid", "loss mb3ic5 contrastive", "softmax mb3ic5", "ip mb2ic5oc4",
-     "lstm mb2t3ic4oc5",
+     "lstm mb2t3ic4oc5", "rnn mb2t3ic4oc5", "lstmunit mb2oc5", "argmax ic5ih4k2", "crop ic3ih6oh4",
+     "mvn ic3ih4 mb2", "reduce ic3ih4 mb2 asum", "reindex ic3ih4 mb3", "slice ic4ih3",
+     "tile ic3ih4tiles3",
      "conv ic4ih7oc6kh3ph1 mb2 bf16", "gemm m5n6k7 bf16", "pool ic3ih7kh3sh2 max bf16",
      "ip mb2ic5oc4 bf16"],
 )  # fmt: skip
@@ -324,7 +326,8 @@ def test_operation_is_checked_against_ref(line, monkeypatch):
     monkeypatch.setattr(timing, "NAP", 0)
     isa = pydl._core.kernels.isa()
     rows = list(ops.rows(line, isa, seconds=0.001))
-    assert {row[1] for row in rows} == set(ops.FAMILIES[line.split()[0]].passes)
+    passes = {"forward"} if "argmax" in line else set(ops.FAMILIES[line.split()[0]].passes)
+    assert {row[1] for row in rows} == passes
     for row in rows:
         assert float(row[5]) < (5e-3 if "bf16" in line else 1e-5), row
     assert pydl._core.kernels.isa() == isa

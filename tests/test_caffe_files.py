@@ -1,6 +1,7 @@
 """Files that pydl writes, as other programs see them."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from test_golden import layer_types
 import pydl
 from pydl import _core, prototxt
 from pydl.formats import binaryproto, messages, solverstate, upgrade
-from pydl.prototxt import proto_file
+from pydl.prototxt import proto_file, schema
 
 GOLDEN = Path(__file__).parent / "golden"
 SNAPSHOTS = sorted(
@@ -67,6 +68,27 @@ def test_settings_that_caffe_lacks_stay_out(tmp_path):
         "phase: TEST\nelu_param {\n  alpha: 2\n}\n"
     )
     assert not layer._unknown
+
+
+def test_texts_may_use_every_field_of_caffe_s():
+    """Those of layers that pydl has."""
+    lacking = []
+
+    def compare(mine, caffe, path):
+        for name, field in caffe.fields.items():
+            if name not in mine.fields:
+                lacking.append(path + name)
+            elif field.type == "message":
+                compare(mine.fields[name].message, field.message, f"{path}{name}.")
+            elif field.repeated != mine.fields[name].repeated:
+                lacking.append(f"{path}{name}: repeated")
+            elif field.type == "enum" and not field.enum.items() <= mine.fields[name].enum.items():
+                lacking.append(f"{path}{name}: {field.enum}")
+
+    for kind in ("NetParameter", "SolverParameter", "SolverState", "Datum", "BlobProtoVector"):
+        compare(schema.get(kind), proto_file.get(kind), "")
+    lacking = {path for path in lacking if not re.fullmatch(r"(.*\.)?layers?(\.\w+_param)?", path)}
+    assert not lacking
 
 
 DEPLOY = """

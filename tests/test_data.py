@@ -19,6 +19,7 @@ from pydl.cli import data as data_cli
 from pydl.data import ArrayDataset, list_sets, load, open_source, prepare, sample, standard
 from pydl.data.idx import read_idx
 from pydl.data.sheet import save_sheet
+from pydl.data.write import write_lmdb as write_lmdb_set
 from pydl.errors import Error
 from pydl.formats.binaryproto import Datum
 
@@ -340,7 +341,7 @@ def test_lmdb_with_mixed_shapes_or_damage(tmp_path):
     assert "no records" in message(open_source, write_lmdb(tmp_path / "none", []))
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / "data.mdb").write_bytes(b"junk" * 5000)
-    assert "LMDB cannot open it" in message(open_source, tmp_path / "junk")
+    assert "not a readable LMDB" in message(open_source, tmp_path / "junk")
 
 
 def encoded_datum(pixels):
@@ -365,7 +366,8 @@ def test_missing_extras_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert 'pip install "pydl[image]"' in message(open_source, folder)
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    assert 'pip install "pydl[lmdb]"' in message(open_source, folder)
+    text = message(write_lmdb_set, tmp_path / "new", np.zeros((1, 3, 3)))
+    assert 'pip install "pydl[lmdb]"' in text
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     sheet = functools.partial(save_sheet, open_source("mnist_sample/test"), tmp_path / "s.png")
     assert 'pip install "pydl[plot]"' in message(sheet)
@@ -407,7 +409,7 @@ def test_folders_without_a_database(tmp_path):
     (tmp_path / "level").mkdir()
     (tmp_path / "level" / "CURRENT").write_text("MANIFEST-000002\n")
     text = message(open_source, tmp_path / "level", backend="LEVELDB")
-    assert "LevelDB is not read" in text and "plyvel" in text
+    assert "LevelDB" in text
 
 
 def test_other_files_and_backends(tmp_path):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_golden import layer_types
 
 import pydl
-from pydl import formats, prototxt
+from pydl import _core, formats, prototxt
 from pydl.caffe.proto import _plain
 from pydl.errors import Error
 from pydl.formats import binaryproto, messages, solverstate, upgrade
@@ -38,11 +39,19 @@ NETS = {
         *(GOLDEN / "solvers").glob("sgd_p*/net.prototxt"),
     ]
 }
+# One layer with its inputs, of each type that reads no files.
+LAYERS = {
+    path.relative_to(GOLDEN).as_posix(): path.read_text()
+    for path in (GOLDEN / "layers").glob("*/*.prototxt")
+    if not re.search("source|file_name|Python", path.read_text())
+    and layer_types(path) <= set(_core.layer_declarations())
+}
 SOLVERS = {
     path.parent.name: path.read_text()
     for path in (GOLDEN / "solvers").glob("*_fixed/solver.prototxt")
 }
 TOKEN = re.compile(r'\s*("[^"]*"|[\w.+-]+|.)', re.DOTALL)
+NUMBERS = ["0", "1", "2", "3", "5", "8", "100", "65536", "1000000", "2147483647", "4294967295"]
 STRANGE = [
     *("-1", "0", "1", "2", "7", "65536", "2147483647", "4294967295", "4294967296", "1e30", "-1e30"),
     *("nan", "inf", "0x10", "07", "1.5", '""', '"data"', '"no such"', "'\\377'", "true", "TEST"),
@@ -60,8 +69,11 @@ def damaged_text(draw, texts):
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(tokens) - 1))
         other = draw(st.integers(0, len(tokens) - 1))
-        how = draw(st.sampled_from(["drop", "double", "exchange", "replace", "replace", "insert"]))
-        if how == "drop":
+        how = draw(st.sampled_from(["number", "drop", "double", "exchange", "replace", "insert"]))
+        numbers = [i for i, token in enumerate(tokens) if token.isdigit()]
+        if how == "number" and numbers:
+            tokens[draw(st.sampled_from(numbers))] = draw(st.sampled_from(NUMBERS))
+        elif how == "drop":
             del tokens[at : at + draw(st.integers(1, 3))]
         elif how == "double":
             tokens[at:at] = tokens[at : at + draw(st.integers(1, 30))]
@@ -97,7 +109,7 @@ def small_budget():
 
 
 @fuzz
-@given(source=damaged_text(NETS), phase=st.sampled_from(["TRAIN", "TEST"]))
+@given(source=damaged_text(NETS) | damaged_text(LAYERS), phase=st.sampled_from(["TRAIN", "TEST"]))
 @pytest.mark.usefixtures("small_budget")
 @pytest.mark.filterwarnings("ignore:.*means nothing to a layer:UserWarning")
 def test_nets(source, phase):
@@ -222,3 +234,20 @@ def test_padding_beyond_the_memory_is_refused(pad):
     conv = f"num_output: 2 kernel_size: 1 pad: {pad} stride: {HUGE}"
     with pytest.raises(Error, match="the padded input is larger than the limit of 32 MiB"):
         pydl.Net(prototxt.parse(LAYER % f'type: "Convolution" convolution_param {{ {conv} }}'))
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_pooling_tall_images_backward(method):
+    """The time does not grow with the square of the height, which this would not finish in."""
+    pool = f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 2 stride: 1 }}'
+    net = pydl.Net(prototxt.parse(LAYER.replace("8, 8", "1000000, 2") % pool))
+    net.blobs["data"].data[...] = np.arange(2000000).reshape(1000000, 2)
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    diff = net.blobs["data"].diff[0, 0]
+    if method == "AVE":
+        rows = diff[[0, 1, -2, -1], 0]
+        np.testing.assert_array_equal(rows, [0.25, 0.5, 0.5, 0.25])
+    else:
+        np.testing.assert_array_equal(diff, [[0, 0]] + [[0, 1]] * 999999)

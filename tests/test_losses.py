@@ -56,7 +56,7 @@ def test_contrastive(margin, legacy, isa):
     apart = np.maximum(margin - d**2, 0) if legacy else np.maximum(margin - d, 0) ** 2
     is_similar = np.trunc(similar) != 0
     assert loss == pytest.approx(np.where(is_similar, d**2, apart).sum() / 12, rel=1e-5)
-    slope = -(margin > d**2) if legacy else -np.maximum(margin - d, 0) / (d + 1e-4)
+    slope = np.where(margin > d**2, -1, 0) if legacy else -np.maximum(margin - d, 0) / (d + 1e-4)
     want = np.where(is_similar, 1, slope)[:, None] * difference / 6
     np.testing.assert_allclose(grad["a"], want, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(grad["b"], -want, rtol=1e-5, atol=1e-7)

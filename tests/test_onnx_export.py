@@ -115,10 +115,6 @@ def test_every_layer_type_is_known_or_refused():
 @pytest.mark.parametrize("name", sorted(path.name for path in (GOLDEN / "nets").iterdir()))
 def test_golden_net(name):
     folder = GOLDEN / "nets" / name
-    text = (folder / "deploy.prototxt").read_text()
-    missing = [t for t in ("RNN",) if f'"{t}"' in text and t not in HERE]
-    if missing:
-        pytest.skip(f"no layer type {missing[0]}")
     net = pydl.Net(folder / "deploy.prototxt", folder / "weights.caffemodel")
     with np.load(folder / "io.npz") as archive:
         values = dict(archive)
@@ -332,3 +328,32 @@ def test_pooling_windows(method, rounding):
         for size in ("1 2 7 8", "1 2 9 6"):
             net = small_net("\n".join(layers), shape=size)
             check(net, random_inputs(net))
+
+
+def test_a_layer_is_the_one_of_the_phase():
+    """Of two layers of one name the net's phase has one, with its own parameters."""
+    relu = """layer { name: "r" type: "ReLU" bottom: "data" top: "r" include { phase: %s }
+      relu_param { negative_slope: %s } } """
+    for first, second in (("TEST", "TRAIN"), ("TRAIN", "TEST")):
+        slopes = {"TEST": 0.25, "TRAIN": 0.5}
+        net = small_net(relu % (first, slopes[first]) + relu % (second, slopes[second]))
+        model = check(net, random_inputs(net))
+        assert model.graph.node[0].attribute[0].f == 0.25
+
+
+@pytest.mark.parametrize("shape", ["2 3 11", "2 3 7 6 5"])
+def test_layers_over_one_and_three_axes(shape):
+    """Convolution, Deconvolution and both kinds of pooling, windows over the edge among them."""
+    net = small_net(
+        """layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {
+          num_output: 4 kernel_size: 3 pad: 2 dilation: 2 weight_filler { type: "xavier" } } }
+        layer { name: "m" type: "Pooling" bottom: "c" top: "m" pooling_param {
+          pool: MAX kernel_size: 3 stride: 2 pad: 1 } }
+        layer { name: "a" type: "Pooling" bottom: "c" top: "a" pooling_param {
+          pool: AVE kernel_size: 2 stride: 2 } }
+        layer { name: "d" type: "Deconvolution" bottom: "a" top: "d" convolution_param {
+          num_output: 2 group: 2 kernel_size: 3 stride: 2 pad: 1
+          weight_filler { type: "xavier" } } }""",
+        shape=shape,
+    )
+    check(net, random_inputs(net))

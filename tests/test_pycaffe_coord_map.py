@@ -12,14 +12,20 @@ from pydl.caffe.coord_map import coord_map_from_to, crop
 def net(ks=5, stride=1, pad=0, pool=2, dstride=2, dpad=0, conv_axis=None, **more):
     """Convolution and pooling down, deconvolution up again."""
     n = caffe.NetSpec()
-    n.data = L.Input(shape=dict(dim=[2, 1, 100, 100]))
-    axis = {} if conv_axis is None else dict(axis=conv_axis)
+    n.data = L.Input(shape={"dim": [2, 1, 100, 100]})
+    axis = {} if conv_axis is None else {"axis": conv_axis}
     n.conv = L.Convolution(n.data, num_output=10, kernel_size=ks, stride=stride, pad=pad, **axis,
                            **more)  # fmt: skip
     n.pool = L.Pooling(n.conv, kernel_size=pool, stride=pool)
     n.relu = L.ReLU(n.pool, in_place=True)
     n.deconv = L.Deconvolution(
-        n.relu, convolution_param=dict(num_output=10, kernel_size=dstride, stride=dstride, pad=dpad)
+        n.relu,
+        convolution_param={
+            "num_output": 10,
+            "kernel_size": dstride,
+            "stride": dstride,
+            "pad": dpad,
+        },
     )
     return n
 
@@ -109,7 +115,7 @@ def test_axes_must_agree():
 
 def test_blobs_that_have_nothing_in_common():
     n = net()
-    n.other = L.DummyData(shape=dict(dim=[1]))
+    n.other = L.DummyData(shape={"dim": [1]})
     n.ip = L.InnerProduct(n.data, num_output=10)
     for top in (n.other, n.ip):
         with pytest.raises(RuntimeError, match="no map"):
@@ -125,7 +131,7 @@ def test_legacy_sizes_are_refused():
 
 def test_layers_that_keep_coordinates():
     n = caffe.NetSpec()
-    n.data = L.Input(shape=dict(dim=[2, 1, 9, 9]))
+    n.data = L.Input(shape={"dim": [2, 1, 9, 9]})
     top = n.data
     for name in coord_map.PASS_THROUGH_LAYERS:
         top = getattr(L, name)(top)

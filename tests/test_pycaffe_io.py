@@ -97,7 +97,7 @@ def test_means(transformer):
     assert transformer.mean["data"].shape == (3, 6, 4)
     transformer.set_mean("data", np.arange(3 * 12 * 8.0).reshape(3, 12, 8))
     assert transformer.mean["data"].shape == (3, 6, 4)
-    assert 0 <= transformer.mean["data"].min() and transformer.mean["data"].max() <= 288
+    assert transformer.mean["data"].min() >= 0 and transformer.mean["data"].max() <= 288
     transformer.set_mean("data", np.full((3, 12, 8), 7.0))
     np.testing.assert_allclose(transformer.mean["data"], 7)
     with pytest.raises(ValueError, match="2 values for the 3 channels"):
@@ -176,7 +176,7 @@ def test_oversample():
         np.testing.assert_array_equal(ten[5:], ten[:5, :, ::-1])
 
 
-# ---- resizing; numbers by scikit-image 0.25 and scipy 1.15 ----
+# ---- resizing; numbers by scikit-image 0.26 and scipy 1.17 ----
 def test_resize_image_of_the_same_size_or_colour():
     image = np.random.rand(5, 4, 3).astype(np.float32)
     np.testing.assert_allclose(io.resize_image(image, (5, 4)), image, atol=1e-6)
@@ -185,6 +185,28 @@ def test_resize_image_of_the_same_size_or_colour():
 
 
 RAMP = np.arange(12.0).reshape(3, 4, 1) / 11
+SIZES = {
+    (2, 6): [
+        [0.075834, 0.136444, 0.197034, 0.257625, 0.318216, 0.303049],
+        [0.530074, 0.681532, 0.742123, 0.802714, 0.863305, 0.75729],
+    ],
+    (2, 2): [[0.13645, 0.293891], [0.652382, 0.809823]],
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_linear(size):
+    """Larger: black shows in the border. Smaller: blurred before."""
+    np.testing.assert_allclose(resize(RAMP, size)[..., 0], SIZES[size], atol=1e-5)
+    np.testing.assert_allclose(io.resize_image(RAMP, size)[..., 0], SIZES[size], atol=1e-5)
+    turned = np.repeat(5 - 3 * RAMP, 3, axis=2)
+    want = np.clip(5 - 3 * (1 - resize(1 - RAMP, size)), 2, 5)
+    np.testing.assert_allclose(io.resize_image(turned, size), np.repeat(want, 3, 2), atol=1e-5)
+
+
+def test_zoom():
+    want = [[0, 3], [1.6, 4.6], [3.2, 6.2], [4.8, 7.8], [6.4, 9.4], [8, 11]]
+    np.testing.assert_allclose(zoom(11 * RAMP[..., 0], (2, 0.5)), want, atol=1e-5)
 
 
 def test_nearest():

@@ -170,10 +170,19 @@ def test_seed(write):
 
     def weights(seed):
         caffe.set_random_seed(seed)
-        return caffe.Net(path, caffe.TRAIN).params["conv"][0].data
+        return [caffe.Net(path, caffe.TRAIN).params["conv"][0].data for _ in range(2)]
 
-    np.testing.assert_array_equal(weights(3), weights(3))
-    assert (weights(3) != weights(4)).any()
+    first, second = weights(3)
+    np.testing.assert_array_equal(weights(3), [first, second])
+    assert (first != second).any(), "the next net is another"
+    assert (weights(4)[0] != first).any()
+
+
+def test_without_a_seed_each_net_is_another(write, monkeypatch):
+    monkeypatch.setattr("pydl.caffe.settings._seeds", None)
+    path = write(SIMPLE)
+    first, second = (caffe.Net(path, caffe.TRAIN).params["conv"][0].data for _ in range(2))
+    assert (first != second).any()
 
 
 RULES = "".join(
@@ -411,6 +420,20 @@ def test_save_and_read(simple, tmp_path, write):
         for name, blobs in simple.params.items():
             for mine, theirs in zip(other.params[name], blobs, strict=True):
                 np.testing.assert_array_equal(mine.data, theirs.data)
+
+
+def test_gradients_in_hdf5(simple, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    simple.forward()
+    simple.backward()
+    simple.save_hdf5(str(tmp_path / "weights.h5"), write_diff=True)
+    with h5py.File(tmp_path / "weights.h5") as file:
+        for kind in ("data", "diff"):
+            want = getattr(simple.params["ip"][1], kind)
+            np.testing.assert_array_equal(file[kind]["ip"]["1"], want)
+    simple.save_hdf5(str(tmp_path / "plain.h5"))
+    with h5py.File(tmp_path / "plain.h5") as file:
+        assert "diff" not in file
 
 
 def test_weights_of_other_layers_are_passed_over(simple, tmp_path, write):

@@ -19,30 +19,30 @@ GOLDEN = Path(__file__).parent / "golden" / "net_spec"
 def lenet(batch_size):
     n = caffe.NetSpec()
     n.data, n.label = L.DummyData(
-        shape=[dict(dim=[batch_size, 1, 28, 28]), dict(dim=[batch_size, 1, 1, 1])],
-        transform_param=dict(scale=1.0 / 255),
+        shape=[{"dim": [batch_size, 1, 28, 28]}, {"dim": [batch_size, 1, 1, 1]}],
+        transform_param={"scale": 1.0 / 255},
         ntop=2,
     )
     n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler={"type": "xavier"})
     n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
-    n.ip1 = L.InnerProduct(n.pool1, num_output=500, weight_filler=dict(type="xavier"))
+    n.ip1 = L.InnerProduct(n.pool1, num_output=500, weight_filler={"type": "xavier"})
     n.relu1 = L.ReLU(n.ip1, in_place=True)
-    n.ip2 = L.InnerProduct(n.relu1, num_output=10, weight_filler=dict(type="xavier"))
+    n.ip2 = L.InnerProduct(n.relu1, num_output=10, weight_filler={"type": "xavier"})
     n.loss = L.SoftmaxWithLoss(n.ip2, n.label)
     return n.to_proto()
 
 
 def anonymous_lenet(batch_size):
     data, label = L.DummyData(
-        shape=[dict(dim=[batch_size, 1, 28, 28]), dict(dim=[batch_size, 1, 1, 1])],
-        transform_param=dict(scale=1.0 / 255),
+        shape=[{"dim": [batch_size, 1, 28, 28]}, {"dim": [batch_size, 1, 1, 1]}],
+        transform_param={"scale": 1.0 / 255},
         ntop=2,
     )
-    conv1 = L.Convolution(data, kernel_size=5, num_output=20, weight_filler=dict(type="xavier"))
+    conv1 = L.Convolution(data, kernel_size=5, num_output=20, weight_filler={"type": "xavier"})
     pool1 = L.Pooling(conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
-    ip1 = L.InnerProduct(pool1, num_output=500, weight_filler=dict(type="xavier"))
+    ip1 = L.InnerProduct(pool1, num_output=500, weight_filler={"type": "xavier"})
     relu1 = L.ReLU(ip1, in_place=True)
-    ip2 = L.InnerProduct(relu1, num_output=10, weight_filler=dict(type="xavier"))
+    ip2 = L.InnerProduct(relu1, num_output=10, weight_filler={"type": "xavier"})
     return L.SoftmaxWithLoss(ip2, label).to_proto()
 
 
@@ -83,7 +83,7 @@ def test_names():
 
 def test_a_layer_without_tops():
     n = caffe.NetSpec()
-    n.data = L.DummyData(shape=dict(dim=[3]))
+    n.data = L.DummyData(shape={"dim": [3]})
     n.unused = L.Silence(n.data, ntop=0)
     silence = n.to_proto().layer[1]
     assert (silence.name, list(silence.bottom), list(silence.top)) == ("unused", ["data"], [])
@@ -92,7 +92,7 @@ def test_a_layer_without_tops():
 
 def test_only_what_a_top_needs():
     n = caffe.NetSpec()
-    n.a = L.DummyData(shape=dict(dim=[3]))
+    n.a = L.DummyData(shape={"dim": [3]})
     n.b = L.TanH(n.a)
     n.c = L.Sigmoid(n.a)
     assert [layer.type for layer in to_proto(n.c).layer] == ["DummyData", "Sigmoid"]
@@ -102,7 +102,7 @@ def test_only_what_a_top_needs():
 
 def test_as_a_dictionary():
     n = caffe.NetSpec()
-    n["x/y"] = L.DummyData(shape=dict(dim=[3]))
+    n["x/y"] = L.DummyData(shape={"dim": [3]})
     n.update(z=L.TanH(n["x/y"]))
     assert n.keys() == ["x/y", "z"] and n.vals()[1] is n.z
     assert "z" in n and "w" not in n and not hasattr(n, "w")
@@ -113,11 +113,11 @@ def test_as_a_dictionary():
 
 
 def test_where_parameters_go():
-    data = L.Input(shape=dict(dim=[1, 4]))
+    data = L.Input(shape={"dim": [1, 4]})
     layer = to_proto(L.InnerProduct(
-        data, num_output=3, axis=-1, param=[dict(lr_mult=1), dict(lr_mult=2, name="b")],
-        include=dict(phase=caffe.TRAIN, stage=["a", "b"]), loss_weight=0.5,
-        inner_product_param=dict(bias_term=False), propagate_down=[True],
+        data, num_output=3, axis=-1, param=[{"lr_mult": 1}, {"lr_mult": 2, "name": "b"}],
+        include={"phase": caffe.TRAIN, "stage": ["a", "b"]}, loss_weight=0.5,
+        inner_product_param={"bias_term": False}, propagate_down=[True],
     )).layer[1]  # fmt: skip
     assert (layer.inner_product_param.num_output, layer.inner_product_param.axis) == (3, -1)
     assert layer.inner_product_param.bias_term is False
@@ -128,7 +128,7 @@ def test_where_parameters_go():
 
 
 def test_python_layers():
-    layer = to_proto(L.Python(module="m", layer="C", param_str=repr(dict(a=1)))).layer[0]
+    layer = to_proto(L.Python(module="m", layer="C", param_str=repr({"a": 1}))).layer[0]
     assert layer.python_param.module == "m" and layer.python_param.param_str == "{'a': 1}"
 
 
@@ -136,9 +136,11 @@ def test_assign_proto():
     net = caffe_pb2.NetParameter()
     assign_proto(net, "name", "n")
     assign_proto(net, "input", "a")
-    assign_proto(net, "layer", dict(name="c", convolution_param=dict(kernel_size=3, pad=[1, 2])))
-    assign_proto(net, "layer", [dict(name="d"), dict(name="e")])
-    assign_proto(net, "state", dict(phase=caffe.TEST))
+    assign_proto(
+        net, "layer", {"name": "c", "convolution_param": {"kernel_size": 3, "pad": [1, 2]}}
+    )
+    assign_proto(net, "layer", [{"name": "d"}, {"name": "e"}])
+    assign_proto(net, "state", {"phase": caffe.TEST})
     assert [layer.name for layer in net.layer] == ["c", "d", "e"]
     assert list(net.layer[0].convolution_param.pad) == [1, 2]
     assert (net.name, list(net.input), net.state.phase) == ("n", ["a"], caffe.TEST)

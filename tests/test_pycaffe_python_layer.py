@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -333,6 +334,8 @@ def test_gradients_of_a_loss():
     net = make(text)
     report = pydl.check_gradients(net, {"x": (5, 4), "z": (5, 4)})
     assert report.checked == {"x": 20, "z": 20}
+    report = pydl.check_gradients(python("Tenfold"), {"x": (2, 3)}, allow_python=True)
+    assert report.checked == {"x": 6}
     x, z = net.blobs["x"].data, net.blobs["z"].data
     assert net._forward(0, 2) == pytest.approx(2 * ((x - z) ** 2).sum() / 10, rel=1e-5)
 
@@ -383,6 +386,69 @@ def test_memory_plan_leaves_its_blobs_alone():
     assert results[0][1] == pytest.approx(-0.4)
 
 
+def test_shared_blobs_under_a_memory_plan():
+    """The gradient of a blob that a Python layer and another read, in memory that is reused."""
+    text = (
+        REGRESSION
+        + python("Tenfold", "y", "ten")
+        + layer("TanH", "", "y", "tanh")
+        + layer("Eltwise", "", "ten tanh", "sum")
+        + python("Square", "sum t", "loss", fields="loss_weight: 1")
+    )
+    runs = []
+    for keep in ("all", "outputs"):
+        param = prototxt.new("SolverParameter", base_lr=0.001, random_seed=5, lr_policy="fixed")
+        param.net_param = prototxt.parse(text)
+        runs.append(pydl.Solver(param, keep=keep, allow_python=True))
+        for _ in range(4):
+            runs[-1].step()
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+    for name, blobs in runs[0].net.params.items():
+        for a, b in zip(blobs, runs[1].net.params[name], strict=True):
+            np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_batches_that_grow_under_a_memory_plan():
+    """The plan was made for the batch before."""
+    text = (
+        python("Growing", "", "x")
+        + dense(4, "x", "h")
+        + layer("Sigmoid", "", "h", "s")
+        + dense(3, "s", "y")
+        + python("Square", "y x", "loss", fields="loss_weight: 1")
+    )
+    losses = []
+    for keep in ("all", "outputs"):
+        param = prototxt.new("SolverParameter", base_lr=0.01, random_seed=5, lr_policy="fixed")
+        param.net_param = prototxt.parse(text)
+        solver = pydl.Solver(param, keep=keep, allow_python=True)
+        losses.append([solver.step() for _ in range(8)])
+        assert solver.net._core.layer(0).python_code.layer.calls == 9
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("keep", ["all", "outputs"])
+def test_bfloat16_around_it(keep):
+    """The layer's own blobs stay float32."""
+    image = np.random.default_rng(0).standard_normal((2, 16, 6, 6)).astype(np.float32)
+    text = (
+        input_layers({"x": image})
+        + conv("32 kernel_size: 3", bottoms="x", tops="a")
+        + python("Tenfold", "a", "b")
+        + conv("8 kernel_size: 3", bottoms="b", tops="y")
+    )
+    outputs = []
+    for precision in ("FLOAT32", "BF16"):
+        caffe.set_random_seed(1)
+        net = make(f"precision: {precision} {text}", keep=keep)
+        outputs.append(net.forward(x=image)["y"].copy())
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        assert np.isfinite(net.blobs["x"].diff).all() and net.blobs["x"].diff.any()
+    error = np.abs(outputs[0] - outputs[1]).max() / np.abs(outputs[0]).max()
+    assert error < 0.02
+
+
 def test_a_view_kept_from_the_forward_pass(module):
     """A layer may keep what it was given until its backward pass."""
     (module / "py_keeper.py").write_text(
@@ -417,6 +483,26 @@ def test_a_view_kept_from_the_forward_pass(module):
         diffs.append(net.params["a"][0].diff.copy())
     np.testing.assert_array_equal(diffs[0], diffs[1])
     assert np.abs(diffs[0]).max() > 0
+
+
+def test_threads():
+    """The core runs without the interpreter's lock, the layers with it."""
+    nets = [make(THREE) for _ in range(3)]
+    failed = []
+
+    def work(net, value):
+        for _ in range(20):
+            net.blobs["x"].data[...] = value
+            net.forward()
+            if (net.blobs["three"].data != 1000 * value).any():
+                failed.append(value)
+
+    threads = [threading.Thread(target=work, args=(net, i)) for i, net in enumerate(nets)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed and not any(thread.is_alive() for thread in threads)
 
 
 # ---- errors ----
@@ -476,6 +562,8 @@ def test_code_is_refused_unless_allowed(tmp_path):
         pydl.Net(tmp_path / "net.safetensors")
     again = pydl.Net(tmp_path / "net.safetensors", allow_python=True)
     assert again.forward(x=np.ones(2))["y"].tolist() == [10, 10]
+    with pytest.raises(Error, match="allow_python"):
+        caffe.Net(prototxt.parse(text), caffe.TEST, allow_python=False)
     param = prototxt.new("SolverParameter", base_lr=0.1, lr_policy="fixed")
     param.net_param = prototxt.parse(text)
     with pytest.raises(Error, match="allow_python"):
@@ -519,6 +607,12 @@ def test_commands(tmp_path):
     )
     assert trained.returncode == 0, trained.stderr
     assert Path(tmp_path / "s_iter_3.caffemodel").exists()
+    caffe.Net(str(tmp_path / "bad.prototxt"), caffe.TEST).save(tmp_path / "weights")
+    refused = run_pydl(
+        "classify", "-model_def", "bad.prototxt", "-pretrained_model", "weights", "in.npy", "out",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert refused.returncode == 1 and "-allow_python" in refused.stderr
     failed = run_pydl(
         "time", "-model", "bad.prototxt", "-iterations", "1", "-allow_python", cwd=tmp_path
     )

@@ -211,7 +211,10 @@ def test_seed_of_the_process(folder):
 def test_log(solver, caplog):
     with caplog.at_level(logging.INFO, logger="pydl"):
         solver.step(1)
-    assert any("Iteration 0" in line and "loss = " in line for line in caplog.messages)
+        assert any("Iteration 0" in line and "loss = " in line for line in caplog.messages)
+        assert not any("Solving" in line for line in caplog.messages), "that is solve's"
+        solver.solve()
+        assert any("Solving" in line for line in caplog.messages)
 
 
 def test_a_loss_that_is_not_a_number_does_not_stop_it(solver):

@@ -4,62 +4,25 @@ import math
 
 import numpy as np
 import pytest
-from net_text import conv, dense, fill_params, input_layers, layer, make_net
+from net_text import dense, fill_params, layer, make_net
+from solver_runs import (
+    BATCH,
+    CLASSES,
+    FEATURES,
+    SHAPES,
+    TEXT,
+    assert_params_equal,
+    batch,
+    data_solver,
+    feed,
+    make_solver,
+    params_of,
+    solver_message,
+)
 
 import pydl
 from pydl import Error, _core, prototxt
 from pydl.solver import Listener
-
-# A small classifier and its batches
-
-BATCH, FEATURES, CLASSES = 6, 5, 3
-TEXT = (
-    dense(4, "x", "h", "first", "param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }")
-    + layer("TanH", bottoms="h", tops="h", name="squash")
-    + dense(CLASSES, "h", "f", name="second", params="param { decay_mult: 3 }")
-    + layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
-)
-SHAPES = {"x": (BATCH, FEATURES), "t": (BATCH,)}
-
-
-def batch(k):
-    rng = np.random.default_rng(100 + k)
-    return {"x": rng.standard_normal((BATCH, FEATURES)), "t": rng.integers(0, CLASSES, BATCH)}
-
-
-def feed(net, first=0):
-    """Gives the net batch after batch."""
-    batches = iter(range(first, 10**6))
-
-    def before(index):
-        if index == 0:
-            for name, value in batch(next(batches)).items():
-                net.blobs[name].data[...] = value
-
-    net._core.before_forward(before)
-
-
-def make_solver(text=TEXT, shapes=SHAPES, seed=0, fed=True, first=0, **fields):
-    net = make_net(text, shapes)
-    fill_params(net, seed)
-    if fed:
-        feed(net, first)
-    solver = _core.Solver({"base_lr": 0.1, "max_iter": 100} | fields, net._core)
-    return solver, net
-
-
-def params_of(net):
-    return {
-        f"{row['layer']}/{row['index']}": np.array(net.params[row["layer"]][row["index"]].data)
-        for row in net._core.param_rows()
-    }
-
-
-def assert_params_equal(got, want):
-    assert list(got) == list(want)
-    for key in want:
-        np.testing.assert_array_equal(got[key], want[key], err_msg=key)
-
 
 # Learning rates
 
@@ -72,7 +35,8 @@ POLICIES = {
         {"gamma": 0.1, "stepvalue": [5, 20, 20, 50]},
         lambda i: 0.1 * 0.1 ** sum(i >= v for v in (5, 20, 20, 50)),
     ),
-    "poly": ({"power": 2.0}, lambda i: 0.1 * (1 - i / 100) ** 2),
+    # In float32 as in Caffe: 1 - i / 100 loses digits near the end.
+    "poly": ({"power": 2.0}, lambda i: 0.1 * float(1 - np.float32(i) / np.float32(100)) ** 2),
     "sigmoid": (
         {"gamma": -0.1, "stepsize": 40}, lambda i: 0.1 / (1 + math.exp(0.1 * (i - 40)))),
 }  # fmt: skip
@@ -275,27 +239,6 @@ def test_history_goes_in_and_comes_out():
 
 # Snapshots of the core
 
-CONV_TEXT = (
-    conv("4 kernel_size: 3", tops="c")
-    + layer("ReLU", bottoms="c", tops="c", name="r")
-    + layer("Dropout", bottoms="c", tops="c", name="d")
-    + dense(10, "c", "f")
-    + layer("SoftmaxWithLoss", bottoms="f t", tops="loss")
-)
-DATA = """
-layer { name: "data" type: "Data" top: "x" top: "t"
-  transform_param { scale: 0.00390625 crop_size: 24 mirror: true }
-  data_param { source: "mnist_sample/train" batch_size: 16 } }
-"""
-RULES = {
-    "momentum": 0.9, "weight_decay": 5e-4, "lr_policy": "multistep", "gamma": 0.5,
-    "stepvalue": [3, 6],
-}  # fmt: skip
-
-
-def data_solver(seed=0, **fields):
-    return make_solver(DATA + CONV_TEXT, {}, seed, fed=False, **(RULES | fields))
-
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_restored_run_goes_on_bit_for_bit(threads, tmp_path):
@@ -402,17 +345,6 @@ def test_runs_do_not_depend_on_the_number_of_threads(isa):
 
 
 # pydl.Solver
-
-
-def solver_message(text=TEXT, shapes=SHAPES, **fields):
-    message = prototxt.parse('base_lr: 0.1 lr_policy: "fixed" max_iter: 8', "SolverParameter")
-    message.net_param.CopyFrom(prototxt.parse(input_layers(shapes) + text))
-    for name, value in fields.items():
-        if isinstance(value, list):
-            getattr(message, name).extend(value)
-        else:
-            setattr(message, name, value)
-    return message
 
 
 def test_solver_in_python_is_the_core_run():

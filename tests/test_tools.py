@@ -54,7 +54,7 @@ def records(path):
 CONVERSIONS = {
     "raw": ([], "list.txt", 0),
     "gray": (["--gray"], "list5.txt", 1),
-    "resized": (["-resize_height", "8", "--resize_width=10"], "list5.txt", 2),
+    "resized": (["-resize_height", "8", "--resize_width=10"], "list5.txt", 0),
     "encoded_png": (["--encoded", "--encode_type=png"], "list5.txt", 0),
 }
 
@@ -117,14 +117,14 @@ def test_convert_passes_over_bad_images(folder, capsys):
     ("arguments", "message"),
     [
         (["images/", "list.txt", "raw.lmdb"], "raw.lmdb: is there already"),
-        (["images/", "no.txt", "out"], "no.txt: cannot be read"),
-        (["images/", "bad.txt", "out"], "bad.txt:2: expected `file label`, got 'im01.png one'"),
+        (["images/", "no.txt", "out"], "no.txt: No such file"),
+        (["images/", "bad.txt", "out"], "bad.txt:2: 'one' is no label"),
         (["-backend", "leveldb", "images/", "list.txt", "out"], 'backend "leveldb": databases are'),
         (
             ["-check_size", "images/", "sizes.txt", "out"],
             "size 3x3x3, but im00.png has 3x12x14; give -resize_height",
         ),
-        (["-check_size", "-encoded", "images/", "sizes.txt", "out"], "small.png: size 3x3, but"),
+        (["-check_size", "-encoded", "images/", "sizes.txt", "out"], "small.png: size 3x3x3, but"),
         (["-gray=perhaps", "images/", "list.txt", "out"], "expected true or false"),
         (["-encoded", "images/", "list.txt"], "the following arguments are required: DB"),
     ],

@@ -17,6 +17,9 @@ using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 Value value_from(const py::handle& object);
 py::object value_to(const Value& value);
 
+// Images, arrays (C, H, W) of uint8 or float32, as records that keep them alive.
+Records records_from(const py::list& images, const std::vector<float>& labels);
+
 // A numpy view that keeps the memory alive by itself.
 py::array view_array(const ArrayView& view);
 

@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "core/resize.h"
 
 namespace pydl {
 
@@ -10,85 +11,255 @@ std::shared_ptr<const T> hold_array(const py::array_t<T, py::array::c_style>& ar
   return {hold(array), array.data()};
 }
 
+Shape shape_of(const py::array& array) {
+  return Shape(array.shape(), array.shape() + array.ndim());
+}
+
 Shape record_shape(const py::array& images) {
   if (images.ndim() != 4) throw Error("images must have 4 axes: records, channels, rows, columns");
   return Shape(images.shape() + 1, images.shape() + 4);
 }
 
-// A source that asks Python for each batch: read(indices) -> (images, labels).
+// Names of files need not be UTF-8.
+std::string printable(const py::handle& object) {
+  const auto bytes = py::reinterpret_steal<py::bytes>(
+      PyUnicode_AsEncodedString(py::str(object).ptr(), "utf-8", "backslashreplace"));
+  if (!bytes) throw py::error_already_set();
+  return bytes;
+}
+
+// Calls into Python from any thread. A pydl.errors.Error comes back as pydl::Error, so that the net
+// can say in which layer it was.
+template <class Call>
+auto in_python(const Call& call) {
+  py::gil_scoped_acquire gil;
+  try {
+    return call();
+  } catch (py::error_already_set& e) {
+    if (!e.matches(py::module_::import("pydl.errors").attr("Error"))) throw;
+    throw Error(printable(e.value()));
+  }
+}
+
+// An image in memory that `owner` keeps.
+Record record_of(const py::handle& image, const std::shared_ptr<py::object>& owner) {
+  Record record;
+  if (py::isinstance<py::array_t<uint8_t, py::array::c_style>>(image)) {
+    const auto array = py::reinterpret_borrow<py::array_t<uint8_t, py::array::c_style>>(image);
+    record.shape = shape_of(array);
+    record.bytes = array.data();
+  } else if (py::isinstance<py::array_t<float, py::array::c_style>>(image)) {
+    const auto array = py::reinterpret_borrow<py::array_t<float, py::array::c_style>>(image);
+    record.shape = shape_of(array);
+    record.floats = array.data();
+  } else {
+    throw Error("a data source gave an image that is no contiguous array of uint8 or float32");
+  }
+  record.memory = owner;
+  return record;
+}
+
+// Asks Python for each batch: read(numbers) -> images, labels, names, a list each.
 class PythonSource final : public DataSource {
  public:
-  PythonSource(int64_t size, Shape shape, py::function read)
-      : size_(size), shape_(std::move(shape)), read_(hold(std::move(read))) {}
+  PythonSource(int64_t size, py::function read) : size_(size), read_(hold(std::move(read))) {}
   int64_t size() const override { return size_; }
-  Shape record_shape() const override { return shape_; }
-  void Read(const int64_t* indices, int64_t count, float* images, float* labels) override {
-    py::gil_scoped_acquire gil;
-    const auto result = (*read_)(std::vector<int64_t>(indices, indices + count)).cast<py::tuple>();
-    const auto x = result[0].cast<FloatArray>(), y = result[1].cast<FloatArray>();
-    if (x.size() != count * shape_count(shape_) || y.size() != count) {
-      throw Error("a data source gave " + std::to_string(x.size()) + " values and " +
-                  std::to_string(y.size()) + " labels for " + std::to_string(count) + " records");
-    }
-    std::copy_n(x.data(), x.size(), images);
-    std::copy_n(y.data(), count, labels);
+  Records Read(const std::vector<int64_t>& numbers) override {
+    return in_python([&] {
+      const auto result = (*read_)(numbers).cast<py::tuple>();
+      const auto images = result[0].cast<py::list>();
+      const auto labels = result[1].cast<std::vector<float>>();
+      auto names = result[2].cast<std::vector<std::string>>();
+      const size_t count = numbers.size();
+      if (images.size() != count || names.size() != count) {
+        throw Error("a data source gave " + std::to_string(images.size()) + " images and " +
+                    std::to_string(names.size()) + " names for " + std::to_string(count) +
+                    " records");
+      }
+      Records records = records_from(images, labels);
+      for (size_t i = 0; i < count; ++i) records[i].name = std::move(names[i]);
+      return records;
+    });
   }
 
  private:
   int64_t size_;
-  Shape shape_;
   std::shared_ptr<py::object> read_;
 };
 
-// open(source, backend) -> DataSource; read_mean(path) -> (C, H, W) array.
-void set_hooks(py::function open, py::function read_mean) {
+// read(rows) -> an array for each column.
+class PythonRows final : public RowSource {
+ public:
+  PythonRows(std::vector<int64_t> file_rows, std::vector<Shape> row_shapes, py::function read)
+      : file_rows_(std::move(file_rows)),
+        row_shapes_(std::move(row_shapes)),
+        read_(hold(std::move(read))) {}
+  std::vector<int64_t> file_rows() const override { return file_rows_; }
+  std::vector<Shape> row_shapes() const override { return row_shapes_; }
+  std::vector<std::vector<float>> Read(const std::vector<int64_t>& rows) override {
+    return in_python([&] {
+      std::vector<std::vector<float>> columns;
+      for (const FloatArray& column : (*read_)(rows).cast<std::vector<FloatArray>>()) {
+        columns.emplace_back(column.data(), column.data() + column.size());
+      }
+      return columns;
+    });
+  }
+
+ private:
+  std::vector<int64_t> file_rows_;
+  std::vector<Shape> row_shapes_;
+  std::shared_ptr<py::object> read_;
+};
+
+// append({name: array})
+class PythonSink final : public RowSink {
+ public:
+  explicit PythonSink(py::object append) : append_(hold(std::move(append))) {}
+  void Append(const std::vector<Column>& columns) override {
+    in_python([&] {
+      py::dict arrays;
+      for (const Column& c : columns) {
+        arrays[py::str(c.name)] = py::array_t<float>(c.shape, c.values);
+      }
+      (*append_)(arrays);
+    });
+  }
+
+ private:
+  std::shared_ptr<py::object> append_;
+};
+
+py::dict request_dict(const SourceRequest& r) {
+  using namespace py::literals;
+  return py::dict("layer"_a = r.layer, "source"_a = r.source, "backend"_a = r.backend,
+                  "color"_a = r.color, "root_folder"_a = r.root_folder,
+                  "new_height"_a = r.new_height, "new_width"_a = r.new_width, "cache"_a = r.cache,
+                  "shuffle"_a = r.shuffle, "workers"_a = r.workers, "columns"_a = r.columns);
+}
+
+// windows: (N, 7) image, label, overlap, x1, y1, x2, y2
+WindowSet window_set(std::shared_ptr<DataSource> images, const py::array_t<double>& windows) {
+  WindowSet set;
+  set.images = std::move(images);
+  const auto w = windows.unchecked<2>();
+  if (w.shape(1) != 7) throw Error("windows must have 7 columns");
+  const auto integer = [&](py::ssize_t i, py::ssize_t j) { return static_cast<int32_t>(w(i, j)); };
+  for (py::ssize_t i = 0; i < w.shape(0); ++i) {
+    set.windows.push_back({integer(i, 0), static_cast<float>(w(i, 1)), static_cast<float>(w(i, 2)),
+                           integer(i, 3), integer(i, 4), integer(i, 5), integer(i, 6)});
+  }
+  return set;
+}
+
+using SharedSource = std::shared_ptr<DataSource>;
+
+// open(request) -> DataSource; open_windows(request) -> DataSource of images, windows;
+// open_rows(request) -> RowSource; open_output(path) -> append({name: array});
+// read_mean(path) -> (C, H, W) array.
+void set_hooks(py::function open, py::function open_windows, py::function open_rows,
+               py::function open_output, py::function read_mean) {
   DataHooks hooks;
-  hooks.open = [f = hold(std::move(open))](const std::string& source, const std::string& backend) {
-    py::gil_scoped_acquire gil;
-    return (*f)(source, backend).cast<std::shared_ptr<DataSource>>();
+  hooks.open = [f = hold(std::move(open))](const SourceRequest& request) {
+    return in_python([&] { return (*f)(request_dict(request)).cast<SharedSource>(); });
+  };
+  hooks.open_windows = [f = hold(std::move(open_windows))](const SourceRequest& request) {
+    return in_python([&] {
+      const auto found = (*f)(request_dict(request)).cast<py::tuple>();
+      return window_set(found[0].cast<SharedSource>(), found[1].cast<py::array_t<double>>());
+    });
+  };
+  hooks.open_rows = [f = hold(std::move(open_rows))](const SourceRequest& request) {
+    return in_python(
+        [&] { return (*f)(request_dict(request)).cast<std::shared_ptr<RowSource>>(); });
+  };
+  hooks.open_output = [f = hold(std::move(open_output))](const std::string& path) {
+    return in_python(
+        [&]() -> std::shared_ptr<RowSink> { return std::make_shared<PythonSink>((*f)(path)); });
   };
   hooks.read_mean = [f = hold(std::move(read_mean))](const std::string& path, Shape* shape) {
-    py::gil_scoped_acquire gil;
-    const auto mean = (*f)(path).cast<FloatArray>();
-    shape->assign(mean.shape(), mean.shape() + mean.ndim());
-    return std::vector<float>(mean.data(), mean.data() + mean.size());
+    return in_python([&] {
+      const auto mean = (*f)(path).cast<FloatArray>();
+      *shape = shape_of(mean);
+      return std::vector<float>(mean.data(), mean.data() + mean.size());
+    });
   };
   set_data_hooks(std::move(hooks));
+}
+
+// (C, H, W) bytes in another size.
+py::array_t<uint8_t> resize(const py::array_t<uint8_t, py::array::c_style>& image, int64_t height,
+                            int64_t width) {
+  if (image.ndim() != 3 || image.size() == 0) throw Error("resize: an image (C, H, W) is needed");
+  if (height < 1 || width < 1) throw Error("resize: height and width must be at least 1");
+  const Shape shape = shape_of(image), to{shape[0], height, width};
+  shape_count(to);  // within the memory limit
+  py::array_t<uint8_t> out(to);
+  const uint8_t* x = image.data();
+  uint8_t* y = out.mutable_data();
+  const py::gil_scoped_release release;
+  for (int64_t c = 0; c < shape[0]; ++c) {
+    resize_bilinear(shape[1], shape[2], shape[2], x + c * shape[1] * shape[2], height, width,
+                    y + c * height * width);
+  }
+  return out;
+}
+
+template <class T>
+SharedSource array_source(const py::array_t<T, py::array::c_style>& images,
+                          std::vector<float> labels) {
+  const Shape shape = record_shape(images);
+  if (images.shape(0) != static_cast<py::ssize_t>(labels.size())) {
+    throw Error(std::to_string(images.shape(0)) + " images, but " + std::to_string(labels.size()) +
+                " labels");
+  }
+  return std::make_shared<ArraySource>(shape, hold_array(images), std::move(labels));
 }
 
 // read(path) -> array
 void set_python_blob_reader(py::function read) {
   set_blob_reader([f = hold(std::move(read))](const std::string& path, Shape* shape) {
-    py::gil_scoped_acquire gil;
-    const auto blob = (*f)(path).cast<FloatArray>();
-    shape->assign(blob.shape(), blob.shape() + blob.ndim());
-    return std::vector<float>(blob.data(), blob.data() + blob.size());
+    return in_python([&] {
+      const auto blob = (*f)(path).cast<FloatArray>();
+      *shape = shape_of(blob);
+      return std::vector<float>(blob.data(), blob.data() + blob.size());
+    });
   });
 }
 
 }  // namespace
 
+Records records_from(const py::list& images, const std::vector<float>& labels) {
+  if (images.size() != labels.size()) {
+    throw Error(std::to_string(images.size()) + " images, but " + std::to_string(labels.size()) +
+                " labels");
+  }
+  const std::shared_ptr<py::object> owner = hold(images);
+  Records records;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    records.push_back(record_of(images[i], owner));
+    records.back().label = labels[i];
+  }
+  return records;
+}
+
 void bind_data(py::module_& m) {
-  py::class_<DataSource, std::shared_ptr<DataSource>>(m, "DataSource");
-  m.def(
-      "array_source",
-      [](const py::array_t<uint8_t, py::array::c_style>& images, std::vector<float> labels) {
-        return std::static_pointer_cast<DataSource>(std::make_shared<ArraySource>(
-            record_shape(images), hold_array(images), std::move(labels)));
-      },
-      py::arg("images").noconvert(), py::arg("labels"));
-  m.def(
-      "array_source",
-      [](const py::array_t<float, py::array::c_style>& images, std::vector<float> labels) {
-        return std::static_pointer_cast<DataSource>(std::make_shared<ArraySource>(
-            record_shape(images), hold_array(images), std::move(labels)));
-      },
-      py::arg("images"), py::arg("labels"));
-  m.def("python_source", [](int64_t size, Shape shape, py::function read) {
-    return std::static_pointer_cast<DataSource>(
-        std::make_shared<PythonSource>(size, std::move(shape), std::move(read)));
+  py::class_<DataSource, SharedSource>(m, "DataSource");
+  py::class_<RowSource, std::shared_ptr<RowSource>>(m, "RowSource");
+  m.def("array_source", &array_source<uint8_t>, py::arg("images").noconvert(), py::arg("labels"));
+  m.def("array_source", &array_source<float>, py::arg("images"), py::arg("labels"));
+  m.def("python_source", [](int64_t size, py::function read) -> SharedSource {
+    return std::make_shared<PythonSource>(size, std::move(read));
   });
+  m.def("row_source",
+        [](std::vector<int64_t> file_rows, std::vector<Shape> row_shapes,
+           py::function read) -> std::shared_ptr<RowSource> {
+          return std::make_shared<PythonRows>(std::move(file_rows), std::move(row_shapes),
+                                              std::move(read));
+        });
   m.def("set_data_hooks", &set_hooks);
+  m.def("stop_reading_ahead", &stop_reading_ahead, ReleaseGil());
+  m.def("resize", &resize, py::arg("image").noconvert(), py::arg("height"), py::arg("width"));
   m.def("set_blob_reader", &set_python_blob_reader);
 }
 

@@ -351,15 +351,33 @@ void bind_norm(py::module_ m) {
     const int64_t n = count(s), c = s.channels;
     return Extents{n, c, c, c, c, optional(n), n, c, c, n, optional(n)};
   });
+  def_kernel(
+      m, "normalize_rows", &norm_kernels, &K::normalize_rows,
+      [](int64_t rows, int64_t n, bool, float) { return Extents{rows * n, rows, rows * n}; });
+  def_kernel(m, "rows_backward", &norm_kernels, &K::rows_backward,
+             [](int64_t rows, int64_t n, bool) {
+               return Extents{optional(rows * n), rows, rows * n, rows * n};
+             });
 }
 
 void bind_update(py::module_ m) {
   using S = UpdateShape;
+  using K = UpdateKernels;
   def_shape(m, "UpdateShape", field("n", &S::n), field("grad_scale", &S::grad_scale),
             field("weight_decay", &S::weight_decay), field("l1", &S::l1), field("rate", &S::rate),
-            field("momentum", &S::momentum));
-  def_kernel(m, "sgd", &update_kernels, &UpdateKernels::sgd,
-             [](const S& s) { return Extents{s.n}; });
+            field("momentum", &S::momentum), field("momentum2", &S::momentum2),
+            field("delta", &S::delta), field("decoupled_decay", &S::decoupled_decay));
+  const auto def = [&m](const char* name, auto kernel) {
+    def_kernel(m, name, &update_kernels, kernel, [](const S& s) { return Extents{s.n}; });
+  };
+  def("sgd", &K::sgd);
+  def("nesterov", &K::nesterov);
+  def("adagrad", &K::adagrad);
+  def("rmsprop", &K::rmsprop);
+  def("adadelta", &K::adadelta);
+  def("adam", &K::adam);
+  def_kernel(m, "average", &update_kernels, &K::average,
+             [](int64_t n, float) { return Extents{n}; });
 }
 
 }  // namespace

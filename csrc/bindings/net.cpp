@@ -17,19 +17,31 @@ NetOptions options_from(const std::string& keep, uint64_t seed, const py::dict& 
   return options;
 }
 
+// Dropped without the GIL: the threads that read ahead for its layers end then, which may have to
+// finish something in Python first.
+std::shared_ptr<Net> dropped_without_gil(std::shared_ptr<Net> net) {
+  Net* raw = net.get();
+  return {raw, [net = std::move(net)](Net*) mutable {
+            if (!Py_IsInitialized() || !PyGILState_Check()) return net.reset();
+            const py::gil_scoped_release release;
+            net.reset();
+          }};
+}
+
 std::shared_ptr<Net> make_net(const py::dict& spec, const std::string& keep, uint64_t seed,
                               const py::kwargs& rest) {
   NetSpec net = NetSpec::from_value(value_from(spec));
   const NetOptions options = options_from(keep, seed, rest);
   // Layers may call back into Python (to open data sources), so the GIL is released, not given up.
   py::gil_scoped_release release;
-  return std::make_shared<Net>(std::move(net), options);
+  return dropped_without_gil(std::make_shared<Net>(std::move(net), options));
 }
 
 std::shared_ptr<Net> open_bundle(const std::string& path, bool train, const std::string& keep,
                                  uint64_t seed, const py::kwargs& rest) {
-  return Net::OpenBundle(path, train ? Phase::kTrain : Phase::kTest,
-                         options_from(keep, seed, rest));
+  const NetOptions options = options_from(keep, seed, rest);
+  const py::gil_scoped_release release;
+  return dropped_without_gil(Net::OpenBundle(path, train ? Phase::kTrain : Phase::kTest, options));
 }
 
 void add_hook(std::vector<Net::Hook>* hooks, py::function function) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "bindings/bindings.h"
+#include "core/debug_info.h"
 
 namespace pydl {
 
@@ -15,6 +16,22 @@ std::vector<std::string> solver_fields() {
 std::shared_ptr<Solver> make_solver(const py::dict& spec, std::shared_ptr<Net> net) {
   return std::make_shared<Solver>(read_params<SolverSpec>(value_from(spec)), std::move(net));
 }
+
+// A Python function of a line, to be called without the GIL; null for None.
+DebugInfo::Tell tell_from(const py::object& function) {
+  if (function.is_none()) return nullptr;
+  return [f = hold(function)](const std::string& line) {
+    py::gil_scoped_acquire gil;
+    (*f)(line);
+  };
+}
+
+// DebugInfo for the time of a Python `with` block.
+struct DebugScope {
+  std::shared_ptr<Net> net;
+  DebugInfo::Tell tell;
+  std::unique_ptr<DebugInfo> info;
+};
 
 // Copies of the update history: for each array, one per parameter, in Net::params() order.
 py::list get_history(Solver& solver) {
@@ -35,7 +52,9 @@ void set_history(Solver& solver, const std::vector<FloatArray>& arrays) {
   if (arrays.size() != params.size() * history.size()) {
     throw Error("the solver state holds " + std::to_string(arrays.size()) +
                 " history blobs, but this solver and net need " +
-                std::to_string(params.size() * history.size()));
+                std::to_string(params.size() * history.size()) + " (type \"" + solver.spec().type +
+                "\", " + std::to_string(params.size()) +
+                " parameters): resume with the net and the type it was saved by");
   }
   for (const bool write : {false, true}) {  // all is checked before anything is changed
     for (size_t i = 0; i < arrays.size(); ++i) {
@@ -82,10 +101,27 @@ void bind_solver(py::module_& m) {
       .def_property("iter", &Solver::iter, &Solver::set_iter)
       .def_property("current_step", &Solver::current_step, &Solver::set_current_step)
       .def_readwrite("stop_on_nan", &Solver::stop_on_nan)
+      .def("set_debug", [](Solver& s, const py::object& f) { s.debug = tell_from(f); })
+      .def("observe", &Solver::Observe)
+      .def_property_readonly("should_stop", &Solver::should_stop)
+      .def_property(
+          "watch", [](const Solver& s) { return value_to(params_value(s.watch())); },
+          [](Solver& s, const py::dict& d) { s.set_watch(read_params<ScoreWatch>(value_from(d))); })
+      .def_property_readonly("has_average", &Solver::has_average)
+      .def("swap_average", &Solver::SwapAverage)
+      .def("set_average", &Solver::SetAverage)
+      .def("forget_average", &Solver::ForgetAverage)
       .def("history", &get_history)
       .def("set_history", &set_history)
       .def("snapshot", &Solver::Snapshot, ReleaseGil())
       .def("restore", &Solver::Restore, ReleaseGil());
+  py::class_<DebugScope>(m, "DebugInfo", "Within the block, `tell` gets Caffe's debug_info lines.")
+      .def(py::init([](std::shared_ptr<Net> net, const py::object& tell) {
+        return DebugScope{std::move(net), tell_from(tell), nullptr};
+      }))
+      .def("__enter__",
+           [](DebugScope& s) { s.info = std::make_unique<DebugInfo>(s.net.get(), s.tell); })
+      .def("__exit__", [](DebugScope& s, const py::args&) { s.info.reset(); });
   m.def("solver_fields", &solver_fields, "SolverParameter fields that the core reads.");
 }
 

@@ -1,12 +1,20 @@
 #include "pydl/data.h"
 
-#include <algorithm>
-#include <cstring>
-
 #include "core/check.h"
-#include "kernels/parallel.h"
 
 namespace pydl {
+
+Record make_record(Shape shape, std::vector<float> values, float label) {
+  check(shape_count(shape) == static_cast<int64_t>(values.size()), "a record of ",
+        shape_text(shape), " is given ", values.size(), " values");
+  auto memory = std::make_shared<std::vector<float>>(std::move(values));
+  Record record;
+  record.shape = std::move(shape);
+  record.floats = memory->data();
+  record.label = label;
+  record.memory = std::move(memory);
+  return record;
+}
 
 ArraySource::ArraySource(Shape record_shape, std::shared_ptr<const uint8_t> images,
                          std::vector<float> labels)
@@ -20,24 +28,23 @@ ArraySource::ArraySource(Shape record_shape, std::shared_ptr<const float> images
       floats_(std::move(images)),
       labels_(std::move(labels)) {}
 
-void ArraySource::Read(const int64_t* indices, int64_t count, float* images, float* labels) {
-  const int64_t record = shape_count(record_shape_);
-  for (int64_t i = 0; i < count; ++i) {
-    check(indices[i] >= 0 && indices[i] < size(), "record ", indices[i], " of ", size());
-    labels[i] = labels_[indices[i]];
-  }
-  constexpr int64_t kGrain = 1 << 16;  // floats worth a thread
-  kernels::parallel_for(count, std::max<int64_t>(1, kGrain / record), [&](int64_t b, int64_t e) {
-    for (int64_t i = b; i < e; ++i) {
-      float* to = images + i * record;
-      const int64_t from = indices[i] * record;
-      if (bytes_) {
-        std::copy(bytes_.get() + from, bytes_.get() + from + record, to);
-      } else {
-        std::copy(floats_.get() + from, floats_.get() + from + record, to);
-      }
+Records ArraySource::Read(const std::vector<int64_t>& numbers) {
+  const int64_t count = shape_count(record_shape_);
+  Records records;
+  records.reserve(numbers.size());
+  for (int64_t i : numbers) {
+    check(i >= 0 && i < size(), "record ", i, " of ", size());
+    Record r;
+    r.shape = record_shape_;
+    if (bytes_) {
+      r.bytes = bytes_.get() + i * count;
+    } else {
+      r.floats = floats_.get() + i * count;
     }
-  });
+    r.label = labels_[i];
+    records.push_back(std::move(r));
+  }
+  return records;
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "core/check.h"
 
@@ -9,66 +10,121 @@ namespace pydl {
 
 namespace {
 
-using Formula = double (*)(const SolverSpec&, int iter, int* step);
+double gamma_power(const SolverSpec& s, double exponent) {
+  return s.base_lr * std::pow(static_cast<double>(s.gamma.value_or(0)), exponent);
+}
+
+// Of the run that is done: 0 to 1. In float, as in Caffe, which shows near the end of poly.
+float progress(const SolverSpec& s, int iter) {
+  return std::min(static_cast<float>(iter) / static_cast<float>(s.max_iter), 1.0f);
+}
 
 struct Policy {
   const char* name;
-  Formula factor;  // of base_lr
+  double (*rate)(const SolverSpec&, int iter, int* step);
 };
 
 const Policy kPolicies[] = {
-    {"fixed", [](const SolverSpec&, int, int*) { return 1.0; }},
+    {"fixed", [](const SolverSpec& s, int, int*) { return static_cast<double>(s.base_lr); }},
     {"step",
      [](const SolverSpec& s, int iter, int* step) {
        *step = iter / s.stepsize;
-       return std::pow(static_cast<double>(s.gamma), *step);
+       return gamma_power(s, *step);
      }},
-    {"exp", [](const SolverSpec& s, int iter,
-               int*) { return std::pow(static_cast<double>(s.gamma), iter); }},
+    {"exp", [](const SolverSpec& s, int iter, int*) { return gamma_power(s, iter); }},
     {"inv",
      [](const SolverSpec& s, int iter, int*) {
-       return std::pow(1 + static_cast<double>(s.gamma) * iter, -static_cast<double>(s.power));
+       const double base = 1 + static_cast<double>(s.gamma.value_or(0)) * iter;
+       return s.base_lr * std::pow(base, -static_cast<double>(s.power));
      }},
     {"multistep",
      [](const SolverSpec& s, int iter, int* step) {
        while (*step < static_cast<int>(s.stepvalue.size()) && iter >= s.stepvalue[*step]) ++*step;
-       return std::pow(static_cast<double>(s.gamma), *step);
+       return gamma_power(s, *step);
      }},
     {"poly",
      [](const SolverSpec& s, int iter, int*) {
-       const double left = 1 - static_cast<double>(iter) / s.max_iter;
-       return std::pow(std::max(left, 0.0), static_cast<double>(s.power));
+       return static_cast<double>(s.base_lr) * std::pow(1 - progress(s, iter), s.power);
      }},
     {"sigmoid",
      [](const SolverSpec& s, int iter, int*) {
-       return 1 / (1 + std::exp(-static_cast<double>(s.gamma) *
-                                (static_cast<double>(iter) - s.stepsize)));
+       const double gamma = s.gamma.value_or(0);
+       return s.base_lr / (1 + std::exp(-gamma * (static_cast<double>(iter) - s.stepsize)));
+     }},
+    {"cosine",
+     [](const SolverSpec& s, int iter, int*) {
+       const double least = s.min_lr.value_or(0);
+       const double wave = 1 + std::cos(std::numbers::pi * progress(s, iter));
+       return least + (s.base_lr - least) * wave / 2;
+     }},
+    {"plateau",
+     [](const SolverSpec& s, int, int* step) {
+       return std::max<double>(gamma_power(s, *step), s.min_lr.value_or(0));
      }},
 };
 
 const Policy& find(const std::string& name) {
   std::vector<std::string> names;
+  std::string list;
   for (const Policy& policy : kPolicies) {
     if (policy.name == name) return policy;
     names.push_back(policy.name);
+    list += (list.empty() ? "" : ", ") + names.back();
   }
-  fail("unknown lr_policy \"", name, "\"", did_you_mean(name, names));
+  fail("unknown lr_policy \"", name, "\"", did_you_mean(name, names), " (", list, ")");
+}
+
+// What a policy needs: a message, or "".
+std::string lacks(const SolverSpec& s) {
+  const auto is = [&](const char* name) { return s.lr_policy == name; };
+  const auto got = [](const char* what, auto value) { return what + std::to_string(value); };
+  if ((is("step") || is("sigmoid")) && s.stepsize <= 0) {
+    return got("stepsize > 0, got ", s.stepsize);
+  }
+  if (is("multistep") && s.stepvalue.empty()) {
+    return "stepvalue: the iterations at which the rate is multiplied by gamma";
+  }
+  if ((is("poly") || is("cosine")) && s.max_iter <= 0) return got("max_iter > 0, got ", s.max_iter);
+  if (is("plateau") && !(s.gamma > 0 && s.gamma < 1)) {
+    return "gamma between 0 and 1, by which the rate is multiplied";
+  }
+  const bool powers = is("step") || is("exp") || is("multistep");
+  if (powers && !s.gamma) return "gamma, by which the rate is multiplied; 0.1 is usual";
+  if ((powers || is("inv")) && s.gamma < 0) return got("gamma >= 0, got ", *s.gamma);
+  return "";
+}
+
+void check_warmup(const SolverSpec& s) {
+  check(s.warmup_iters >= 0, "warmup_iters must not be negative, got ", s.warmup_iters);
+  check(!s.warmup_start_lr || s.warmup_iters > 0,
+        "warmup_start_lr is given without warmup_iters: over how many iterations?");
+  check(s.warmup_start_lr.value_or(0) >= 0, "warmup_start_lr must not be negative, got ",
+        s.warmup_start_lr.value_or(0));
 }
 
 }  // namespace
 
 float learning_rate(const SolverSpec& spec, int iter, int* current_step) {
-  return static_cast<float>(spec.base_lr * find(spec.lr_policy).factor(spec, iter, current_step));
+  const double rate = find(spec.lr_policy).rate(spec, iter, current_step);
+  if (iter >= spec.warmup_iters) return static_cast<float>(rate);
+  const double start = spec.warmup_start_lr.value_or(0);
+  return static_cast<float>(start + (rate - start) * iter / spec.warmup_iters);
 }
 
 void check_lr_policy(const SolverSpec& spec) {
   const std::string policy = find(spec.lr_policy).name;
-  check(policy != "step" || spec.stepsize > 0, "lr_policy \"step\" needs stepsize > 0, got ",
-        spec.stepsize);
-  check(policy != "poly" || spec.max_iter > 0, "lr_policy \"poly\" needs max_iter > 0, got ",
-        spec.max_iter);
   check(std::is_sorted(spec.stepvalue.begin(), spec.stepvalue.end()),
         "stepvalue must not decrease");
+  const std::string need = lacks(spec);
+  check(need.empty(), "lr_policy \"", policy, "\" needs ", need);
+  check_warmup(spec);
+  const bool plateau = policy == "plateau";
+  check(!spec.min_lr || plateau || policy == "cosine",
+        "min_lr is for lr_policy cosine and plateau; \"", policy, "\" does not use it");
+  check(!spec.min_lr || (*spec.min_lr >= 0 && *spec.min_lr <= spec.base_lr),
+        "min_lr must be from 0 to base_lr, got ", spec.min_lr.value_or(0));
+  check(!spec.plateau_patience || plateau, "plateau_patience is for lr_policy plateau; \"", policy,
+        "\" does not use it");
 }
 
 }  // namespace pydl

@@ -4,8 +4,9 @@
 
 namespace pydl {
 
-// Caffe's learning-rate policies. `current_step` is the step that multistep is in, kept by the
-// caller because Caffe's snapshots hold it. Throws pydl::Error for an unknown policy.
+// The rate of an iteration: Caffe's learning-rate policies, and two more. `current_step` is the
+// step that multistep and plateau are in, kept by the caller because Caffe's snapshots hold it.
+// Throws pydl::Error for an unknown policy.
 //
 //   fixed      base_lr
 //   step       base_lr gamma^floor(iter / stepsize)
@@ -14,9 +15,15 @@ namespace pydl {
 //   multistep  base_lr gamma^(stepvalues passed)
 //   poly       base_lr (1 - iter / max_iter)^power
 //   sigmoid    base_lr / (1 + exp(-gamma (iter - stepsize)))
+//   cosine     min_lr + (base_lr - min_lr) (1 + cos(pi iter / max_iter)) / 2
+//   plateau    base_lr gamma^(times that nothing got better for plateau_patience scores), >= min_lr
+//
+// In the first warmup_iters iterations it is on the line from warmup_start_lr to what the policy
+// says.
 float learning_rate(const SolverSpec& spec, int iter, int* current_step);
 
-// Throws pydl::Error for an unknown policy or one that lacks a field it needs.
+// Throws pydl::Error for an unknown policy, one that lacks a field it needs, and fields of pydl's
+// own that nothing uses.
 void check_lr_policy(const SolverSpec& spec);
 
 }  // namespace pydl

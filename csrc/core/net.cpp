@@ -75,6 +75,7 @@ bool Net::ReshapeIfNeeded(int index) {
   for (size_t b = 0; same && b < node.bottom.size(); ++b) {
     same = node.seen[b] == node.bottom[b]->shape();
   }
+  same = same && !node.layer->wants_reshape(node.top);
   if (!same) ReshapeLayer(index);
   return !same;
 }

@@ -1,36 +1,46 @@
 #include "pydl/solver.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
+#include "core/debug_info.h"
 #include "core/lr_policy.h"
 #include "core/memory.h"
 #include "core/safetensors.h"
+#include "core/score_watch.h"
 #include "core/update_rule.h"
 #include "kernels/eltwise.h"
+#include "kernels/update.h"
 
 namespace pydl {
 
-// The update rule's history: arrays laid out as the weights' arena.
+// Arrays laid out as the weights' arena: the update rule's history, and the weights' average.
 struct SolverHistory {
   std::vector<std::shared_ptr<std::byte>> memory;
   std::vector<float*> arrays;
+  float* average = nullptr;
+  bool averaged = false;  // there is something in it
+
+  float* Add(int64_t size) {
+    memory.push_back(allocate(size * int64_t{sizeof(float)}));
+    return reinterpret_cast<float*>(memory.back().get());
+  }
 };
 
 Solver::Solver(SolverSpec spec, std::shared_ptr<Net> net)
-    : spec_(std::move(spec)), net_(std::move(net)), rule_(make_update_rule(spec_)) {
+    : spec_(std::move(spec)), net_(std::move(net)), rule_(std::make_unique<UpdateRule>(spec_)) {
   check(net_ != nullptr, "a solver needs a net");
   check(spec_.iter_size >= 1, "iter_size must be at least 1, got ", spec_.iter_size);
-  check(spec_.momentum >= 0, "momentum must not be negative, got ", spec_.momentum);
-  check(spec_.regularization_type == "L2" || spec_.regularization_type == "L1",
-        "unknown regularization_type \"", spec_.regularization_type, "\"",
-        did_you_mean(spec_.regularization_type, {"L1", "L2"}));
+  check(spec_.ema_decay >= 0 && spec_.ema_decay < 1,
+        "ema_decay must be at least 0 and less than 1, got ", spec_.ema_decay);
   check_lr_policy(spec_);
+  check_watch(spec_);
   history_ = std::make_unique<SolverHistory>();
   for (int i = 0; i < rule_->history_count(); ++i) {
-    history_->memory.push_back(allocate(net_->arena_size() * int64_t{sizeof(float)}));
-    history_->arrays.push_back(reinterpret_cast<float*>(history_->memory.back().get()));
+    history_->arrays.push_back(history_->Add(net_->arena_size()));
   }
+  if (spec_.ema_decay > 0) history_->average = history_->Add(net_->arena_size());
 }
 
 Solver::~Solver() = default;
@@ -39,25 +49,42 @@ std::vector<float*> Solver::history() { return history_->arrays; }
 
 float Solver::lr() const { return learning_rate(spec_, iter_, &current_step_); }
 
+void Solver::Observe(double score) {
+  if (watch_score(spec_, score, &watch_)) ++current_step_;
+}
+
+bool Solver::should_stop() const {
+  return spec_.early_stop_patience > 0 && watch_.since_best >= spec_.early_stop_patience;
+}
+
 double Solver::Step() {
+  BeginAverage();
   net_->ClearParamDiffs();
   for (const auto& call : on_start) call();
   double loss = 0;
   const bool all_at_once =
-      spec_.iter_size > 1 || spec_.clip_gradients >= 0 || !on_gradients_ready.empty();
+      spec_.iter_size > 1 || spec_.clip_gradients >= 0 || !on_gradients_ready.empty() || debug;
   if (!all_at_once && net_->gradients_can_go()) {
     StepByParam(&loss);
   } else {
-    for (int i = 0; i < spec_.iter_size; ++i) {
-      loss += net_->Forward();
-      CheckLoss(loss);
-      net_->Backward();
-    }
-    for (const auto& call : on_gradients_ready) call();
-    ApplyUpdate();
+    StepAtOnce(&loss);
   }
   ++iter_;
   return loss / spec_.iter_size;
+}
+
+void Solver::StepAtOnce(double* loss) {
+  std::optional<DebugInfo> info;
+  if (debug) info.emplace(net_.get(), debug);
+  for (int i = 0; i < spec_.iter_size; ++i) {
+    *loss += net_->Forward();
+    CheckLoss(*loss);
+    net_->Backward();
+  }
+  for (const auto& call : on_gradients_ready) call();
+  if (info) info->BeforeUpdate();
+  ApplyUpdate();
+  if (info) info->AfterUpdate();
 }
 
 void Solver::CheckLoss(double loss) const {
@@ -107,6 +134,7 @@ float Solver::ClipFactor() const {
 }
 
 void Solver::ApplyUpdate() {
+  BeginAverage();
   const float scale = ClipFactor() / static_cast<float>(spec_.iter_size);
   float* gradients = net_->gradients();
   const std::vector<NetParam>& params = net_->params();
@@ -116,12 +144,46 @@ void Solver::ApplyUpdate() {
   net_->weights_changed();
 }
 
+float Solver::weight_decay(const NetParam& param) const {
+  const bool exempt = !spec_.decay_vectors && param.blob->axes() <= 1;
+  return exempt ? 0 : spec_.weight_decay * param.decay_mult;
+}
+
 void Solver::Update(int param, int64_t begin, int64_t count, float scale, float* gradient) {
   const NetParam& p = net_->params()[param];
-  if (p.lr_mult == 0) return;
-  rule_->Update(
-      {p.offset + begin, count, scale, lr() * p.lr_mult, spec_.weight_decay * p.decay_mult, iter_},
-      net_->weights(), gradient, history_->arrays);
+  if (p.lr_mult == 0) return;  // Caffe goes on with its history, to no effect
+  const int64_t offset = p.offset + begin;
+  rule_->Update({offset, count, scale, lr() * p.lr_mult, weight_decay(p), iter_}, net_->weights(),
+                gradient, history_->arrays);
+  if (!history_->average) return;
+  const double keep = std::min<double>(spec_.ema_decay, (1.0 + iter_) / (10.0 + iter_));
+  kernels::update_kernels().average(count, static_cast<float>(1 - keep), net_->weights() + offset,
+                                    history_->average + offset);
+}
+
+bool Solver::has_average() const { return history_->averaged; }
+
+void Solver::BeginAverage() {
+  if (history_->average && !history_->averaged) SetAverage();
+}
+
+void Solver::SetAverage() {
+  check(history_->average, "this solver keeps no average of its weights: set ema_decay");
+  for (const NetParam& p : net_->params()) {
+    std::copy_n(p.blob->data(), p.blob->count(), history_->average + p.offset);
+  }
+  history_->averaged = true;
+}
+
+void Solver::ForgetAverage() { history_->averaged = false; }
+
+void Solver::SwapAverage() {
+  if (!has_average()) return;
+  for (const NetParam& p : net_->params()) {
+    if (p.lr_mult == 0) continue;
+    float* weights = p.blob->update_data();
+    std::swap_ranges(weights, weights + p.blob->count(), history_->average + p.offset);
+  }
 }
 
 void Solver::Snapshot(const std::string& path) const {
@@ -134,6 +196,9 @@ void Solver::Snapshot(const std::string& path) const {
       tensors.push_back({"history" + std::to_string(h) + "/" + name, param.blob->shape(),
                          history_->arrays[h] + param.offset});
     }
+    if (has_average()) {
+      tensors.push_back({"average/" + name, param.blob->shape(), history_->average + param.offset});
+    }
   }
   Value layers = Value::map();
   for (const auto& [name, values] : net_->layer_state()) {
@@ -141,6 +206,8 @@ void Solver::Snapshot(const std::string& path) const {
   }
   const Value state{{"iter", iter_},
                     {"current_step", current_step_},
+                    {"watch", params_value(watch_)},
+                    {"averaged", has_average()},
                     {"seed", std::to_string(net_->options().seed)},
                     {"layers", layers}};
   write_safetensors(path, tensors, {{"pydl.solver", state.json()}});
@@ -162,6 +229,10 @@ void Solver::Restore(const std::string& path) {
   for (const auto& [name, values] : state.find("layers")->as_map()) {
     for (const Value& v : values.as_list()) layers[name].push_back(v.as_int());
   }
+  const Value* watch = state.find("watch");
+  const ScoreWatch seen = watch ? read_params<ScoreWatch>(*watch) : ScoreWatch();
+  const Value* averaged = state.find("averaged");
+  const bool average = history_->average && averaged && averaged->as_bool();
   for (const bool write : {false, true}) {  // all is checked before anything is changed
     for (const NetParam& param : net_->params()) {
       const std::string name =
@@ -172,8 +243,13 @@ void Solver::Restore(const std::string& path) {
         const float* past = tensor("history" + std::to_string(h) + "/" + name, *param.blob);
         if (write) std::copy(past, past + param.blob->count(), history_->arrays[h] + param.offset);
       }
+      if (!average) continue;
+      const float* mean = tensor("average/" + name, *param.blob);
+      if (write) std::copy_n(mean, param.blob->count(), history_->average + param.offset);
     }
   }
+  history_->averaged = average;
+  watch_ = seen;
   iter_ = static_cast<int>(state.find("iter")->as_int());
   current_step_ = static_cast<int>(state.find("current_step")->as_int());
   net_->set_seed(std::stoull(state.find("seed")->as_text()));

@@ -1,49 +1,111 @@
 #include "core/update_rule.h"
 
+#include <cmath>
+#include <string>
+
 #include "core/check.h"
-#include "kernels/update.h"
 
 namespace pydl {
 
 namespace {
 
-// Gradient descent with momentum: h = momentum h + rate g, w -= h.
-class Sgd final : public UpdateRule {
- public:
-  explicit Sgd(const SolverSpec& spec)
-      : momentum_(spec.momentum), l1_(spec.regularization_type == "L1") {}
-  int history_count() const override { return 1; }
+using kernels::UpdateKernels;
+using kernels::UpdateShape;
 
-  void Update(const UpdateStep& s, float* weights, float* gradient,
-              const std::vector<float*>& history) override {
-    const kernels::UpdateShape shape{s.count, s.grad_scale, s.weight_decay, l1_, s.rate, momentum_};
-    kernels::update_kernels().sgd(shape, weights + s.offset, gradient, history[0] + s.offset);
+void check_fraction(const char* name, float value) {
+  check(value >= 0 && value < 1, name, " must be at least 0 and less than 1, got ", value);
+}
+
+void check_nothing(const SolverSpec&) {}
+
+void check_no_momentum(const SolverSpec& s) {
+  check(s.momentum == 0, "momentum cannot be used with type \"", s.type, "\", got ", s.momentum,
+        "; leave it out, or use type \"Adam\"");
+}
+
+void check_rmsprop(const SolverSpec& s) {
+  check_no_momentum(s);
+  check_fraction("rms_decay", s.rms_decay);
+}
+
+void check_adadelta(const SolverSpec& s) { check_fraction("momentum", s.momentum); }
+
+void check_adam(const SolverSpec& s) {
+  check_fraction("momentum", s.momentum);
+  check_fraction("momentum2", s.momentum2);
+}
+
+void prepare_nothing(int, UpdateShape*) {}
+
+// The correction of both means for their start at zero; delta stays outside of it, as in Caffe.
+void prepare_adam(int iter, UpdateShape* s) {
+  const double t = iter + 1;
+  s->rate *= static_cast<float>(std::sqrt(1 - std::pow(static_cast<double>(s->momentum2), t)) /
+                                (1 - std::pow(static_cast<double>(s->momentum), t)));
+}
+
+// Loshchilov and Hutter, arXiv:1711.05101: weights decay by rate * weight_decay beside the step,
+// and delta is added to the corrected root.
+void prepare_adamw(int iter, UpdateShape* s) {
+  s->decoupled_decay = s->rate * s->weight_decay;
+  s->weight_decay = 0;
+  s->delta *=
+      static_cast<float>(std::sqrt(1 - std::pow(static_cast<double>(s->momentum2), iter + 1)));
+  prepare_adam(iter, s);
+}
+
+const UpdateRule::Type kTypes[] = {
+    {"SGD", &UpdateKernels::sgd, nullptr, check_nothing, prepare_nothing},
+    {"Nesterov", &UpdateKernels::nesterov, nullptr, check_nothing, prepare_nothing},
+    {"AdaGrad", &UpdateKernels::adagrad, nullptr, check_no_momentum, prepare_nothing},
+    {"RMSProp", &UpdateKernels::rmsprop, nullptr, check_rmsprop, prepare_nothing},
+    {"AdaDelta", nullptr, &UpdateKernels::adadelta, check_adadelta, prepare_nothing},
+    {"Adam", nullptr, &UpdateKernels::adam, check_adam, prepare_adam},
+    {"AdamW", nullptr, &UpdateKernels::adam, check_adam, prepare_adamw},
+};
+
+const UpdateRule::Type& find_type(const std::string& name) {
+  std::vector<std::string> names;
+  std::string list;
+  for (const UpdateRule::Type& type : kTypes) {
+    if (name == type.name) return type;
+    names.push_back(type.name);
+    list += (list.empty() ? "" : ", ") + names.back();
   }
-
- private:
-  float momentum_;
-  bool l1_;
-};
-
-struct RuleType {
-  const char* name;
-  std::unique_ptr<UpdateRule> (*make)(const SolverSpec&);
-};
-
-const RuleType kRules[] = {
-    {"SGD",
-     [](const SolverSpec& s) -> std::unique_ptr<UpdateRule> { return std::make_unique<Sgd>(s); }},
-};
+  fail("unknown solver type \"", name, "\"", did_you_mean(name, names), " (", list, ")");
+}
 
 }  // namespace
 
-std::unique_ptr<UpdateRule> make_update_rule(const SolverSpec& spec) {
-  std::vector<std::string> names;
-  for (const RuleType& rule : kRules) {
-    if (spec.type == rule.name) return rule.make(spec);
-    names.push_back(rule.name);
+UpdateRule::UpdateRule(const SolverSpec& spec) : type_(find_type(spec.type)) {
+  check(spec.momentum >= 0, "momentum must not be negative, got ", spec.momentum);
+  check(spec.delta >= 0, "delta must not be negative, got ", spec.delta);
+  check(spec.regularization_type == "L2" || spec.regularization_type == "L1",
+        "unknown regularization_type \"", spec.regularization_type, "\"",
+        did_you_mean(spec.regularization_type, {"L1", "L2"}));
+  type_.check(spec);
+  shape_ = {.n = 0,
+            .l1 = spec.regularization_type == "L1",
+            .momentum = spec.momentum,
+            .momentum2 = spec.type == "RMSProp" ? spec.rms_decay : spec.momentum2,
+            .delta = spec.delta};
+}
+
+void UpdateRule::Update(const UpdateStep& step, float* weights, float* gradient,
+                        const std::vector<float*>& history) const {
+  UpdateShape shape = shape_;
+  shape.n = step.count;
+  shape.grad_scale = step.grad_scale;
+  shape.weight_decay = step.weight_decay;
+  shape.rate = step.rate;
+  type_.prepare(step.iter, &shape);
+  const UpdateKernels& kernels = kernels::update_kernels();
+  float *w = weights + step.offset, *h = history[0] + step.offset;
+  if (type_.one) {
+    (kernels.*type_.one)(shape, w, gradient, h);
+  } else {
+    (kernels.*type_.two)(shape, w, gradient, h, history[1] + step.offset);
   }
-  fail("unknown solver type \"", spec.type, "\"; this pydl has ", names[0]);
 }
 
 }  // namespace pydl

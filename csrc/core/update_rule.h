@@ -1,11 +1,9 @@
-// How a solver turns gradients into new weights; one file per rule registers itself here.
+// How a solver turns gradients into new weights.
 #pragma once
 
-#include <memory>
-#include <string>
 #include <vector>
 
-#include "core/memory.h"
+#include "kernels/update.h"
 #include "pydl/solver.h"
 
 namespace pydl {
@@ -19,16 +17,31 @@ struct UpdateStep {
   int iter;
 };
 
+// One of Caffe's rules, or AdamW: a kernel, and its coefficients.
 class UpdateRule {
  public:
-  virtual ~UpdateRule() = default;
-  virtual int history_count() const = 0;  // arrays as large as the weights
-  // w -= update. The gradient, of the `count` values, is left holding the update, as in Caffe.
-  virtual void Update(const UpdateStep& step, float* weights, float* gradient,
-                      const std::vector<float*>& history) = 0;
-};
+  // Throws pydl::Error for an unknown type, naming the known ones, and for fields that are out of
+  // range or that Caffe's solver of that type refuses.
+  explicit UpdateRule(const SolverSpec& spec);
 
-// Throws pydl::Error naming the known types.
-std::unique_ptr<UpdateRule> make_update_rule(const SolverSpec& spec);
+  int history_count() const { return type_.two ? 2 : 1; }  // arrays as large as the weights
+  // w -= update. The gradient, of the `count` values, is left holding the update, as in Caffe.
+  void Update(const UpdateStep& step, float* weights, float* gradient,
+              const std::vector<float*>& history) const;
+
+  struct Type {
+    const char* name;
+    void (*kernels::UpdateKernels::*one)(const kernels::UpdateShape&, float*, float*, float*);
+    void (*kernels::UpdateKernels::*two)(const kernels::UpdateShape&, float*, float*, float*,
+                                         float*);
+    void (*check)(const SolverSpec&);
+    // What depends on the iteration, or on the rate.
+    void (*prepare)(int iter, kernels::UpdateShape*);
+  };
+
+ private:
+  const Type& type_;
+  kernels::UpdateShape shape_;
+};
 
 }  // namespace pydl

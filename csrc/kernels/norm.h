@@ -1,4 +1,4 @@
-// Batch normalisation (Ioffe & Szegedy 2015) over (outer, channels, inner).
+// Batch normalisation (Ioffe & Szegedy 2015) over (outer, channels, inner), and that of rows.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,14 @@ struct NormKernels {
   void (*backward_fused)(const NormShape&, ConstArray x, const float* mean, const float* inv_std,
                          const float* scale, const float* bias, bool relu, ConstArray y,
                          ConstArray dy, float* dscale, float* dbias, Array dx, Array dresidual);
+
+  // y = (x - mean) scale for each row of (rows, n). scale: 1 / (standard deviation + eps), biased,
+  // is written, or without `variance` 1. y may be x.
+  void (*normalize_rows)(int64_t rows, int64_t n, bool variance, float eps, ConstArray x,
+                         float* scale, Array y);
+  // dx = scale (dy - mean(dy) - y mean(dy y)), without `variance` dy - mean(dy). dx may be dy.
+  void (*rows_backward)(int64_t rows, int64_t n, bool variance, ConstArray y, const float* scale,
+                        ConstArray dy, Array dx);
 };
 
 const NormKernels& norm_kernels();

@@ -7,16 +7,34 @@ namespace pydl::kernels {
 
 struct UpdateShape {
   int64_t n;
-  float grad_scale;    // clip factor / iter_size, applied to the gradient first
-  float weight_decay;  // of this parameter (global * decay_mult)
-  bool l1;             // weight decay adds sign(w), not w
-  float rate;          // of this parameter (lr * lr_mult)
-  float momentum;
+  float grad_scale = 1;    // clip factor / iter_size, applied to the gradient first
+  float weight_decay = 0;  // of this parameter (global * decay_mult)
+  bool l1 = false;         // decay(w) is sign(w), not w
+  float rate = 0;          // of this parameter (lr * lr_mult)
+  float momentum = 0, momentum2 = 0, delta = 0;
+  float decoupled_decay = 0;  // rate * weight decay that bypasses the gradient
 };
 
+// Each does, in one pass, from g' = grad_scale g + weight_decay decay(w),
+//   w -= step;  g = step (what Caffe leaves in the diff)
+// where h, h1 and h2 are the parameter's history, updated before they are used:
 struct UpdateKernels {
-  // g' = grad_scale g + decay(w);  h = momentum h + rate g';  w -= h;  g = h (what Caffe leaves).
+  // h = momentum h + rate g';  step = h
   void (*sgd)(const UpdateShape&, float* w, float* g, float* h);
+  // h as in sgd;  step = (1 + momentum) h - momentum (h as it was)
+  void (*nesterov)(const UpdateShape&, float* w, float* g, float* h);
+  // h += g'^2;  step = rate g' / (sqrt(h) + delta)
+  void (*adagrad)(const UpdateShape&, float* w, float* g, float* h);
+  // h = momentum2 h + (1 - momentum2) g'^2;  step as in adagrad
+  void (*rmsprop)(const UpdateShape&, float* w, float* g, float* h);
+  // h1 = momentum h1 + (1 - momentum) g'^2;  u = g' sqrt((h2 as it was + delta) / (h1 + delta));
+  // h2 = momentum h2 + (1 - momentum) u^2;   step = rate u
+  void (*adadelta)(const UpdateShape&, float* w, float* g, float* h1, float* h2);
+  // h1 = momentum h1 + (1 - momentum) g';  h2 = momentum2 h2 + (1 - momentum2) g'^2;
+  // step = rate h1 / (sqrt(h2) + delta) + decoupled_decay decay(w)
+  void (*adam)(const UpdateShape&, float* w, float* g, float* h1, float* h2);
+  // average += rate (w - average)
+  void (*average)(int64_t n, float rate, const float* w, float* average);
 };
 
 const UpdateKernels& update_kernels();

@@ -56,7 +56,7 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     for (const Shape& shape : {Shape{channels_}, Shape{channels_}, Shape{1}}) AddParam(shape);
     // Not for the solver to learn.
     spec_.param.resize(std::max(spec_.param.size(), params().size()));
-    for (ParamSpec& param : spec_.param) param.lr_mult = param.decay_mult = 0;
+    for (ParamSpec& param : spec_.param) param.lr_mult = 0;
     mean_.resize(channels_), variance_.resize(channels_), inv_std_.resize(channels_);
     zeros_.assign(channels_, 0);
   }

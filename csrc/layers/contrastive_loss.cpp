@@ -83,9 +83,9 @@ class ContrastiveLoss final : public LayerOf<ContrastiveLossParams> {
   static void check_similarities(const Blob& similar) {
     const float* value = similar.data();
     for (int64_t i = 0; i < similar.count(); ++i) {
-      check(std::isfinite(value[i]),
-            "the third bottom tells by integers whether pairs are similar, ", "but holds ",
-            value[i], " at ", position_text(similar.shape(), i));
+      if (std::isfinite(value[i])) continue;
+      fail("the third bottom tells by integers whether pairs are similar, but holds ", value[i],
+           " at ", position_text(similar.shape(), i));
     }
   }
 

@@ -1,4 +1,5 @@
 // Dropout (Srivastava et al. 2014): in TRAIN sets elements to 0 at random and scales up the rest.
+// With dropout_ratio 1 everything becomes 0, where Caffe multiplies 0 by infinity.
 
 #include <algorithm>
 

@@ -1,9 +1,6 @@
 // MVN (mean-variance normalisation): gives each image, or each of its channels, mean 0 and variance
 // 1.
 
-#include <algorithm>
-#include <cmath>
-
 #include "kernels/norm.h"
 #include "pydl/layer.h"
 
@@ -43,42 +40,32 @@ class Mvn final : public LayerOf<MvnParams> {
     Shape shape = bottom[0]->shape();
     if (shape.size() < 4) shape.resize(4, 1);  // as in Caffe
     const int64_t rows = shape[0] * (params_of().across_channels ? 1 : shape[1]);
-    const int64_t count = bottom[0]->count();
-    shape_ = {1, rows, rows == 0 ? 0 : count / rows};
-    mean_.resize(rows);
     scale_.resize(rows);
+    size_ = rows == 0 ? 0 : bottom[0]->count() / rows;
     top[0]->Reshape(shape);
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    if (bottom[0]->count() == 0) return;
     const ConstArray x = bottom[0]->data(format());
-    const auto& norm = kernels::norm_kernels();
-    norm.statistics(shape_, x, mean_.data(), scale_.data());
-    const auto scale = [this](float variance) {
-      return 1 / (std::sqrt(variance) + params_of().eps);
-    };
-    std::transform(scale_.begin(), scale_.end(), scale_.begin(), scale);
-    if (!params_of().normalize_variance) std::fill(scale_.begin(), scale_.end(), 1.0f);
-    norm.normalize(shape_, x, mean_.data(), scale_.data(), top[0]->mutable_data(format()));
+    kernels::norm_kernels().normalize_rows(rows(), size_, params_of().normalize_variance,
+                                           params_of().eps, x, scale_.data(),
+                                           top[0]->mutable_data(format()));
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    if (down[0] == Propagate::kNo || bottom[0]->count() == 0) return;
-    const auto& norm = kernels::norm_kernels();
+    if (down[0] == Propagate::kNo) return;
+    const bool variance = params_of().normalize_variance;
     const ConstArray dy = top[0]->diff(format());
-    if (params_of().normalize_variance) {
-      const ConstArray y = top[0]->data(format());
-      return norm.backward(shape_, y, scale_.data(), dy, bottom[0]->mutable_diff(format()));
-    }
-    std::vector<float> mean(mean_.size()), variance(mean_.size());
-    norm.statistics(shape_, dy, mean.data(), variance.data());
-    norm.normalize(shape_, dy, mean.data(), scale_.data(), bottom[0]->mutable_diff(format()));
+    const ConstArray y = variance ? top[0]->data(format()) : ConstArray();
+    kernels::norm_kernels().rows_backward(rows(), size_, variance, y, scale_.data(), dy,
+                                          bottom[0]->mutable_diff(format()));
   }
 
  private:
-  kernels::NormShape shape_{};       // a row as a channel
-  std::vector<float> mean_, scale_;  // per row
+  int64_t rows() const { return size_ == 0 ? 0 : static_cast<int64_t>(scale_.size()); }
+
+  int64_t size_ = 0;          // of a row
+  std::vector<float> scale_;  // per row
 };
 
 PYDL_REGISTER_LAYER("MVN", Mvn,

@@ -29,9 +29,8 @@ struct RecurrentParams {
 
 // T steps of N sequences; H = num_output; G gates; a state of one or more (N, H).
 //
-// bottoms: x (T, N, ...), cont (T, N): 0 where a sequence begins, else 1; x_static (N, ...) or
-// none;
-//          with expose_hidden the parts of the first state (1, N, H)
+// bottoms: x (T, N, ...); cont (T, N), 0 where a sequence begins and else 1; x_static (N, ...) or
+//          none; with expose_hidden the parts of the first state (1, N, H)
 // tops:    (T, N, H); with expose_hidden the parts of the last state (1, N, H)
 // params:  W_x (G H, I), b (G H), W_static (G H, S) if there is an x_static, W_h (G H, H), and what
 //          a layer adds

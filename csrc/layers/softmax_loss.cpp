@@ -12,7 +12,8 @@
 namespace pydl {
 
 // bottoms: scores (outer, classes, inner), labels (outer, inner)
-// tops: the loss, a scalar; and if wanted the softmax, which passes no gradient on.
+// tops: the loss, a scalar; and if wanted the softmax, which passes no gradient on. (Caffe has this
+// second top too, but fails to set up a net that asks for it.)
 class SoftmaxWithLoss final : public LayerOf<LossParams, SoftmaxParams> {
  public:
   Arity bottoms() const override { return {2, 2}; }

@@ -5,68 +5,117 @@
 #include "core/check.h"
 #include "core/random.h"
 #include "kernels/parallel.h"
-#include "pydl/data.h"
 
 namespace pydl {
 
 namespace {
 
-std::vector<float> read_mean(const TransformParams& p, const Shape& record) {
-  check(p.mean_file.empty() || p.mean_value.empty(), "give mean_file or mean_value, not both");
-  const int64_t plane = record[1] * record[2];
-  std::vector<float> mean;
-  if (!p.mean_file.empty()) {
-    check(data_hooks().read_mean != nullptr, "mean_file \"", p.mean_file,
-          "\": no reader is set; see pydl/data.h");
-    Shape shape;
-    mean = data_hooks().read_mean(p.mean_file, &shape);
-    check(shape == record, p.mean_file, ": the mean image is ", shape_text(shape),
-          ", but the records are ", shape_text(record));
-  } else if (!p.mean_value.empty()) {
-    const auto given = static_cast<int64_t>(p.mean_value.size());
-    check(given == 1 || given == record[0], "mean_value is given ", given, " times for ", record[0],
-          " channels; give it once or once per channel");
-    for (int64_t c = 0; c < record[0]; ++c) {
-      mean.insert(mean.end(), plane, p.mean_value[given == 1 ? 0 : c]);
+std::string record_text(const Record& record) {
+  return record.name.empty() ? "a record" : record.name;
+}
+
+// Where a record is cut out, and whether it is turned round.
+struct Cut {
+  int64_t top, left;
+  bool flip;
+};
+
+// A row: y = (x - mean) * scale, backwards if `flip`.
+template <class T, class Mean>
+void transform_row(const T* x, Mean mean, float scale, bool flip, int64_t count, float* y) {
+  if (flip) {
+    for (int64_t i = 0; i < count; ++i) {
+      y[count - 1 - i] = (static_cast<float>(x[i]) - mean(i)) * scale;
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) y[i] = (static_cast<float>(x[i]) - mean(i)) * scale;
+  }
+}
+
+// x: (C, H, W)   out, y: (C, H', W')
+template <class T>
+void transform_record(const T* x, const Shape& in, const Cut& cut, const float* mean_image,
+                      const std::vector<float>& means, float scale, const Shape& out, float* y) {
+  for (int64_t c = 0; c < out[0]; ++c) {
+    for (int64_t row = 0; row < out[1]; ++row, y += out[2]) {
+      const int64_t from = (c * in[1] + row + cut.top) * in[2] + cut.left;
+      if (mean_image) {
+        const float* m = mean_image + from;
+        transform_row(x + from, [m](int64_t i) { return m[i]; }, scale, cut.flip, out[2], y);
+      } else {
+        const float m = means[c];
+        transform_row(x + from, [m](int64_t) { return m; }, scale, cut.flip, out[2], y);
+      }
     }
   }
-  return mean;
 }
 
 }  // namespace
 
-Transform::Transform(const TransformParams& params, const Shape& record, bool train)
-    : params_(params), in_(record), out_(record), train_(train) {
-  check(record.size() == 3, "records must be channels x height x width, got ", shape_text(record));
-  const int64_t crop = params.crop_size;
-  check(crop <= record[1] && crop <= record[2], "crop_size ", crop, " is larger than the records, ",
-        shape_text(record));
-  if (crop > 0) out_ = {record[0], crop, crop};
-  mean_ = read_mean(params, record);
+MeanImage read_mean_image(const TransformParams& params) {
+  MeanImage mean;
+  if (params.mean_file.empty()) return mean;
+  check(params.mean_value.empty(), "give mean_file or mean_value, not both");
+  check(data_hooks().read_mean != nullptr, "mean_file \"", params.mean_file,
+        "\": no reader is set; see pydl/data.h");
+  mean.values = data_hooks().read_mean(params.mean_file, &mean.shape);
+  check(mean.shape.size() == 3, params.mean_file, ": a mean image is channels x height x width, ",
+        "this is ", shape_text(mean.shape));
+  return mean;
 }
 
-void Transform::Apply(int64_t count, uint64_t seed, uint64_t stream, int64_t first, const float* x,
-                      float* y) const {
-  const int64_t c = in_[0], h = in_[1], w = in_[2], oh = out_[1], ow = out_[2];
-  const float scale = params_.scale;
-  const float* mean = mean_.empty() ? nullptr : mean_.data();
+std::vector<float> channel_means(const TransformParams& params, int64_t channels) {
+  const std::vector<float>& given = params.mean_value;
+  const auto count = static_cast<int64_t>(given.size());
+  check(count <= 1 || count == channels, "mean_value is given ", count, " times for ", channels,
+        " channels; give it once or once per channel");
+  if (count == channels) return given;
+  return std::vector<float>(channels, count == 0 ? 0 : given[0]);
+}
+
+Transform::Transform(const TransformParams& params, bool train)
+    : params_(params), train_(train), mean_(read_mean_image(params)) {
+  check(!params.force_color || !params.force_gray, "give force_color or force_gray, not both");
+}
+
+Shape Transform::out_shape(const Record& record) const {
+  const Shape& in = record.shape;
+  check(in.size() == 3 && shape_count(in) > 0, record_text(record),
+        ": records must be channels x height x width, got ", shape_text(in));
+  const int64_t crop = params_.crop_size;
+  check(crop <= in[1] && crop <= in[2], record_text(record), ": crop_size ", crop,
+        " is larger than the record, ", shape_text(in));
+  check(mean_.shape.empty() || mean_.shape == in, params_.mean_file, ": the mean image is ",
+        shape_text(mean_.shape), ", but ", record_text(record), " is ", shape_text(in));
+  channel_means(params_, in[0]);
+  return crop > 0 ? Shape{in[0], crop, crop} : in;
+}
+
+void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, int64_t first,
+                      const Shape& out, float* y) const {
+  for (const Record& record : records) {
+    const Shape shape = out_shape(record);
+    check(shape == out, record_text(record), " gives ", shape_text(shape),
+          ", but the first of its batch ", shape_text(out),
+          "; make them the same size (convert_imageset -resize_height -resize_width, or new_height "
+          "and new_width), or cut the same out of each (crop_size)");
+  }
+  const std::vector<float> means = channel_means(params_, out[0]);
+  const float* mean_image = mean_.values.empty() ? nullptr : mean_.values.data();
+  const int64_t values = shape_count(out), count = static_cast<int64_t>(records.size());
   constexpr int64_t kGrain = 1 << 15;  // values worth a thread
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, c * oh * ow));
-  kernels::parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) {
+  kernels::parallel_for(count, std::max<int64_t>(1, kGrain / values), [&](int64_t b, int64_t e) {
+    for (int64_t n = b; n < e; ++n) {
+      const Record& r = records[n];
       const PhiloxBlock random = philox(seed, stream, static_cast<uint64_t>(first + n));
-      const bool flip = params_.mirror && (random[0] & 1);
-      const int64_t top = train_ ? random[1] % (h - oh + 1) : (h - oh) / 2;
-      const int64_t left = train_ ? random[2] % (w - ow + 1) : (w - ow) / 2;
-      for (int64_t row = 0; row < c * oh; ++row) {
-        const int64_t from = (row / oh * h + row % oh + top) * w + left;
-        const float* source = x + n * c * h * w + from;
-        float* target = y + (n * c * oh + row) * ow;
-        for (int64_t i = 0; i < ow; ++i) {
-          const int64_t to = flip ? ow - 1 - i : i;
-          target[to] = (source[i] - (mean ? mean[from + i] : 0)) * scale;
-        }
-      }
+      const int64_t spare_h = r.shape[1] - out[1], spare_w = r.shape[2] - out[2];
+      const Cut cut{train_ ? random[1] % (spare_h + 1) : spare_h / 2,
+                    train_ ? random[2] % (spare_w + 1) : spare_w / 2,
+                    params_.mirror && (random[0] & 1) != 0};
+      const auto apply = [&](const auto* x) {
+        transform_record(x, r.shape, cut, mean_image, means, params_.scale, out, y + n * values);
+      };
+      r.bytes ? apply(r.bytes) : apply(r.floats);
     }
   });
 }

@@ -24,10 +24,10 @@ constexpr int kIterations = 200;
 constexpr int kTestBatches = 10;
 
 // Data layers name their source; this program's sources are called "train" and "test".
-std::shared_ptr<pydl::DataSource> open_stripes(const std::string& source, const std::string&) {
-  if (source == "train") return std::make_shared<Stripes>(2000, 1);
-  if (source == "test") return std::make_shared<Stripes>(500, 1000000);
-  throw pydl::Error("no data set \"" + source + "\"; there are \"train\" and \"test\"");
+std::shared_ptr<pydl::DataSource> open_stripes(const pydl::SourceRequest& request) {
+  if (request.source == "train") return std::make_shared<Stripes>(2000, 1);
+  if (request.source == "test") return std::make_shared<Stripes>(500, 1000000);
+  throw pydl::Error("no data set \"" + request.source + "\"; there are \"train\" and \"test\"");
 }
 
 pydl::NetSpec stripes_net(pydl::Phase phase) {

@@ -3,19 +3,25 @@
 #include <cmath>
 #include <random>
 
-// Record i is a function of the seed and i alone: no image is stored.
-void Stripes::Read(const int64_t* indices, int64_t count, float* images, float* labels) {
-  for (int64_t n = 0; n < count; ++n) {
-    const bool vertical = indices[n] % 2 == 1;
-    std::mt19937 random(seed_ + static_cast<unsigned>(indices[n]));
-    std::uniform_real_distribution<float> period(3, 8), phase(0, 6.2832f), noise(-0.7f, 0.7f);
-    const float frequency = 6.2832f / period(random), shift = phase(random);
-    for (int64_t y = 0; y < kSide; ++y) {
-      for (int64_t x = 0; x < kSide; ++x) {
-        const float along = static_cast<float>(vertical ? x : y);
-        *images++ = std::sin(frequency * along + shift) + noise(random);
-      }
+// Called from a thread that reads ahead, while the net computes.
+pydl::Records Stripes::Read(const std::vector<int64_t>& numbers) {
+  pydl::Records records;
+  for (int64_t number : numbers) records.push_back(MakeStripes(number));
+  return records;
+}
+
+// A function of the seed and the record's number alone: no image is stored.
+pydl::Record Stripes::MakeStripes(int64_t number) const {
+  const bool vertical = number % 2 == 1;
+  std::mt19937 random(seed_ + static_cast<unsigned>(number));
+  std::uniform_real_distribution<float> period(3, 8), phase(0, 6.2832f), noise(-0.7f, 0.7f);
+  const float frequency = 6.2832f / period(random), shift = phase(random);
+  std::vector<float> image;
+  for (int64_t y = 0; y < kSide; ++y) {
+    for (int64_t x = 0; x < kSide; ++x) {
+      const float along = static_cast<float>(vertical ? x : y);
+      image.push_back(std::sin(frequency * along + shift) + noise(random));
     }
-    labels[n] = vertical ? 1 : 0;
   }
+  return pydl::make_record({1, kSide, kSide}, std::move(image), vertical ? 1.0f : 0.0f);
 }

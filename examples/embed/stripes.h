@@ -9,10 +9,11 @@ class Stripes final : public pydl::DataSource {
 
   Stripes(int64_t size, unsigned seed) : size_(size), seed_(seed) {}
   int64_t size() const override { return size_; }
-  pydl::Shape record_shape() const override { return {1, kSide, kSide}; }
-  void Read(const int64_t* indices, int64_t count, float* images, float* labels) override;
+  pydl::Records Read(const std::vector<int64_t>& numbers) override;
 
  private:
+  pydl::Record MakeStripes(int64_t number) const;
+
   int64_t size_;
   unsigned seed_;
 };

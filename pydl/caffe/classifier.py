@@ -41,6 +41,7 @@ class Classifier(Net):
         image_dims: (height, width) that images are resized to before crops are cut out of them;
             the net's input size if not given.
         mean, input_scale, raw_scale, channel_swap: see `pydl.caffe.io.Transformer`.
+        allow_python: see `pydl.Net`.
 
     >>> classifier = Classifier("deploy.prototxt", "caffenet.caffemodel", (256, 256), raw_scale=255)
     >>> classifier.predict([caffe.io.load_image("cat.jpg")]).argmax()
@@ -55,8 +56,9 @@ class Classifier(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
+        allow_python: bool = True,
     ) -> None:
-        super().__init__(model_file, TEST, weights=pretrained_file)
+        super().__init__(model_file, TEST, weights=pretrained_file, allow_python=allow_python)
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].data.shape[2:])
         self.image_dims = self.crop_dims if image_dims is None else image_dims

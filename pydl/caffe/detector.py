@@ -24,6 +24,7 @@ class Detector(Net):
         mean, input_scale, raw_scale, channel_swap: see `pydl.caffe.io.Transformer`.
         context_pad: how much of the surroundings goes along with a window, in pixels of the net's
             input on each side.
+        allow_python: see `pydl.Net`.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class Detector(Net):
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
         context_pad: int | None = None,
+        allow_python: bool = True,
     ) -> None:
-        super().__init__(model_file, TEST, weights=pretrained_file)
+        super().__init__(model_file, TEST, weights=pretrained_file, allow_python=allow_python)
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.configure_crop(context_pad)
 

@@ -75,7 +75,7 @@ def get_pydot_graph(
             "get_pydot_graph needs the package pydot: pip install pydot; draw_net and "
             "draw_net_to_file do not"
         ) from error
-    net = _as_message(caffe_net)
+    net = prototxt.as_message(caffe_net)
     graph = pydot.Dot(f'"{net.name or "Net"}"', graph_type="digraph", rankdir=f'"{rankdir}"')
     blobs, edges = {}, []
     for layer in net.layer:
@@ -105,13 +105,13 @@ def get_pooling_types_dict() -> dict[int, str]:
 
 def get_edge_label(layer: Any) -> str:
     """The label of the edges to a layer's tops: batch size or number of outputs, or ""."""
-    layer = _as_message(layer)
+    layer = _as_layer(layer)
     return _LABELS[layer.type](layer) if layer.type in _LABELS else ""
 
 
 def get_layer_lr_mult(layer: Any) -> str:
     """The learning-rate multipliers of a layer with weights and biases, or ""."""
-    layer = _as_message(layer)
+    layer = _as_layer(layer)
     if layer.type not in ("Convolution", "Deconvolution", "InnerProduct") or not layer.param:
         return ""
     return f" lr mult: {', '.join(f'{spec.lr_mult:g}' for spec in layer.param[:2])}"
@@ -119,7 +119,7 @@ def get_layer_lr_mult(layer: Any) -> str:
 
 def get_layer_label(layer: Any, rankdir: str, display_lrm: bool = False) -> str:
     """A layer's name, type and window; in lines where the net runs sideways."""
-    layer = _as_message(layer)
+    layer = _as_layer(layer)
     separator = " " if rankdir in ("TB", "BT") else r"\n"
     parts = [layer.name, f"({layer.type})"]
     if layer.type in _WINDOWS:
@@ -153,11 +153,8 @@ def _first(window: Message, name: str, default: int) -> int:
     return values[0] if values and values[0] else default
 
 
-def _as_message(message: Any) -> Message:
-    """pydl's message of a NetParameter or LayerParameter of either kind."""
-    if type(message) is Message:
-        return message
-    text = str(message)
-    if type(message).__name__ == "LayerParameter":
-        return prototxt.parse(f"layer {{ {text} }}", filename="layer").layer[0]
-    return prototxt.parse(text, filename="net")
+def _as_layer(layer: Any) -> Message:
+    """pydl's message of a LayerParameter of either kind."""
+    if type(layer) is Message:
+        return layer
+    return prototxt.parse(f"layer {{ {layer} }}", filename="LayerParameter").layer[0]

@@ -29,7 +29,7 @@ class Net(pydl.net.Net):
 
     ``Net(file, phase, level=0, stages=None, weights=None)``, with keywords or without, or as in old
     programs ``Net(file, weights, phase)``. ``file`` may be a message as well (`NetSpec.to_proto`).
-    Python layers run. ``keep`` is `pydl.Net`'s.
+    ``keep`` and ``allow_python`` are `pydl.Net`'s; Python layers run unless that is False.
 
     >>> net = Net("deploy.prototxt", TEST, weights="lenet.caffemodel")
     >>> net.blobs["data"].data[...] = 0
@@ -37,7 +37,14 @@ class Net(pydl.net.Net):
     (64, 10)
     """
 
-    def __init__(self, network_file: Any, *args: Any, keep: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        network_file: Any,
+        *args: Any,
+        keep: str = "all",
+        allow_python: bool = True,
+        **kwargs: Any,
+    ) -> None:
         given = _arguments(args, kwargs)
         if given.get("phase") not in (TRAIN, TEST):
             raise Error(
@@ -45,16 +52,15 @@ class Net(pydl.net.Net):
                 "caffe.Net(file, weights, caffe.TEST)"
             )
         if not isinstance(network_file, str | os.PathLike | Mapping):
-            network_file = as_message(network_file, "NetParameter")
-        seed = settings.random_seed()
+            network_file = prototxt.as_message(network_file)
         super().__init__(
             network_file,
             phase=int(given["phase"]),
             level=given.get("level", 0),
             stages=given.get("stages") or (),
             keep=keep,
-            seed=1 if seed is None else seed,
-            allow_python=True,
+            seed=settings.new_seed(),
+            allow_python=allow_python,
         )
         if given.get("weights") is not None:
             self.copy_from(given["weights"])
@@ -327,19 +333,11 @@ class Net(pydl.net.Net):
 
     def save_hdf5(self, path: str | os.PathLike, write_diff: bool = False) -> None:
         """Writes the weights, and if asked for the gradients, as HDF5."""
-        options = {"diffs": True} if write_diff else {}
-        formats.hdf5.save(path, layer_weights(self._core, **options))
+        formats.hdf5.save(path, layer_weights(self._core, diffs=write_diff))
 
     def share_with(self, other: Net) -> None:
         """Uses the other net's weights of equally named layers from now on."""
         self._core.share_params(other._core)
-
-
-def as_message(message: Any, kind: str) -> prototxt.Message:
-    """pydl's message: as it is, or one of `caffe_pb2` by way of its text."""
-    if type(message) is prototxt.Message:
-        return message
-    return prototxt.parse(str(message), kind, filename=kind)
 
 
 def _arguments(args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

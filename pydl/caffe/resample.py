@@ -117,8 +117,11 @@ def _with_scipy(
 
 
 def _within(source: np.ndarray, result: np.ndarray, cval: float) -> np.ndarray:
-    """The result within the range of the source; what is wholly beyond its corners stays."""
-    return np.where(result == cval, result, np.clip(result, source.min(), source.max()))
+    """The result within the range of the source, and of ``cval`` where the result reaches it."""
+    low, high = source.min(), source.max()
+    if result.min() <= cval <= result.max():
+        low, high = min(low, cval), max(high, cval)
+    return np.clip(result, low, high)
 
 
 def _ndimage() -> Any:

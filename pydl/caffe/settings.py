@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import warnings
+from collections.abc import Iterator
 
 from pydl import _core
 from pydl.errors import Error
 
-_seed: int | None = None
+_STEP = 0x9E3779B97F4A7C15  # far apart, so that other seeds' lines do not meet this one
+_seeds: Iterator[int] | None = None
 _solvers, _rank = 1, 0
 
 
@@ -34,16 +38,17 @@ def set_device(device_id: int) -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """The seed of nets built from now on, and of solvers whose file gives none."""
-    global _seed
+    """Makes the nets built from now on, and solvers whose file gives no seed, the same in each run:
+    each differs from the one before."""
+    global _seeds
     if seed < 0:
         raise Error(f"set_random_seed: a seed is not negative, got {seed}")
-    _seed = int(seed)
+    _seeds = ((seed + i * _STEP) % 2**63 for i in itertools.count())
 
 
-def random_seed() -> int | None:
-    """The seed that was set, or None."""
-    return _seed
+def new_seed() -> int:
+    """The seed of one more net or solver: the next in line, or if none was set a random one."""
+    return next(_seeds) if _seeds is not None else int.from_bytes(os.urandom(4), "little")
 
 
 def layer_type_list() -> list[str]:

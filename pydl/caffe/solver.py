@@ -9,7 +9,7 @@ from typing import Any
 import pydl.solver
 from pydl import prototxt
 from pydl.caffe import settings
-from pydl.caffe.net import Net, as_message
+from pydl.caffe.net import Net
 from pydl.prototxt import Message as SolverParameter
 from pydl.reporting import CaffeLog
 
@@ -26,6 +26,20 @@ __all__ = [
 ]
 
 
+class _Log(CaffeLog):
+    """Caffe's lines; those of a run's beginning and end only where a whole run is asked for."""
+
+    whole_run = False
+
+    def on_start(self, solver: pydl.solver.Solver) -> None:
+        if self.whole_run:
+            super().on_start(solver)
+
+    def on_end(self, solver: pydl.solver.Solver) -> None:
+        if self.whole_run:
+            super().on_end(solver)
+
+
 class Solver:
     """A solver with pycaffe's attributes and methods, around a `pydl.Solver`.
 
@@ -40,10 +54,11 @@ class Solver:
         if self._type is not None:
             message.ClearField("solver_type")
             message.type = self._type
-        if message.random_seed < 0 and settings.random_seed() is not None:
-            message.random_seed = settings.random_seed()
+        if message.random_seed < 0:
+            message.random_seed = settings.new_seed()
         self._solver = pydl.solver.Solver(message, stop_on_nan=False, allow_python=True)
-        self._solver.listeners.append(CaffeLog())
+        self._log = _Log()
+        self._solver.listeners.append(self._log)
         self._net = Net.from_core(self._solver.net._core)
         self._test_nets = [Net.from_core(net._core) for net in self._solver.test_nets]
 
@@ -81,7 +96,11 @@ class Solver:
     def solve(self, resume_file: str | os.PathLike | None = None) -> None:
         """Runs up to ``max_iter``, from a ``.solverstate`` if one is given."""
         self._take_base_lr()
-        self._solver.solve(resume_file)
+        self._log.whole_run = True
+        try:
+            self._solver.solve(resume_file)
+        finally:
+            self._log.whole_run = False
 
     def restore(self, state_file: str | os.PathLike) -> None:
         """Goes on from a ``.solverstate``."""
@@ -159,5 +178,5 @@ def _message(model: Any) -> SolverParameter:
     if isinstance(model, str | os.PathLike):
         return prototxt.load_solver(model)
     copy = prototxt.new("SolverParameter")
-    copy.CopyFrom(as_message(model, "SolverParameter"))
+    copy.CopyFrom(prototxt.as_message(model, "SolverParameter"))
     return copy

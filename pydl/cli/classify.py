@@ -47,6 +47,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--input_scale", type=float, metavar="S", help="factor after the mean")
     add("--raw_scale", type=float, default=255.0, metavar="S", help="factor before the mean (255)")
     add("--channel_swap", default="2,1,0", metavar="C", help="order of the channels (2,1,0: BGR)")
+    flags.add_python_flag(parser)
     flags.add_run_flags(parser)
 
 
@@ -64,6 +65,7 @@ def model_options(args: argparse.Namespace) -> dict:
         "input_scale": args.input_scale,
         "raw_scale": args.raw_scale,
         "channel_swap": integers("channel_swap", args.channel_swap) if args.channel_swap else None,
+        "allow_python": flags.allow_python(args),
     }
 
 
@@ -137,8 +139,7 @@ def _print_best(model: str, weights: str, mean: str, labels: str, image: str) ->
         raise Error(f"{model}: classify needs a net with one input and one output")
     name = net.inputs[0]
     _, channels, *size = net.blobs[name].shape
-    pixels = read_image(image, channels == 1, tuple(size)).astype(np.float32)
-    planes = pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1)
+    planes = read_image(image, channels == 1, tuple(size)).astype(np.float32)
     average = read_mean(mean)
     average = average.mean(axis=(1, 2), keepdims=True)  # Caffe subtracts one value per channel
     if len(average) != channels:

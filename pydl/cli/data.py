@@ -56,7 +56,7 @@ def _add_prepare(actions: argparse._SubParsersAction) -> None:
 
 def _add_show(actions: argparse._SubParsersAction) -> None:
     show = actions.add_parser("show", help="draw the first images of a set with their labels")
-    show.add_argument("source", help="a built-in set, an IDX or .npz file, an LMDB folder")
+    show.add_argument("source", help="a built-in set, an IDX or .npz file, an LMDB or LevelDB")
     show.add_argument("-o", "--output", default="sheet.png", help="picture file (sheet.png)")
     show.add_argument("--count", type=int, default=50, help="how many images (50)")
 

@@ -31,10 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add("backend", nargs="?", default="lmdb", metavar="TYPE", help="lmdb")
     add("mode", nargs="?", default="CPU", help="CPU")
     add("device", nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--level", type=int, default=0, help="level of the net's state (0)")
-    parser.add_argument(
-        "--stage", type=flags.split, default=[], metavar="A[,B]", help="stages of the net's state"
-    )
+    flags.add_net_flags(parser, weights=False)
     flags.add_run_flags(parser)
     return parser
 

@@ -127,11 +127,13 @@ def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None
     parser.add_argument(
         "--stage", type=split, default=[], metavar="A[,B]", help="stages of the net's state"
     )
-    parser.add_argument(
-        "--allow_python",
-        action="store_true",
-        help="run the code that Python layers of the net name (modules are looked for in the "
-        "working folder too)",
+    add_python_flag(parser)
+
+
+def add_python_flag(parser: Parser) -> None:
+    """-allow_python; see `allow_python`."""
+    parser.add_switch(
+        "allow_python", "run the code that Python layers name; the working folder is on its path"
     )
 
 

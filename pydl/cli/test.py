@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from pydl.cli.nets import open_net
 
     flags.apply_run_flags(args)
-    print("Use CPU.")
     net = open_net(args, phase=args.phase, keep="outputs", need_weights=True)
+    print("Use CPU.")
     if net.inputs:
         raise Error(
             f"{args.model}: nothing fills its inputs {', '.join(net.inputs)}; test needs a net "

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from pydl.cli.nets import open_net
 
     flags.apply_run_flags(args)
-    print("Use CPU.")
     net = open_net(args, phase=args.phase, keep=args.keep)
+    print("Use CPU.")
     rows = net._core.layer_rows()
     backward = args.keep == "all" or args.phase == "TRAIN"
     backward = backward and any(row["needs_backward"] for row in rows)

@@ -182,8 +182,10 @@ def _print_heading(solver) -> None:
 def _print_result(args: argparse.Namespace, solver, files: _Files, curve) -> None:
     from pydl.reporting.numbers import brief
 
-    if solver.iter < solver.max_iter:
-        print(f"Stopped at iteration {solver.iter} of {solver.max_iter}")
+    stopped = solver.iter < solver.max_iter
+    if stopped:
+        why = ", since no test gave a better score" if solver.stopped_early else ""
+        print(f"Stopped at iteration {solver.iter} of {solver.max_iter}{why}")
     tests = solver.history["test"]
     for iteration, index, scores in tests[-len(solver.test_nets) :] if solver.test_nets else []:
         when = "Final test" if iteration == solver.max_iter else f"Test at iteration {iteration}"
@@ -191,7 +193,7 @@ def _print_result(args: argparse.Namespace, solver, files: _Files, curve) -> Non
         print(f"{when}{which}: {brief(scores)}")
     if solver.last_snapshot:
         print(f"Snapshot: {solver.last_snapshot}")
-    if solver.iter < solver.max_iter and solver.last_snapshot:
+    if stopped and solver.last_snapshot and not solver.stopped_early:
         print(f"To go on: pydl train -solver {args.solver} -snapshot {solver.last_snapshot}")
     logs = [str(path) for path in (files.log, files.json) if path]
     print(f"Log: {', '.join(logs)}")

@@ -10,6 +10,7 @@ from pydl.data.catalog import SetInfo, list_sets, load
 from pydl.data.dataset import ArrayDataset, Dataset
 from pydl.data.sources import open_source
 from pydl.data.standard import prepare
+from pydl.data.write import write_hdf5, write_lmdb, write_npz
 
 __all__ = [
     "ArrayDataset",
@@ -19,4 +20,7 @@ __all__ = [
     "load",
     "open_source",
     "prepare",
+    "write_hdf5",
+    "write_lmdb",
+    "write_npz",
 ]

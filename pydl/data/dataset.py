@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
 from pydl.errors import Error
+
+# Of rows: images (C, H, W), each of its own shape, labels (0 where there are none), and names.
+Records = tuple[list[np.ndarray], list[float], list[str]]
 
 
 class Dataset(ABC):
@@ -16,9 +20,9 @@ class Dataset(ABC):
         name: what the set was opened by.
         class_names: the name of each label, or ``()``.
         images: uint8 or float32 (N, C, H, W), contiguous, perhaps read-only and memory-mapped;
-            None for a set that can only be read in order (LMDB).
+            None for a set that is read record by record (databases, image files).
         labels: int64 or float32 (N,), or None for a set without labels or without ``images``.
-        shape: (C, H, W) of one image.
+        shape: (C, H, W) of one image; of a set read record by record, the first.
     """
 
     name: str
@@ -48,6 +52,19 @@ class Dataset(ABC):
                 f"{self.name}: rows {start} to {start + count - 1} asked for, it has {len(self)}"
             )
         return self._read(start, count)
+
+    def records(self, numbers: Sequence[int]) -> Records:
+        """The rows of these numbers: images (C, H, W), each of its own shape, labels, and names.
+
+        >>> import pydl.data
+        >>> images, labels, names = pydl.data.open_source("mnist_sample/train").records([7, 0])
+        >>> images[0].shape, names[0]
+        ((1, 28, 28), 'mnist_sample/train: record 7')
+        """
+        rows = [self.read(number, 1) for number in numbers]
+        labels = [0.0 if label is None else float(label[0]) for _, label in rows]
+        names = [f"{self.name}: record {number}" for number in numbers]
+        return [image[0] for image, _ in rows], labels, names
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self)} x {self.shape}>"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydl.data.lmdb_source import _import_lmdb
 from pydl.errors import Error
 
 _COMMIT_EVERY = 1000  # records, as Caffe's tools do
@@ -23,7 +22,13 @@ class LmdbWriter:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        self._lmdb = _import_lmdb(str(folder))
+        try:
+            import lmdb
+        except ImportError as error:
+            raise Error(
+                f'{folder}: writing an LMDB needs the package lmdb: pip install "pydl[lmdb]"'
+            ) from error
+        self._lmdb = lmdb
         self._pending: list[tuple[bytes, bytes]] = []
         try:
             self.folder.mkdir(mode=0o744)

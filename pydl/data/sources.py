@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydl.data import sample, standard
 from pydl.data.dataset import Dataset
+from pydl.data.datum_source import LevelDbDataset, LmdbDataset
 from pydl.data.idx import find_file, find_labels, open_idx
 from pydl.data.npz import open_npz
 from pydl.errors import Error
@@ -21,25 +22,21 @@ _WHAT_A_SOURCE_IS = f"""a source is one of
   a built-in set: {", ".join(BUILT_IN)}
   IDX files: DIR/train-images-idx3-ubyte, plain or .gz, its labels beside it; or IMAGES:LABELS
   an .npz file with images (N x H x W or N x C x H x W) and labels (N)
-  an LMDB folder of Caffe Datums"""
-
-_LEVELDB_WAY_OUT = """LevelDB is not read; copy it to LMDB once (pip install lmdb plyvel):
-  import lmdb, plyvel
-  with lmdb.open("new_lmdb", map_size=1 << 40).begin(write=True) as new:
-      for key, value in plyvel.DB("{source}"):
-          new.put(key, value)"""
+  an LMDB or LevelDB folder of Caffe Datums"""
 
 
-def open_source(source: str | os.PathLike, backend: str | None = None) -> Dataset:
+def open_source(source: str | os.PathLike, backend: str | None = None, color: str = "") -> Dataset:
     """Opens what the ``source`` of a Data layer names.
 
     Args:
         source: a built-in set (``mnist_sample/train``; a folder of that name is ``./mnist_sample/
             train``), IDX files (``DIR/train-images-idx3-ubyte[.gz]`` with the labels beside it, or
-            ``IMAGES:LABELS``), an ``.npz`` file, or an LMDB folder of Caffe Datums. Paths are
-            relative to the working directory, as in Caffe.
+            ``IMAGES:LABELS``), an ``.npz`` file, or an LMDB or LevelDB folder of Caffe Datums.
+            Paths are relative to the working directory, as in Caffe.
         backend: ``data_param.backend``, "LMDB" or "LEVELDB"; what is found at ``source`` decides,
             because prototxt files rarely name the backend right once their data has moved.
+        color: how encoded images in a database are decoded: "" as they are, "color" to 3 channels
+            (blue first), "gray" to 1.
 
     Returns:
         The set, with ``images`` and ``labels`` as arrays if it can be had so, ``read`` always.
@@ -55,19 +52,19 @@ def open_source(source: str | os.PathLike, backend: str | None = None) -> Datase
     if backend is not None and backend.upper() not in _BACKENDS:
         raise Error(f'{source}: unknown backend "{backend}"; there are {", ".join(_BACKENDS)}')
     try:
-        return _open(source)
+        return _open(source, color)
     except OSError as error:
         raise Error(f"{source}: {error.strerror or error}") from error
 
 
-def _open(source: str) -> Dataset:
+def _open(source: str, color: str) -> Dataset:
     if not source:
         raise Error(f"an empty source; {_WHAT_A_SOURCE_IS}")
     if source in BUILT_IN:
         return _open_built_in(source)
     path = Path(source)
     if path.is_dir():
-        return _open_folder(path, source)
+        return _open_folder(path, source, color)
     if (file := find_file(path)) is not None:
         return _open_file(file, source)
     images, _, labels = source.rpartition(":")
@@ -101,14 +98,12 @@ def _open_file(file: Path, source: str) -> Dataset:
     raise Error(f"{source}: neither IDX nor .npz by its content; {_WHAT_A_SOURCE_IS}")
 
 
-def _open_folder(folder: Path, source: str) -> Dataset:
+def _open_folder(folder: Path, source: str, color: str) -> Dataset:
     names = sorted(entry.name for entry in folder.iterdir())
     if "data.mdb" in names:
-        from pydl.data.lmdb_source import LmdbDataset
-
-        return LmdbDataset(folder, source)
+        return LmdbDataset(folder, source, color)
     if "CURRENT" in names:
-        raise Error(f"{source}: {_LEVELDB_WAY_OUT.format(source=source)}")
+        return LevelDbDataset(folder, source, color)
     images = [str(folder / name) for name in names if "images-idx" in name]
     if images:
         raise Error(f"{source}: a folder; name the file in it: {' or '.join(images)}")

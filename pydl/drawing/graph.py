@@ -52,7 +52,7 @@ class Graph:
 
 def net_graph(net: Any, *, phase: str | int | None = None, lr_mult: bool = False) -> Graph:
     """The graph of a NetParameter; see `pydl.drawing.render`."""
-    message = net if type(net) is Message else prototxt.parse(str(net), filename="net")
+    message = prototxt.as_message(net)
     graph = Graph(message.name)
     writers: dict[str, list[int]] = {}  # blob: several where each phase has its own
     for name in message.input:

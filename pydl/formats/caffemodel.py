@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import numpy as np
 
@@ -101,8 +102,8 @@ def _layer_chunks(layer: LayerWeights) -> list[Chunk]:
     chunks += [wire.text(_LAYER_TOP, top) for top in layer.top]
     settings = messages.known_fields(proto_file.get("LayerParameter"), layer.settings)
     chunks += messages.chunks(settings, below=_LAYER_BLOB)
-    for blob in layer.blobs:
-        chunks += wire.nested(_LAYER_BLOB, blobproto.chunks(blob))
+    for blob, diff in zip_longest(layer.blobs, layer.diffs):
+        chunks += wire.nested(_LAYER_BLOB, blobproto.chunks(blob, diff))
     return chunks + messages.chunks(settings, above=_LAYER_BLOB)
 
 

@@ -69,7 +69,11 @@ def save(path: str | os.PathLike, layers: Iterable[LayerWeights]) -> None:
         data = file.create_group("data", track_order=True)
         written: set[tuple] = set()
         for layer in layers:
-            _write_layer(data, layer, written)
+            _write_layer(data, layer.name, layer.blobs, written)
+        if any(layer.diffs for layer in layers):
+            diff = file.create_group("diff", track_order=True)
+            for layer in layers:  # of shared blobs each time, as Caffe does
+                _write_layer(diff, layer.name, layer.diffs, set())
 
 
 def load_solverstate(path: str | os.PathLike) -> SolverState:
@@ -147,21 +151,24 @@ def _create(path: str | os.PathLike, blobs: list[np.ndarray]) -> Iterator[h5py.F
         out.write(image)
 
 
-def _write_layer(data: h5py.Group, layer: LayerWeights, written: set[tuple]) -> None:
-    if {"", "."} & set(layer.name.split("/")):
-        raise Error(f'layer "{layer.name}": HDF5 cannot keep a layer of that name')
+def _write_layer(
+    parent: h5py.Group, name: str, blobs: list[np.ndarray | None], written: set[tuple]
+) -> None:
+    """The blobs whose memory is not `written` yet."""
+    if {"", "."} & set(name.split("/")):
+        raise Error(f'layer "{name}": HDF5 cannot keep a layer of that name')
     try:
-        group = data.require_group(layer.name)
+        group = parent.require_group(name)
     except (ValueError, TypeError) as error:
         problem = "cannot be stored beside the others (two names that collide?)"
-        raise Error(f'layer "{layer.name}" {problem}: {error}') from error
-    for i, blob in enumerate(layer.blobs):
+        raise Error(f'layer "{name}" {problem}: {error}') from error
+    for i, blob in enumerate(blobs):
         if blob is None or _memory(blob) in written:
             continue
         if blob.size:
             written.add(_memory(blob))
         if str(i) in group:
-            raise Error(f'layer "{layer.name}": there are two layers of that name')
+            raise Error(f'layer "{name}": there are two layers of that name')
         group.create_dataset(str(i), data=blob, dtype="<f4")
 
 

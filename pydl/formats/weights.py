@@ -19,9 +19,9 @@ class LayerWeights:
     """One layer of a weight file.
 
     ``blobs`` are float32 and may be read-only, unaligned views of the file. A blob is None where
-    the file leaves it to the layer that shares it (HDF5). ``settings`` are the layer's other fields
-    as plain data, such as ``{"phase": "TEST", "convolution_param": {"num_output": 20}}``, for
-    formats that keep them.
+    the file leaves it to the layer that shares it (HDF5). ``diffs``, one for each blob or none, are
+    written but not read. ``settings`` are the layer's other fields as plain data, such as
+    ``{"phase": "TEST", "convolution_param": {"num_output": 20}}``, for formats that keep them.
     """
 
     name: str
@@ -29,6 +29,7 @@ class LayerWeights:
     bottom: list[str] = field(default_factory=list)
     top: list[str] = field(default_factory=list)
     blobs: list[np.ndarray | None] = field(default_factory=list)
+    diffs: list[np.ndarray] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
 

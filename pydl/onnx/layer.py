@@ -58,12 +58,11 @@ class Layer:
 
 def net_layers(core) -> list[Layer]:
     """The layers of a net that the core holds, with views of their weights."""
-    specs = {spec["name"]: spec for spec in core.spec["layers"]}
     owners = core.param_rows()
     shapes: dict[str, Shape] = {}
     layers = []
     for index, row in enumerate(core.layer_rows()):
-        spec, blobs = specs[row["name"]], core.layer(index).blobs
+        spec, blobs = core.layer(index).spec, core.layer(index).blobs
         params = spec.get("params", {})
         bottom_shapes = [shapes[name] for name in row["bottoms"]]
         shapes.update(zip(row["tops"], row["top_shapes"], strict=True))

@@ -135,11 +135,11 @@ def _set_batch(net: Net, batch: int) -> None:
 
 
 def _set_shapes(net: Net, shapes: dict[str, Shape]) -> None:
-    for name, shape in shapes.items():
-        blob = net._core.input_blob(name)
-        if tuple(blob.shape) != shape:
-            blob.reshape(*shape)
-    net.reshape()
+    inputs = {name: net._core.input_blob(name) for name in shapes}
+    if any(tuple(blob.shape) != shapes[name] for name, blob in inputs.items()):
+        for name, blob in inputs.items():
+            blob.reshape(*shapes[name])
+        net.reshape()
 
 
 def _write_layers(layers: Sequence[Layer]) -> Graph:

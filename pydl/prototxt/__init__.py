@@ -23,6 +23,7 @@ from pydl.prototxt.upgrade import upgrade_net, upgrade_solver
 __all__ = [
     "FieldError",
     "Message",
+    "as_message",
     "dumps",
     "load",
     "load_net",
@@ -87,6 +88,17 @@ def dumps(message: Message) -> str:
     'phase: TRAIN\\nstage: "a"\\n'
     """
     return str(message)
+
+
+def as_message(message: Any, kind: str = "NetParameter") -> Message:
+    """The same message as one of pydl's: one of `pydl.caffe.proto.caffe_pb2` by way of its text.
+
+    >>> as_message(new("NetParameter", name="lenet")).name
+    'lenet'
+    """
+    if type(message) is Message:
+        return message
+    return parse(str(message), kind, filename=kind)
 
 
 def new(message: str, /, **fields: Any) -> Message:

@@ -114,8 +114,8 @@ _SOLVER = [
     _one("base_lr", "float", "initial learning rate"),
     _one("display", "int32", "iterations between log lines; 0: none"),
     _one("max_iter", "int32", "iterations to train"),
-    _one("lr_policy", "string", "fixed, step, exp, inv, multistep, poly or sigmoid"),
-    _one("gamma", "float", "decay of step, exp, inv, multistep and sigmoid"),
+    _one("lr_policy", "string", "fixed, step, exp, inv, multistep, poly, sigmoid; plateau, cosine"),
+    _one("gamma", "float", "factor of step, exp, inv, multistep, sigmoid and plateau"),
     _one("power", "float", "exponent of inv and poly"),
     _one("momentum", "float", "momentum; beta1 of Adam"),
     _one("weight_decay", "float", "strength of the regularisation"),
@@ -154,9 +154,20 @@ _SOLVER = [
     _enum("snapshot_format", {"HDF5": 0, "BINARYPROTO": 1}, "of snapshots", "BINARYPROTO"),
     _one("rms_decay", "float", "RMSProp: decay of the mean square", 0.99),
     _one("momentum2", "float", "Adam: beta2", 0.999),
-    _one("type", "string", "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam", "SGD"),
+    _one("type", "string", "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam or AdamW", "SGD"),
     _one("layer_wise_reduce", "bool", "data parallel: overlap reduction and backward", True),
     _many("weights", "string", "weight files to start from, comma separated"),
+    # Not in Caffe.
+    _one("warmup_iters", "int32", "iterations in which the rate rises to the policy's", 0),
+    _one("warmup_start_lr", "float", "rate of the first iteration of the warm-up", 0),
+    _one("min_lr", "float", "least rate of cosine and plateau", 0),
+    _one("plateau_patience", "int32", "plateau: tests without a better score to a step", 10),
+    _one("early_stop_patience", "int32", "tests without a better score to the end; 0: never", 0),
+    _one("min_improvement", "float", "share by which a better score must be better", 1e-4),
+    _one("monitor", "string", "output of a test net that plateau and early stopping look at"),
+    _enum("monitor_mode", {"MIN": 0, "MAX": 1}, "which scores are better", "MIN"),
+    _one("decay_vectors", "bool", "weight decay also on parameters of one axis", True),
+    _one("ema_decay", "float", "of the average of the weights that is tested; 0: none", 0),
 ]
 
 _SOLVER_STATE = [

@@ -26,6 +26,8 @@ class CaffeLog(Listener):
     def on_start(self, solver: Solver) -> None:
         LOGGER.info("Use CPU.")
         LOGGER.info("Initializing solver from parameters: \n%s", str(solver.param).rstrip())
+        for note in solver.notes:
+            LOGGER.warning("%s", note)
         _log_nets(solver)
         for path in filter(None, ",".join(solver.param.weights).split(",")):
             LOGGER.info("Finetuning from %s", path.strip())
@@ -51,7 +53,12 @@ class CaffeLog(Listener):
 
     def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
         LOGGER.info("Iteration %d, Testing net (#%d)", solver.iter, index)
+        if solver.param.test_compute_loss:
+            LOGGER.info("Test loss: %s", number(solver.test_loss[index]))
         _log_outputs("Test", scores, solver.test_nets[index].loss_weights)
+
+    def on_debug(self, solver: Solver, line: str) -> None:
+        LOGGER.info("%s", line)
 
     def on_snapshot(self, solver: Solver, path: Path) -> None:
         kind = "HDF5 file" if path.suffix == ".h5" else "binary proto file"
@@ -62,6 +69,9 @@ class CaffeLog(Listener):
     def on_end(self, solver: Solver) -> None:
         LOGGER.info("Iteration %d, loss = %s", solver.iter, number(solver.smoothed_loss))
         done = solver.iter >= solver.max_iter
+        if solver.stopped_early:
+            patience = solver.param.early_stop_patience
+            LOGGER.info("Early stopping: no better score in %d tests", patience)
         LOGGER.info("Optimization Done." if done else "Optimization stopped early.")
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pydl.data.image_files import read_image_list
 from pydl.data.lmdb_writer import LmdbWriter
+from pydl.data.pictures import decode, resize
 from pydl.errors import Error
 from pydl.formats.binaryproto import Datum
 from pydl.reporting.glog import LOGGER
@@ -69,7 +71,8 @@ def convert_imageset(
     options = options or ImageOptions()
     if bool(options.resize_height) != bool(options.resize_width):
         LOGGER.warning("An image is resized only if both resize_height and resize_width are given")
-    lines = _read_list(list_file)
+    names, labels = read_image_list(os.fspath(list_file), "")
+    lines = [(name, int(label)) for name, label in zip(names, labels, strict=True)]
     if shuffle:
         LOGGER.info("Shuffling data")
         random.Random(seed).shuffle(lines)
@@ -94,52 +97,34 @@ def _records(
     first = None
     for number, (name, label) in enumerate(lines):
         try:
-            datum = _datum(root + name, label, options)
+            datum, size = _datum(root + name, label, options)
         except Error as error:
             LOGGER.error("%s", error)
             continue
         if options.check_size:
-            size = _image_size(root + name) if datum.encoded else datum.data.shape
             first = first or (name, size)
             if size != first[1]:
                 raise Error(
                     f"{root}{name}: size {_by(size)}, but {first[0]} has {_by(first[1])}; give "
                     "-resize_height and -resize_width to make them the same"
                 )
-        yield f"{number:08}_{name}".encode(), datum.serialize()
+        yield f"{number:08}_{name}".encode(errors="surrogateescape"), datum.serialize()
 
 
-def _read_list(path: str | os.PathLike) -> list[tuple[str, int]]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Error(f"{os.fspath(path)}: cannot be read: {reason}") from error
-    lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        name, _, label = line.rstrip().rpartition(" ")
-        try:
-            lines += [(name, int(label))] if line.strip() else []
-        except ValueError:
-            raise Error(
-                f"{os.fspath(path)}:{number}: expected `file label`, got {line.strip()!r}"
-            ) from None
-    return lines
-
-
-def _datum(path: str, label: int, options: ImageOptions) -> Datum:
+def _datum(path: str, label: int, options: ImageOptions) -> tuple[Datum, tuple[int, ...]]:
+    """The record of an image, and the image's size."""
+    size = (options.resize_height, options.resize_width)
+    size = size if all(n > 0 for n in size) else None
+    image = read_image(path, options.gray, size)
     if not (options.encoded or options.encode_type):
-        return Datum(_planes(_read_wanted(path, options)), label)
-    kind = options.encode_type or os.path.splitext(path)[1][1:]
-    kind = kind.lower()
+        return Datum(image, label), image.shape
+    kind = (options.encode_type or os.path.splitext(path)[1][1:]).lower()
     if not kind:
         raise Error(f"{path}: the suffix does not tell how to encode it; give -encode_type")
-    resized = options.resize_height > 0 and options.resize_width > 0
-    if not resized and _same_kind(path, kind):
-        _open_image(path)  # to see that it is one; as in Caffe it keeps its colours, gray or not
-        return Datum(np.frombuffer(_read_bytes(path), np.uint8), label, encoded=True)
-    encoded = _encode(_read_wanted(path, options), kind, path)
-    return Datum(np.frombuffer(encoded, np.uint8), label, encoded=True)
+    # As in Caffe a file that is copied keeps its colours, gray or not.
+    copied = size is None and _same_kind(path, kind)
+    content = _read_bytes(path) if copied else _encode(image, kind, path)
+    return Datum(np.frombuffer(content, np.uint8), label, encoded=True), image.shape
 
 
 def _same_kind(path: str, kind: str) -> bool:
@@ -147,63 +132,32 @@ def _same_kind(path: str, kind: str) -> bool:
     return suffix == kind or {suffix, kind} == {"jpg", "jpeg"}
 
 
-def _read_bytes(path: str) -> bytes:
+def _read_bytes(path: str | os.PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise Error(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _open_image(path: str):
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise Error(f'{path}: images need Pillow: pip install "pydl[image]"') from error
-    try:
-        image = Image.open(io.BytesIO(_read_bytes(path)))
-        image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Error(f"{path}: not a readable image: {error}") from error
-    return image
+        raise Error(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
 
 
 def read_image(
     path: str | os.PathLike, gray: bool = False, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """An image file as uint8, (H, W) if gray, else (H, W, 3) in BGR; resized to (rows, columns).
+    """An image file as uint8 (C, H, W): one channel if gray, else blue, green and red.
 
-    Raises Error for a file that cannot be read as an image, or without Pillow.
+    ``size``, rows and columns, is what it is resized to, as OpenCV does it. Raises Error for a file
+    that cannot be read as an image, or without Pillow.
 
     >>> read_image("cat.jpg", size=(227, 227)).shape
-    (227, 227, 3)
+    (3, 227, 227)
     """
-    pixels = np.asarray(_open_image(os.fspath(path)).convert("L" if gray else "RGB"))
-    pixels = pixels if gray else pixels[..., ::-1]
-    return np.ascontiguousarray(pixels if size is None else _resized(pixels, *size))
+    image = decode(_read_bytes(path), "gray" if gray else "color", os.fspath(path))
+    return image if size is None else resize(image, *size)
 
 
-def _read_wanted(path: str, options: ImageOptions) -> np.ndarray:
-    size = (options.resize_height, options.resize_width)
-    return read_image(path, options.gray, size if all(n > 0 for n in size) else None)
-
-
-def _image_size(path: str) -> tuple[int, int]:
-    return _open_image(path).size
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _planes(pixels: np.ndarray) -> np.ndarray:
-    """(C, H, W)"""
-    return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _encode(pixels: np.ndarray, kind: str, path: str) -> bytes:
+def _encode(image: np.ndarray, kind: str, path: str) -> bytes:
     from PIL import Image
 
-    image = Image.fromarray(pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1]))
+    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
     formats = {suffix[1:]: name for suffix, name in Image.registered_extensions().items()}
     if kind not in formats:
         raise Error(f"{path}: no way to encode images as {kind!r}; known are png, jpg, bmp, ...")
@@ -211,28 +165,11 @@ def _encode(pixels: np.ndarray, kind: str, path: str) -> bytes:
     options = {"quality": 95} if formats[kind] == "JPEG" else {}
     file = io.BytesIO()
     try:
-        image.save(file, formats[kind], **options)
+        Image.fromarray(pixels).save(file, formats[kind], **options)
     except (OSError, ValueError) as error:
         raise Error(f"{path}: cannot be encoded as {kind}: {error}") from error
     return file.getvalue()
 
 
-def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear between the four nearest pixels, also when shrinking, as OpenCV's INTER_LINEAR."""
-    rows, row_share = _neighbours(pixels.shape[0], height)
-    columns, column_share = _neighbours(pixels.shape[1], width)
-    trailing = (1,) * (pixels.ndim - 2)
-    row_share = row_share.reshape(-1, 1, *trailing)
-    column_share = column_share.reshape(1, -1, *trailing)
-    values = pixels.astype(np.float32)
-    lines = values[rows] * (1 - row_share) + values[rows + (len(values) > 1)] * row_share
-    left, right = lines[:, columns], lines[:, columns + (lines.shape[1] > 1)]
-    return np.rint(left * (1 - column_share) + right * column_share).astype(np.uint8)
-
-
-def _neighbours(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel wanted the first of its two neighbours, and the share of the second."""
-    centres = (np.arange(wanted) + 0.5) * (size / wanted) - 0.5
-    centres = np.clip(centres, 0, size - 1)
-    first = np.minimum(centres.astype(int), max(0, size - 2))
-    return first, (centres - first).astype(np.float32)
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

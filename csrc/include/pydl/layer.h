@@ -73,6 +73,8 @@ class Layer {
   virtual void SetUp(const Blobs& /*bottom*/, const Blobs& /*top*/) {}
   // Whenever a bottom's shape changed: give the tops their shapes, prepare scratch.
   virtual void Reshape(const Blobs& bottom, const Blobs& top) = 0;
+  // The next Forward needs Reshape, though no bottom has changed: the tops get another shape.
+  virtual bool wants_reshape(const Blobs& /*top*/) { return false; }
   virtual void Forward(const Blobs& bottom, const Blobs& top) = 0;
   // From the tops' diff: the diff of each bottom as `down` says; params' diffs are added to.
   virtual void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom);

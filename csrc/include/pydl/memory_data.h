@@ -3,7 +3,9 @@
 
 #include <vector>
 
+#include "pydl/data.h"
 #include "pydl/layer.h"
+#include "pydl/transform_params.h"
 
 namespace pydl {
 
@@ -21,22 +23,32 @@ struct MemoryDataParams {
 };
 
 // tops: data (batch_size, channels, height, width), label (batch_size, 1, 1, 1)
-class MemoryData final : public LayerOf<MemoryDataParams> {
+class MemoryData final : public LayerOf<MemoryDataParams, TransformParams> {
  public:
   Arity bottoms() const override { return {0, 0}; }
   Arity tops() const override { return {2, 2}; }
-  std::vector<int64_t*> state() override { return {&cursor_}; }
+  std::vector<int64_t*> state() override { return {&cursor_, &added_}; }
   void SetUp(const Blobs& bottom, const Blobs& top) override;
+  bool wants_reshape(const Blobs& top) override;
   void Reshape(const Blobs& bottom, const Blobs& top) override;
   void Forward(const Blobs& bottom, const Blobs& top) override;
 
-  // Copies `count` records, a multiple of batch_size; reading starts over. Throws pydl::Error.
+  // Copies `count` records as they are (transform_param is for Add, as in Caffe), a multiple of the
+  // batch size; reading starts over. Throws pydl::Error.
   void Reset(const float* data, const float* labels, int64_t count);
+  // The same with records that are transformed as transform_param says.
+  void Add(const Records& records);
+  // For the arrays to come.
+  void set_batch_size(int64_t batch_size);
   Shape batch_shape() const;
 
  private:
+  void CheckCount(int64_t count) const;
+
+  int64_t batch_size_ = 0;
   std::vector<float> data_, labels_;
   int64_t cursor_ = 0;
+  int64_t added_ = 0;  // records transformed so far
 };
 
 }  // namespace pydl

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,13 +12,18 @@
 
 namespace pydl {
 
-// The part of Caffe's SolverParameter that decides the numbers; files, tests and display are the
-// caller's.
+// Which scores are better: losses are to be small, accuracies large.
+enum class MonitorMode { kMin = 0, kMax = 1 };
+constexpr std::array<EnumName, 2> enum_names(MonitorMode) { return {{{"MIN", 0}, {"MAX", 1}}}; }
+
+// The part of Caffe's SolverParameter that decides the numbers, and pydl's additions to it; files,
+// tests and display are the caller's. docs/solvers.md has the formulas.
 struct SolverSpec {
   std::string type = "SGD";
   float base_lr = 0.01f;
   std::string lr_policy = "fixed";
-  float gamma = 0, power = 0;
+  std::optional<float> gamma;
+  float power = 0;
   int32_t stepsize = 0;
   std::vector<int32_t> stepvalue;
   int32_t max_iter = 0;
@@ -26,32 +32,65 @@ struct SolverSpec {
   std::string regularization_type = "L2";
   float clip_gradients = -1;
   int32_t iter_size = 1;
+  // Not in Caffe.
+  int32_t warmup_iters = 0;
+  std::optional<float> warmup_start_lr, min_lr, min_improvement;
+  std::optional<int32_t> plateau_patience;
+  int32_t early_stop_patience = 0;
+  MonitorMode monitor_mode = MonitorMode::kMin;
+  bool decay_vectors = true;
+  float ema_decay = 0;
+
+  static auto fields() {
+    using S = SolverSpec;
+    return Fields(
+        "solver",
+        Field("type", &S::type, "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam or AdamW"),
+        Field("base_lr", &S::base_lr, "learning rate at the start"),
+        Field("lr_policy", &S::lr_policy,
+              "fixed, step, exp, inv, multistep, poly, sigmoid, cosine or plateau"),
+        Field("gamma", &S::gamma, "factor of step, exp, inv, multistep, sigmoid, plateau"),
+        Field("power", &S::power, "exponent of inv and poly"),
+        Field("stepsize", &S::stepsize, "iterations per step; middle of sigmoid"),
+        Field("stepvalue", &S::stepvalue, "iterations at which multistep steps"),
+        Field("max_iter", &S::max_iter, "iterations of the run; end of poly and cosine"),
+        Field("momentum", &S::momentum, "of the update history; beta1 of Adam"),
+        Field("momentum2", &S::momentum2, "Adam: of the squared gradients"),
+        Field("rms_decay", &S::rms_decay, "RMSProp: of the squared gradients"),
+        Field("delta", &S::delta, "added where a division by zero could be"),
+        Field("weight_decay", &S::weight_decay, "strength of the regularisation"),
+        Field("regularization_type", &S::regularization_type, "L2 or L1"),
+        Field("clip_gradients", &S::clip_gradients, "greatest L2 norm; negative: none"),
+        Field("iter_size", &S::iter_size, "batches whose gradients make one update"),
+        Field("warmup_iters", &S::warmup_iters, "iterations in which the rate rises"),
+        Field("warmup_start_lr", &S::warmup_start_lr, "rate at the start of the warm-up"),
+        Field("min_lr", &S::min_lr, "least rate of cosine and plateau"),
+        Field("min_improvement", &S::min_improvement, "by how much, relatively, a score is better"),
+        Field("plateau_patience", &S::plateau_patience, "scores without a better one to a step"),
+        Field("early_stop_patience", &S::early_stop_patience, "... and to the end; 0: never"),
+        Field("monitor_mode", &S::monitor_mode, "MIN or MAX: which scores are better"),
+        Field("decay_vectors", &S::decay_vectors, "weight decay on params of one axis as well"),
+        Field("ema_decay", &S::ema_decay, "of the average of the weights; 0: none"));
+  }
+};
+
+// What a solver has seen of the scores it was told.
+struct ScoreWatch {
+  std::optional<double> best;
+  int32_t since_best = 0, since_drop = 0;  // scores since the best, and since the rate was lowered
 
   static auto fields() {
     return Fields(
-        "solver", Field("type", &SolverSpec::type, "update rule"),
-        Field("base_lr", &SolverSpec::base_lr, "learning rate at the start"),
-        Field("lr_policy", &SolverSpec::lr_policy,
-              "fixed, step, exp, inv, multistep, poly or sigmoid"),
-        Field("gamma", &SolverSpec::gamma, "factor of step, exp, inv, multistep, sigmoid"),
-        Field("power", &SolverSpec::power, "exponent of inv and poly"),
-        Field("stepsize", &SolverSpec::stepsize, "iterations per step; middle of sigmoid"),
-        Field("stepvalue", &SolverSpec::stepvalue, "iterations at which multistep steps"),
-        Field("max_iter", &SolverSpec::max_iter, "iterations of the run; end of poly"),
-        Field("momentum", &SolverSpec::momentum, "of the update history"),
-        Field("momentum2", &SolverSpec::momentum2, "Adam: of the squared gradients"),
-        Field("rms_decay", &SolverSpec::rms_decay, "RMSProp: of the squared gradients"),
-        Field("delta", &SolverSpec::delta, "added where a division by zero could be"),
-        Field("weight_decay", &SolverSpec::weight_decay, "strength of the regularisation"),
-        Field("regularization_type", &SolverSpec::regularization_type, "L2 or L1"),
-        Field("clip_gradients", &SolverSpec::clip_gradients, "greatest L2 norm; negative: none"),
-        Field("iter_size", &SolverSpec::iter_size, "batches whose gradients make one update"));
+        "watch", Field("best", &ScoreWatch::best, "the best score"),
+        Field("since_best", &ScoreWatch::since_best, "scores since then"),
+        Field("since_drop", &ScoreWatch::since_drop, "... or since the rate was lowered"));
   }
 };
 
 class Solver {
  public:
-  // Throws pydl::Error for unknown types and policies and values out of range.
+  // Throws pydl::Error for unknown types and policies, values out of range and fields that do not
+  // go together.
   Solver(SolverSpec spec, std::shared_ptr<Net> net);
   ~Solver();
 
@@ -77,9 +116,27 @@ class Solver {
   // Called in each Step: before the forward pass, and when all gradients are there, before the
   // update.
   std::vector<std::function<void()>> on_start, on_gradients_ready;
+  // Where it is set, Step tells it Caffe's debug_info, line by line.
+  std::function<void(const std::string& line)> debug;
+
+  // A score of the run, such as a test loss, to be told at regular intervals: it lowers the rate of
+  // lr_policy "plateau" and decides about early stopping. NaN is never better.
+  void Observe(double score);
+  // early_stop_patience scores in a row were no better.
+  bool should_stop() const;
+  const ScoreWatch& watch() const { return watch_; }
+  void set_watch(const ScoreWatch& watch) { watch_ = watch; }
 
   // The update rule's memory of past gradients: arrays laid out as Net::weights().
   std::vector<float*> history();
+
+  // With ema_decay: after update t the average is d average + (1 - d) weights, where
+  // d = min(ema_decay, (1 + t) / (10 + t)), so that it soon forgets the start. Of params with
+  // lr_mult 0 (BatchNorm's statistics, say) it has the values as they are.
+  bool has_average() const;  // there was an update, or SetAverage
+  void SwapAverage();        // exchanges weights and average, where there is one
+  void SetAverage();         // the weights as they are now
+  void ForgetAverage();      // it begins anew with the next update
 
   // Everything a run needs to go on as if it had not stopped, in one file that is replaced only
   // once the new one is complete. Both throw pydl::Error.
@@ -88,14 +145,18 @@ class Solver {
 
  private:
   void StepByParam(double* loss);
+  void StepAtOnce(double* loss);
   void CheckLoss(double loss) const;
   void Update(int param, int64_t begin, int64_t count, float scale, float* gradient);
+  void BeginAverage();
   float ClipFactor() const;
+  float weight_decay(const NetParam& param) const;
 
   SolverSpec spec_;
   std::shared_ptr<Net> net_;
   std::unique_ptr<class UpdateRule> rule_;
   std::unique_ptr<struct SolverHistory> history_;
+  ScoreWatch watch_;
   int iter_ = 0;
   mutable int current_step_ = 0;
 };

@@ -40,8 +40,8 @@ inline void write_floats(const float* x, int64_t first, int64_t n, Array out) {
   });
 }
 
-inline void apply_with(int64_t n, int64_t grain, const void* f, ApplyToFloats run, Array y,
-                       ConstArray a, ConstArray b) {
+[[gnu::noinline]] inline void apply_with(int64_t n, int64_t grain, const void* f, ApplyToFloats run,
+                                         Array y, ConstArray a, ConstArray b) {
   constexpr int64_t kPage = 1024;
   const bool direct = CommonType(y, a, b).get() == DType::kFloat32;
   parallel_for(ceil_div(n, kPage), grain / kPage, [=](int64_t begin, int64_t end) {

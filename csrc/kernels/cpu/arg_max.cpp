@@ -1,8 +1,9 @@
 // The largest values along an axis (arg_max.h).
 //
 // The largest one alone: the lanes of a vector are values of one row (inner = 1), or positions.
-// Several: rows one after the other, turned into scratch memory where they do not lie in one piece.
-// A heap holds the best so far; vectors of which no value reaches the worst of it are passed over.
+// A few at each position: the same, with a list of the best so far in each lane. Else rows one
+// after the other, turned into scratch memory where they do not lie in one piece; values that do
+// not reach the worst of the best so far are passed over, a vector at a time.
 #include "kernels/arg_max.h"
 
 #include <algorithm>
@@ -42,6 +43,16 @@ struct Best {
     const VecI is_best = (v >= value) | (v != v);
     value = select(is_best, v, value);
     index = select(is_best, at, index);
+  }
+  // The same; what was not the best is given back.
+  PYDL_INLINE void exchange(Vec* v, VecI* at) {
+    const VecI is_best = (*v >= value) | (*v != *v);
+    const Vec other = select(is_best, value, *v);
+    const VecI other_index = select(is_best, index, *at);
+    value = select(is_best, *v, value);
+    index = select(is_best, *at, index);
+    *v = other;
+    *at = other_index;
   }
 };
 
@@ -114,40 +125,80 @@ void largest_one(const ArgMaxShape& s, const float* x, float* index, float* valu
                });
 }
 
-// ---- several ----
+// ---- a few at each position ----
 
-PYDL_INLINE bool any(VecI mask) {
-  int64_t parts[kVectorBytes / 8], all = 0;
-  __builtin_memcpy(parts, &mask, sizeof parts);
-#pragma GCC unroll 8
-  for (const int64_t part : parts) all |= part;
-  return all != 0;
+constexpr int64_t kMostInLanes = 16;
+
+void largest_in_lanes(const ArgMaxShape& s, const float* x, float* index, float* value) {
+  const int64_t vectors = ceil_div(s.inner, kLanes);
+  const auto strip = [=](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t o = item / vectors, first = item % vectors * kLanes;
+      const int64_t lanes = smaller(kLanes, s.inner - first);
+      const float* from = x + o * s.n * s.inner + first;
+      Best best[kMostInLanes];
+      for (int64_t j = 0; j < s.n; ++j) {
+        Vec v = load_some(from + j * s.inner, lanes);
+        VecI at = broadcast(static_cast<int32_t>(j));
+        for (int64_t k = 0; k < s.k; ++k) best[k].exchange(&v, &at);
+      }
+      for (int64_t k = 0; k < s.k; ++k) {
+        put(o * s.stride + k * s.inner + first, lanes, best[k], index, value);
+      }
+    }
+  };
+  parallel_for(s.outer * vectors, items_worth(kMathGrain, s.n * s.k), strip);
 }
 
-// The k largest of a row of n, in falling order.
+// ---- several of a row ----
+
+// The lanes that a mask selects, as bits.
+PYDL_INLINE unsigned bits_of(VecI mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
+#else
+  unsigned bits = 0;
+  for (int lane = 0; lane < kLanes; ++lane) bits |= static_cast<unsigned>(mask[lane] & 1) << lane;
+  return bits;
+#endif
+}
+
+// Takes the place of the last of k entries in order.
+void insert(const Entry& entry, int64_t k, Entry* best) {
+  int64_t j = k - 1;
+  for (; j > 0 && comes_first(entry, best[j - 1]); --j) best[j] = best[j - 1];
+  best[j] = entry;
+}
+
+// Takes the place of the first of k entries in a heap, the worst.
+void exchange_worst(const Entry& entry, int64_t k, Entry* best) {
+  std::pop_heap(best, best + k, comes_first);
+  best[k - 1] = entry;
+  std::push_heap(best, best + k, comes_first);
+}
+
+// The k largest of a row of n, in falling order: a few are kept in order, more in a heap.
 void largest_of_row(int64_t n, int64_t k, const float* x, Entry* best) {
-  for (int64_t i = 0; i < k; ++i) best[i] = {x[i], static_cast<int32_t>(i)};
-  std::make_heap(best, best + k, comes_first);  // the worst of them in front
+  const bool few = k <= 32;
+  const Entry& worst = few ? best[k - 1] : best[0];
   const auto see = [&](int64_t i) {
     const Entry entry{x[i], static_cast<int32_t>(i)};
-    if (!comes_first(entry, best[0])) return;
-    std::pop_heap(best, best + k, comes_first);
-    best[k - 1] = entry;
-    std::push_heap(best, best + k, comes_first);
+    if (!comes_first(entry, worst)) return;
+    few ? insert(entry, k, best) : exchange_worst(entry, k, best);
   };
-  constexpr int64_t kStep = 4 * kLanes;
+  for (int64_t i = 0; i < k; ++i) best[i] = {x[i], static_cast<int32_t>(i)};
+  few ? std::sort(best, best + k, comes_first) : std::make_heap(best, best + k, comes_first);
   int64_t i = k;
-  for (; i + kStep <= n; i += kStep) {
-    VecI reaches{};
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const Vec value = load(x + i + v * kLanes);
-      reaches |= (value >= best[0].value) | (value != value);
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec v = load(x + i);
+    for (unsigned bits = bits_of((v >= worst.value) | (v != v)); bits; bits &= bits - 1) {
+      see(i + __builtin_ctz(bits));
     }
-    for (int64_t j = i; any(reaches) && j < i + kStep; ++j) see(j);
   }
   for (; i < n; ++i) see(i);
-  std::sort_heap(best, best + k, comes_first);
+  if (!few) std::sort_heap(best, best + k, comes_first);
 }
 
 void put_row(const ArgMaxShape& s, int64_t o, int64_t i, const Entry* best, float* index,
@@ -159,7 +210,7 @@ void put_row(const ArgMaxShape& s, int64_t o, int64_t i, const Entry* best, floa
   }
 }
 
-void largest_few(const ArgMaxShape& s, const float* x, float* index, float* value) {
+void largest_several(const ArgMaxShape& s, const float* x, float* index, float* value) {
   const int64_t height = smaller(kLanes, s.inner), strips = ceil_div(s.inner, height);
   const int64_t rows_size = s.inner == 1 ? 0 : aligned_size(height * s.n);
   const int64_t heap_size = aligned_size(2 * s.k);
@@ -186,7 +237,9 @@ void largest_few(const ArgMaxShape& s, const float* x, float* index, float* valu
 
 void largest(const ArgMaxShape& s, const float* x, float* index, float* value) {
   if (s.outer == 0 || s.n == 0 || s.inner == 0) return;
-  s.k == 1 ? largest_one(s, x, index, value) : largest_few(s, x, index, value);
+  if (s.k == 1) return largest_one(s, x, index, value);
+  if (s.inner > 1 && s.k <= kMostInLanes) return largest_in_lanes(s, x, index, value);
+  largest_several(s, x, index, value);
 }
 
 }  // namespace

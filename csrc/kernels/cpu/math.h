@@ -142,7 +142,10 @@ class Power {
     y = select((VecI)size == 0, broadcast(at_zero()), y);
     y = select((VecI)size == 0x7f800000, broadcast(at_infinity()), y);
     if (is_odd_) y = (Vec)((VecI)y | ((VecI)v & broadcast(INT32_MIN)));
-    if (!is_integer_) y = select(((VecI)v < 0) & ((VecI)size != 0), broadcast(kNaN), y);
+    if (!is_integer_) {
+      const VecI is_negative = ((VecI)v < 0) & ((VecI)size != 0) & ((VecI)size < 0x7f800000);
+      y = select(is_negative, broadcast(kNaN), y);
+    }
     return exponent_ == 0 ? broadcast(1.0f) : select((VecI)size > 0x7f800000, v, y);
   }
 

@@ -1,4 +1,4 @@
-// Batch normalisation (norm.h).
+// Batch normalisation, and that of rows (norm.h).
 #include "kernels/norm.h"
 
 #include "kernels/cpu/channels.h"
@@ -216,9 +216,95 @@ void backward_fused(const NormShape& s, const T* x, const float* mean, const flo
   }
 }
 
+// ---- rows ----
+
+// The mean of (x - mean)^2 over a row, in a pass of its own.
+template <class T>
+double row_variance(int64_t n, const T* x, Vec mean) {
+  double total[1] = {0};
+  sum_run<1>(
+      n, pointers(x), 0, Vectors<1>{{mean}},
+      [](const Vec* v, const Vec* p, Vec* sum) { sum[0] += (v[0] - p[0]) * (v[0] - p[0]); }, total);
+  return total[0] / static_cast<double>(n);
+}
+
+// Sums are of the distance d from the first value and of its square: 0 where all are equal, and
+// mostly with little to cancel in E[d^2] - E[d]^2. Where there is more, squares are summed again.
+template <class T>
+void normalize_rows(int64_t rows, int64_t n, bool variance, float eps, const T* x, float* scale,
+                    T* y) {
+  const auto count = static_cast<double>(n);
+  parallel_for(rows, items_worth(kGrain, n), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* from = x + r * n;
+      const float first = from[0];
+      double sums[2] = {0, 0};
+      sum_run<2>(
+          n, pointers(from), 0, Vectors<1>{{broadcast(first)}},
+          [](const Vec* v, const Vec* p, Vec* sum) {
+            const Vec d = v[0] - p[0];
+            sum[0] += d;
+            sum[1] += d * d;
+          },
+          sums);
+      const double d = sums[0] / count;
+      const Vec mean = broadcast(static_cast<float>(first + d));
+      float factor = 1;
+      if (variance) {
+        double square = sums[1] / count - d * d;
+        if (d * d > 16 * square) square = row_variance(n, from, mean);
+        factor = 1 / (static_cast<float>(__builtin_sqrt(square)) + eps);
+      }
+      scale[r] = factor;
+      for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+        store_some(y + r * n + i, (load_some(from + i, lanes) - mean) * factor, lanes);
+      });
+    }
+  });
+}
+
+template <class T>
+void rows_backward(int64_t rows, int64_t n, bool variance, const T* y, const float* scale,
+                   const T* dy, T* dx) {
+  const auto count = static_cast<double>(n);
+  parallel_for(rows, items_worth(kGrain, n), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+    for (int64_t r = begin; r < end; ++r) {
+      const T *gradient = dy + r * n, *value = y + r * n;
+      T* to = dx + r * n;
+      if (!variance) {
+        double sum[1] = {0};
+        sum_run<1>(
+            n, pointers(gradient), 0, Vectors<0>{},
+            [](const Vec* v, const Vec*, Vec* total) { total[0] += v[0]; }, sum);
+        const Vec mean = broadcast(static_cast<float>(sum[0] / count));
+        for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+          store_some(to + i, load_some(gradient + i, lanes) - mean, lanes);
+        });
+        continue;
+      }
+      double sums[2] = {0, 0};
+      sum_run<2>(
+          n, pointers(gradient, value), 0, Vectors<0>{},
+          [](const Vec* v, const Vec*, Vec* sum) {
+            sum[0] += v[0];
+            sum[1] += v[0] * v[1];
+          },
+          sums);
+      const Vec a = broadcast(static_cast<float>(sums[0] / count));
+      const Vec b = broadcast(static_cast<float>(sums[1] / count));
+      for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+        const Vec d = load_some(gradient + i, lanes) - a - load_some(value + i, lanes) * b;
+        store_some(to + i, scale[r] * d, lanes);
+      });
+    }
+  });
+}
+
 }  // namespace
 
-const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward),
-                          PYDL_TYPED(forward_fused), PYDL_TYPED(backward_fused)};
+const NormKernels norm = {PYDL_TYPED(statistics),     PYDL_TYPED(normalize),
+                          PYDL_TYPED(backward),       PYDL_TYPED(forward_fused),
+                          PYDL_TYPED(backward_fused), PYDL_TYPED(normalize_rows),
+                          PYDL_TYPED(rows_backward)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -24,17 +24,23 @@ struct Axis : PoolAxis {
   int64_t extent(int64_t o) const { return smaller(first(o) + kernel, in + pad) - first(o); }
 };
 
-// The windows [begin, end) that cover a position, as it moves forward. No divisions.
+// The windows [begin, end) that cover a position, as it moves forward. One division in all.
 class Cover {
  public:
   explicit Cover(const Axis& axis) : axis_(axis) {}
   Range move_to(int64_t i) {
+    if (end_ == 0) start_at(i);
     while (end_ < axis_.out && end_ * axis_.stride - axis_.pad <= i) ++end_;
     while (begin_ < end_ && begin_ * axis_.stride - axis_.pad + axis_.kernel <= i) ++begin_;
     return {begin_, end_};
   }
 
  private:
+  void start_at(int64_t i) {
+    const int64_t ended = i + axis_.pad - axis_.kernel;  // so have windows that begin up to here
+    if (ended >= 0) begin_ = end_ = smaller(ended / axis_.stride + 1, axis_.out);
+  }
+
   const Axis& axis_;
   int64_t begin_ = 0, end_ = 0;
 };

@@ -1,4 +1,8 @@
 // The solver's update passes (update.h).
+
+// GCC's own _mm512_sqrt_ps begins with a vector that it calls undefined.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
 #include "kernels/update.h"
 
 #include "kernels/cpu/map.h"
@@ -14,26 +18,94 @@ PYDL_INLINE Vec sign(Vec w) {
   return select(w > 0.0f, one, Vec{}) - select(w < 0.0f, one, Vec{});
 }
 
-template <bool kL1>
-void sgd_pass(const UpdateShape& s, float* w, float* g, float* h) {
-  const float grad_scale = s.grad_scale, decay = s.weight_decay, rate = s.rate;
-  const float momentum = s.momentum;
+// rule(i, n, g', decay(w)) is the step of parameters i to i + n - 1.
+template <bool kL1, class Rule>
+PYDL_INLINE void update_span(const UpdateShape& s, float* w, float* g, const Rule& rule) {
+  const float grad_scale = s.grad_scale, weight_decay = s.weight_decay;
   parallel_for_vectors(s.n, kGrain, [=](int64_t i, int64_t n) {
     const Vec weight = load_some(w + i, n);
-    const Vec gradient = grad_scale * load_some(g + i, n) + decay * (kL1 ? sign(weight) : weight);
-    const Vec step = momentum * load_some(h + i, n) + rate * gradient;
+    const Vec decay = kL1 ? sign(weight) : weight;
+    const Vec step = rule(i, n, grad_scale * load_some(g + i, n) + weight_decay * decay, decay);
     store_some(w + i, weight - step, n);
     store_some(g + i, step, n);
-    store_some(h + i, step, n);
   });
 }
 
+template <class Rule>
+PYDL_INLINE void update_all(const UpdateShape& s, float* w, float* g, const Rule& rule) {
+  s.l1 ? update_span<true>(s, w, g, rule) : update_span<false>(s, w, g, rule);
+}
+
 void sgd(const UpdateShape& s, float* w, float* g, float* h) {
-  s.l1 ? sgd_pass<true>(s, w, g, h) : sgd_pass<false>(s, w, g, h);
+  const float rate = s.rate, momentum = s.momentum;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec) {
+    const Vec step = momentum * load_some(h + i, n) + rate * gradient;
+    store_some(h + i, step, n);
+    return step;
+  });
+}
+
+void nesterov(const UpdateShape& s, float* w, float* g, float* h) {
+  const float rate = s.rate, momentum = s.momentum;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec) {
+    const Vec before = load_some(h + i, n), after = momentum * before + rate * gradient;
+    store_some(h + i, after, n);
+    return (1 + momentum) * after - momentum * before;
+  });
+}
+
+void adagrad(const UpdateShape& s, float* w, float* g, float* h) {
+  const float rate = s.rate, delta = s.delta;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec) {
+    const Vec sum = load_some(h + i, n) + gradient * gradient;
+    store_some(h + i, sum, n);
+    return rate * gradient / (sqrt(sum) + delta);
+  });
+}
+
+// h = keep h + (1 - keep) x
+PYDL_INLINE Vec blend(float* h, int64_t n, float keep, Vec x) {
+  const Vec mean = keep * load_some(h, n) + (1 - keep) * x;
+  store_some(h, mean, n);
+  return mean;
+}
+
+void rmsprop(const UpdateShape& s, float* w, float* g, float* h) {
+  const float rate = s.rate, keep = s.momentum2, delta = s.delta;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec) {
+    const Vec square = blend(h + i, n, keep, gradient * gradient);
+    return rate * gradient / (sqrt(square) + delta);
+  });
+}
+
+void adadelta(const UpdateShape& s, float* w, float* g, float* h1, float* h2) {
+  const float rate = s.rate, keep = s.momentum, delta = s.delta;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec) {
+    const Vec square = blend(h1 + i, n, keep, gradient * gradient);
+    const Vec u = gradient * sqrt((load_some(h2 + i, n) + delta) / (square + delta));
+    blend(h2 + i, n, keep, u * u);
+    return rate * u;
+  });
+}
+
+void adam(const UpdateShape& s, float* w, float* g, float* h1, float* h2) {
+  const float rate = s.rate, keep = s.momentum, keep2 = s.momentum2, delta = s.delta;
+  const float decoupled = s.decoupled_decay;
+  update_all(s, w, g, [=](int64_t i, int64_t n, Vec gradient, Vec decay) {
+    const Vec mean = blend(h1 + i, n, keep, gradient);
+    const Vec square = blend(h2 + i, n, keep2, gradient * gradient);
+    return rate * mean / (sqrt(square) + delta) + decoupled * decay;
+  });
+}
+
+void average(int64_t n, float rate, const float* w, float* average) {
+  map(
+      n, kGrain, average, [=](Vec weight, Vec mean) { return mean + rate * (weight - mean); }, w,
+      static_cast<const float*>(average));
 }
 
 }  // namespace
 
-const UpdateKernels update = {sgd};
+const UpdateKernels update = {sgd, nesterov, adagrad, rmsprop, adadelta, adam, average};
 
 }  // namespace pydl::kernels::PYDL_ISA

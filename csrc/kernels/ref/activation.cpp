@@ -103,7 +103,7 @@ void clip_forward(int64_t n, const T* x, float min, float max, T* y) {
 
 template <class T>
 void clip_backward(int64_t n, const T* x, const T* dy, float min, float max, T* dx) {
-  for (int64_t i = 0; i < n; ++i) dx[i] = x[i] >= min && x[i] <= max ? dy[i] : 0;
+  for (int64_t i = 0; i < n; ++i) dx[i] = x[i] >= min && x[i] <= max ? dy[i] : 0.0f;
 }
 
 template <class T>

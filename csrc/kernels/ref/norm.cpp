@@ -1,6 +1,8 @@
 // The definition of batch normalisation (norm.h): plain loops, double accumulation.
 #include "kernels/norm.h"
 
+#include <cmath>
+
 #include "kernels/typed.h"
 
 namespace pydl::kernels::ref {
@@ -92,9 +94,43 @@ void backward_fused(const NormShape& s, const T* x, const float* mean, const flo
   }
 }
 
+// The mean of value(i) over the elements of a row.
+template <class Value>
+double row_mean(int64_t n, int64_t row, const Value& value) {
+  return channel_mean({1, row + 1, n}, row, value);
+}
+
+template <class T>
+void normalize_rows(int64_t rows, int64_t n, bool variance, float eps, const T* x, float* scale,
+                    T* y) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const double mean = row_mean(n, r, [&](int64_t i) { return x[i]; });
+    const double square = row_mean(n, r, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+    const double factor = variance ? 1 / (std::sqrt(square) + eps) : 1;
+    scale[r] = static_cast<float>(factor);
+    for (int64_t i = r * n; i < (r + 1) * n; ++i) y[i] = static_cast<float>((x[i] - mean) * factor);
+  }
+}
+
+template <class T>
+void rows_backward(int64_t rows, int64_t n, bool variance, const T* y, const float* scale,
+                   const T* dy, T* dx) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const double a = row_mean(n, r, [&](int64_t i) { return dy[i]; });
+    const double b =
+        variance ? row_mean(n, r, [&](int64_t i) { return static_cast<double>(dy[i]) * y[i]; }) : 0;
+    const double factor = variance ? scale[r] : 1;
+    for (int64_t i = r * n; i < (r + 1) * n; ++i) {
+      dx[i] = static_cast<float>(factor * (dy[i] - a - (variance ? y[i] * b : 0)));
+    }
+  }
+}
+
 }  // namespace
 
-const NormKernels norm = {PYDL_TYPED(statistics), PYDL_TYPED(normalize), PYDL_TYPED(backward),
-                          PYDL_TYPED(forward_fused), PYDL_TYPED(backward_fused)};
+const NormKernels norm = {PYDL_TYPED(statistics),     PYDL_TYPED(normalize),
+                          PYDL_TYPED(backward),       PYDL_TYPED(forward_fused),
+                          PYDL_TYPED(backward_fused), PYDL_TYPED(normalize_rows),
+                          PYDL_TYPED(rows_backward)};
 
 }  // namespace pydl::kernels::ref

@@ -1,0 +1,14 @@
+// Images of bytes in another size.
+#pragma once
+
+#include <cstdint>
+
+namespace pydl {
+
+// Bilinear in the fixed-point arithmetic of OpenCV's cv::resize (INTER_LINEAR): pixels lie at the
+// middle of their squares, and shrinking does not smooth.
+// x: (height, width), rows `stride` bytes apart   y: (new_height, new_width)
+void resize_bilinear(int64_t height, int64_t width, int64_t stride, const uint8_t* x,
+                     int64_t new_height, int64_t new_width, uint8_t* y);
+
+}  // namespace pydl

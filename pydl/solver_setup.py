@@ -1,0 +1,146 @@
+"""What a solver is made of, from the many fields of a SolverParameter."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydl import _core, prototxt
+from pydl.errors import Error
+
+# Fields that only some types or policies use. Caffe passes over the others, so files have them.
+_TYPES = {
+    "momentum2": ("Adam", "AdamW"),
+    "rms_decay": ("RMSProp",),
+    "delta": ("AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"),
+}
+_POLICIES = {
+    "gamma": ("step", "exp", "inv", "multistep", "sigmoid", "plateau"),
+    "power": ("inv", "poly"),
+    "stepsize": ("step", "sigmoid"),
+    "stepvalue": ("multistep",),
+}
+
+
+def solver_message(
+    model: str | os.PathLike | prototxt.Message, overrides: Mapping[str, Any]
+) -> prototxt.Message:
+    """A SolverParameter of one's own, with the legacy ``solver_type`` turned into ``type``."""
+    if isinstance(model, prototxt.Message):
+        message = prototxt.new("SolverParameter")
+        message.CopyFrom(model)
+    else:
+        message = prototxt.load_solver(model)
+    for name, value in overrides.items():
+        setattr(message, name, value)
+    if message.HasField("solver_type"):
+        message = prototxt.upgrade_solver(message)
+    if message.average_loss < 1:
+        raise Error(
+            f"{where(message, 'average_loss')}average_loss must be at least 1, "
+            f"got {message.average_loss}"
+        )
+    return message
+
+
+def core_solver(param: prototxt.Message, net: _core.Net, mode: str) -> _core.Solver:
+    """The core's solver; `mode` says which scores are better.
+
+    Raises Error with file and line of the field that is wrong.
+    """
+    fields = set(_core.solver_fields())
+    given = prototxt.solver_spec(param)
+    spec = {key: value for key, value in given.items() if key in fields}
+    try:
+        return _core.Solver({"base_lr": 0.0, **spec, "monitor_mode": mode}, net)
+    except Error as error:
+        named = [name for name in re.findall(r"[a-z]\w+", str(error)) if name in given]
+        raise Error(f"{where(param, named[0] if named else None)}{error}") from None
+
+
+def notes(param: prototxt.Message) -> list[str]:
+    """What is allowed, as in Caffe, but hardly meant.
+
+    >>> notes(prototxt.parse('type: "SGD" delta: 1e-4', "SolverParameter"))
+    ['delta is not used by type "SGD"']
+    """
+    given = param.ToDict()
+    found = [
+        f'{name} is not used by {what} "{chosen}"'
+        for what, chosen, users in (
+            ("type", param.type, _TYPES),
+            ("lr_policy", param.lr_policy or "fixed", _POLICIES),
+        )
+        for name in users
+        if name in given and chosen not in users[name]
+    ]
+    if param.type in ("AdaDelta", "Adam", "AdamW") and "momentum" not in given:
+        usual = 0.95 if param.type == "AdaDelta" else 0.9
+        found.append(f'momentum is not given, so it is 0; {usual} is usual for type "{param.type}"')
+    return found
+
+
+def net_specs(
+    param: prototxt.Message, find: Callable[[str], str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The training net's spec and the test nets', from the many fields that may give them."""
+
+    def load(path: str) -> prototxt.Message:
+        return prototxt.load_net(find(path))
+
+    sources = {
+        "net": [load(param.net)] if param.net else [],
+        "net_param": [param.net_param] if param.HasField("net_param") else [],
+        "train_net": [load(param.train_net)] if param.train_net else [],
+        "train_net_param": [param.train_net_param] if param.HasField("train_net_param") else [],
+    }
+    given = [name for name, nets in sources.items() if nets]
+    if len(given) != 1:
+        what = f"it gives {' and '.join(given)}" if given else "it gives none"
+        raise Error(f"{where(param)}a solver needs one of {', '.join(sources)}; {what}")
+    train_net = sources[given[0]][0]
+    train = _net_spec(train_net, "TRAIN", param.train_state)
+
+    nets = [*param.test_net_param, *(load(path) for path in param.test_net)]
+    if given[0] in ("net", "net_param"):  # it serves as all further test nets
+        nets += [train_net] * max(0, len(param.test_iter) - len(nets))
+    _check_tests(param, len(nets))
+    states = list(param.test_state) or [None] * len(nets)
+    return train, [_net_spec(net, "TEST", s) for net, s in zip(nets, states, strict=True)]
+
+
+def _check_tests(param: prototxt.Message, nets: int) -> None:
+    count = len(param.test_iter)
+    if nets != count:
+        raise Error(
+            f"{where(param)}test_iter is given {count} times for {nets} test nets; "
+            "give one for each"
+        )
+    if param.test_state and len(param.test_state) != count:
+        raise Error(
+            f"{where(param)}test_state is given {len(param.test_state)} times for {count} test nets"
+        )
+    if count and param.test_interval <= 0:
+        raise Error(
+            f"{where(param)}test_iter is given, so test_interval must be given and positive"
+        )
+
+
+def _net_spec(net: prototxt.Message, phase: str, given: prototxt.Message | None) -> dict[str, Any]:
+    """As in Caffe, the net's own ``state`` counts more than `phase`, and the solver's most."""
+    state = prototxt.new("NetState", phase=phase)
+    state.MergeFrom(net.state)
+    if given is not None:
+        state.MergeFrom(given)
+    stages = list(given.stage) if given is not None else []
+    return prototxt.net_spec(net, phase=state.phase, level=state.level, stages=stages)
+
+
+def where(message: prototxt.Message, field: str | None = None) -> str:
+    """What a message about a field begins with: file, line and column, as far as they are known."""
+    if field and (location := message.Where(field)):
+        return f"{location}: "
+    location = message.Where()
+    return f"{location.file}: " if location else ""
