@@ -62,10 +62,10 @@ LAYERS = {
         deconv("3 kernel_h: 2 kernel_w: 3 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 0"), IMAGE,
         {"uses": "implicit_gemm"}),
     "Deconvolution Winograd": (
-        deconv("8 kernel_size: 3 pad: 1"), {"x": (2, 20, 16, 16)},
+        deconv("32 kernel_size: 3 pad: 1"), {"x": (2, 32, 16, 16)},
         {"uses": "winograd_4x4", "samples": 40}),
     "Deconvolution columns": (
-        deconv("3 kernel_size: 5 pad: 2 stride: 2"), {"x": (8, 4, 5, 4)},
+        deconv("2 kernel_size: 3"), {"x": (8, 8, 4, 4)},
         {"uses": "col2im", "samples": 40}),
     "Deconvolution 1-D": (deconv("3 kernel_size: 3 pad: 1 stride: 2"), {"x": (2, 3, 9)}, {}),
     "Deconvolution 3-D": (deconv("3 kernel_size: 2 stride: 2"), {"x": (1, 2, 3, 4, 3)}, {}),
