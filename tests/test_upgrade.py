@@ -77,7 +77,7 @@ def test_old_and_new_files_give_caffe_s_outputs(age, tmp_path):
                     assert_close(key, got, want[key])
 
 
-@pytest.mark.parametrize("name", ["v0", "v1", "batchnorm_input_old"])
+@pytest.mark.parametrize("name", ["v0", "v1", "v1_all_types", "batchnorm_input_old"])
 def test_written_text_is_current(name, tmp_path):
     once, twice = tmp_path / "once.prototxt", tmp_path / "twice.prototxt"
     assert upgrade.upgrade_net_text(V1 / f"{name}.prototxt", once)

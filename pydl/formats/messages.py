@@ -87,6 +87,10 @@ def known_fields(schema: Schema, data: Mapping[str, Any]) -> Message:
         field = schema.fields.get(name)
         if field is None:
             continue
+        if not field.repeated and isinstance(value, list):
+            if len(set(map(repr, value))) != 1:  # one value per axis, where Caffe has one for all
+                continue
+            value = value[0]
         if field.type == "message":
             items = value if field.repeated else [value]
             value = [known_fields(field.message, item) for item in items]
