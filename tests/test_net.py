@@ -819,6 +819,18 @@ def build(tmp_path, text, phase="TRAIN"):
     return str(caught.value).replace(str(tmp_path) + "/", "")
 
 
+def test_layers_without_params_may_have_one_name(tmp_path):
+    """As the two losses of Caffe's autoencoder; weights go to the layer that has some."""
+    text = conv("2 kernel_size: 1", name="c", tops="y") + layer("TanH", bottoms="y", name="c")
+    text += layer("ReLU", bottoms="y", tops="z", name="c")
+    net, other = (make_net(text, {"x": (1, 3, 2, 2)}) for _ in range(2))
+    fill_params(net)
+    net.save(tmp_path / "w.caffemodel")
+    other.load(tmp_path / "w.caffemodel")
+    np.testing.assert_array_equal(other.params["c"][0].data, net.params["c"][0].data)
+    assert [row["name"] for row in net._core.layer_rows()].count("c") == 3
+
+
 IMAGES = input_layers({"x": (2, 3, 5, 5)})  # one line
 BAD_NETS = {
     "unknown type": (
@@ -829,8 +841,8 @@ BAD_NETS = {
         'did you mean "x"'),
     "no type": ('layer { name: "r" bottom: "x" top: "y" }\n', 'net.prototxt:2', '"r" has no type'),
     "two layers of one name": (
-        layer("ReLU", name="r") + layer("TanH", tops="z", name="r"),
-        'net.prototxt:3: layer "r" (TanH)', "same name"),
+        conv("2 kernel_size: 1", name="c") + conv("2 kernel_size: 1", tops="z", name="c"),
+        'net.prototxt:3: layer "c" (Convolution)', "same name", "learnable"),
     "kernel larger than its input": (
         conv("2 kernel_size: 7", name="c"),
         'net.prototxt:2: layer "c" (Convolution): kernel', "7x7", "5x5"),

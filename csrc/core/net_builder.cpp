@@ -65,13 +65,11 @@ void NetBuilder::Build() {
 }
 
 void NetBuilder::MakeLayers() {
-  std::set<std::string> names;
   const NetSpec& net = net_.spec_;
   const LayerContext context{net.phase, net_.options_.seed, net.arithmetic,
                              net.autotune && !net.deterministic, net_.options_.allow_python};
   for (LayerSpec& spec : specs_) {
     try {
-      check(names.insert(spec.name).second, "another layer before this one has the same name");
       layers_.push_back(MakeLayer(spec, context));
       // A loss layer without a top gets one, as in Caffe.
       if (layers_.back()->is_loss() && spec.top.empty()) {
@@ -149,6 +147,10 @@ void NetBuilder::AppendParams(int index) {
   const auto& blobs = node.layer->params();
   check(specs.size() <= blobs.size(), "has ", specs.size(), " param { } for ", blobs.size(),
         " learnable blob(s)");
+  // Caffe's own autoencoder has two losses of one name.
+  check(blobs.empty() || names_with_params_.insert(node.layer->name()).second,
+        "another layer before this one has the same name, and both have learnable blobs, which "
+        "files keep by the name of their layer; rename one of them");
   for (int i = 0; i < static_cast<int>(blobs.size()); ++i) {
     const ParamSpec spec = i < static_cast<int>(specs.size()) ? specs[i] : ParamSpec();
     const auto owner = param_of_name_.find(spec.name);

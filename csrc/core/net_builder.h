@@ -29,6 +29,7 @@ class NetBuilder {
   Net& net_;
   std::vector<LayerSpec> specs_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  std::set<std::string> names_with_params_;  // of layers
   std::map<std::string, int> param_of_name_;
 };
 
