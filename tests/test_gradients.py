@@ -302,8 +302,11 @@ LAYERS = {
     "Split": (layer("Split", tops="y u v"), IMAGE, {}),
     "Silence": (layer("Silence", bottoms="x", tops="", name="s") + layer("TanH"), IMAGE, {}),
 }  # fmt: skip
-NO_GRADIENT = {"Accuracy", "ArgMax", "Data", "DummyData", "Input", "MemoryData", "Threshold"}
-NO_GRADIENT |= {"Python"}  # up to its class; see test_pycaffe_python_layer.py
+NO_GRADIENT = {
+    *("Accuracy", "ArgMax", "Data", "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input"),
+    *("MemoryData", "Threshold", "WindowData"),
+    "Python",  # up to its class; see test_pycaffe_python_layer.py
+}
 IN_PLACE = {
     *("BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "MVN", "PReLU", "Power"),
     *("ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH"),
