@@ -3,13 +3,12 @@
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from net_text import run_python
 
 from pydl.caffe.proto import _plain
 from pydl.errors import Error
@@ -223,8 +222,7 @@ def test_without_protobuf_the_module_still_works():
         "assert net.layer[0].phase == caffe_pb2.TEST\n"
         "print(text_format.MessageToString(net), end='')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == 'layer {\n  name: "a"\n  phase: TEST\n}\n', done.stderr
+    assert run_python(code).stdout == 'layer {\n  name: "a"\n  phase: TEST\n}\n'
 
 
 def test_it_is_caffe_s_module():
