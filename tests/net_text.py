@@ -55,6 +55,20 @@ def fill_params(net, seed=0):
         blob.data[...] = 0.5 * rng.standard_normal(blob.shape)
 
 
+def recurrent_gradients(net, inputs, passes=1):
+    """After `passes` backward passes from a fixed gradient of ``y``: those of ``x``, ``s`` and the
+    learnable blobs of the layer ``y``."""
+    net.forward(**inputs)
+    net.blobs["y"].diff[...] = normal(*net.blobs["y"].shape, seed=2)
+    for _ in range(passes):
+        net._core.clear_param_diffs()
+        net.backward()
+    return [
+        *(net.blobs[name].diff.copy() for name in ("x", "s")),
+        *(param.diff.copy() for param in net.params["y"]),
+    ]
+
+
 def run_python(code, *args, **environment):
     """Runs Python code in a process of its own, in this folder; a failure shows its messages."""
     run = subprocess.run(

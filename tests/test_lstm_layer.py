@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from net_text import fill_params, layer, make_net, normal
+from net_text import fill_params, layer, make_net, normal, recurrent_gradients
 
 import pydl
 from pydl import Error, _core
@@ -137,15 +137,7 @@ def gradients(threads, passes=1, precision="FLOAT32"):
     text = recurrent(130, bottoms="x cont s") + "force_backward: true"
     net = make_net(text, inputs, precision=precision)
     fill_params(net)
-    net.forward(**inputs)
-    net.blobs["y"].diff[...] = normal(5, 9, 130, seed=2)
-    for _ in range(passes):
-        net._core.clear_param_diffs()
-        net.backward()
-    return [
-        *(net.blobs[name].diff.copy() for name in ("x", "s")),
-        *(param.diff.copy() for param in net.params["y"]),
-    ]
+    return recurrent_gradients(net, inputs, passes)
 
 
 @pytest.mark.parametrize("isa", ISAS)

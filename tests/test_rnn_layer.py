@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from net_text import fill_params, layer, make_net, normal
+from net_text import fill_params, layer, make_net, normal, recurrent_gradients
 
 import pydl
 from pydl import Error, _core
@@ -113,15 +113,7 @@ def gradients(threads, passes=1, precision="FLOAT32"):
     fill_params(net)
     for i in (0, 2, 3, 4):  # small enough for tanh to have a slope
         net.params["y"][i].data[...] *= 0.1
-    net.forward(**inputs)
-    net.blobs["y"].diff[...] = normal(5, 9, 130, seed=2)
-    for _ in range(passes):
-        net._core.clear_param_diffs()
-        net.backward()
-    return [
-        *(net.blobs[name].diff.copy() for name in ("x", "s")),
-        *(param.diff.copy() for param in net.params["y"]),
-    ]
+    return recurrent_gradients(net, inputs, passes)
 
 
 @pytest.mark.parametrize("isa", ISAS)
