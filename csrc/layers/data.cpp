@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "layers/record_feed.h"
+#include "layers/source_hook.h"
 
 namespace pydl {
 
@@ -49,8 +50,7 @@ class Data final : public LayerOf<DataParams, TransformParams> {
     const DataParams& p = params_of();
     check(p.batch_size > 0, "data_param.batch_size must be given and positive");
     check(!p.source.empty(), "data_param.source must be given");
-    check(data_hooks().open != nullptr, "source \"", p.source,
-          "\": nothing can open it; a C++ program calls set_data_hooks (pydl/data.h) first");
+    const auto& open = checked_hook(data_hooks().open, p.source);
     const TransformParams transform = with_old_fields(params_of<TransformParams>(), p);
     SourceRequest request;
     request.layer = "Data";
@@ -59,7 +59,7 @@ class Data final : public LayerOf<DataParams, TransformParams> {
     request.color = p.force_encoded_color ? "color" : color_of(transform);
     request.workers = p.workers;
     feed_ = std::make_unique<RecordFeed>(
-        data_hooks().open(request),
+        open(request),
         RecordFeed::Options{p.batch_size, p.shuffle, p.rand_skip, p.prefetch, transform}, *this);
   }
 

@@ -9,6 +9,7 @@
 #include "core/pass_order.h"
 #include "core/random.h"
 #include "core/read_ahead.h"
+#include "layers/source_hook.h"
 #include "pydl/data.h"
 #include "pydl/layer.h"
 
@@ -40,14 +41,13 @@ class Hdf5Data final : public LayerOf<Hdf5DataParams> {
     const Hdf5DataParams& p = params_of();
     check(p.batch_size > 0, "hdf5_data_param.batch_size must be given and positive");
     check(!p.source.empty(), "hdf5_data_param.source must be given");
-    check(data_hooks().open_rows != nullptr, "source \"", p.source,
-          "\": nothing can open it; a C++ program calls set_data_hooks (pydl/data.h) first");
+    const auto& open = checked_hook(data_hooks().open_rows, p.source);
     SourceRequest request;
     request.layer = "HDF5Data";
     request.source = p.source;
     request.columns = spec_.top;
     request.shuffle = p.shuffle;
-    source_ = data_hooks().open_rows(request);
+    source_ = open(request);
     shapes_ = source_->row_shapes();
     check(shapes_.size() == top.size(), "its source has ", shapes_.size(), " columns for ",
           top.size(), " tops");

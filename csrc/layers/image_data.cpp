@@ -2,6 +2,7 @@
 
 #include "core/check.h"
 #include "layers/record_feed.h"
+#include "layers/source_hook.h"
 
 namespace pydl {
 
@@ -46,8 +47,7 @@ class ImageData final : public LayerOf<ImageDataParams, TransformParams> {
     check(!p.source.empty(), "image_data_param.source must be given");
     check((p.new_height > 0) == (p.new_width > 0), "new_height ", p.new_height, " and new_width ",
           p.new_width, ": give both, or neither");
-    check(data_hooks().open != nullptr, "source \"", p.source,
-          "\": nothing can open it; a C++ program calls set_data_hooks (pydl/data.h) first");
+    const auto& open = checked_hook(data_hooks().open, p.source);
     SourceRequest request;
     request.layer = "ImageData";
     request.source = p.source;
@@ -56,7 +56,7 @@ class ImageData final : public LayerOf<ImageDataParams, TransformParams> {
     request.new_height = p.new_height;
     request.new_width = p.new_width;
     request.workers = p.workers;
-    std::shared_ptr<DataSource> images = data_hooks().open(request);
+    std::shared_ptr<DataSource> images = open(request);
     check(p.rand_skip <= images->size(), "rand_skip ", p.rand_skip, " is more than the ",
           images->size(), " images of \"", p.source, "\"");
     const TransformParams transform = with_old_fields(params_of<TransformParams>(), p);

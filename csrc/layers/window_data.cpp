@@ -14,6 +14,7 @@
 #include "core/resize.h"
 #include "kernels/parallel.h"
 #include "layers/record_feed.h"
+#include "layers/source_hook.h"
 #include "layers/window_geometry.h"
 
 namespace pydl {
@@ -63,7 +64,7 @@ class WindowData final : public LayerOf<WindowDataParams, TransformParams> {
     request.root_folder = p.root_folder;
     request.cache = p.cache_images;
     request.workers = p.workers;
-    WindowSet set = data_hooks().open_windows(request);
+    WindowSet set = checked_hook(data_hooks().open_windows, request.source)(request);
     images_ = set.images;
     Sort(set.windows);
     means_ = channel_means(transform_, kChannels);
@@ -125,8 +126,6 @@ class WindowData final : public LayerOf<WindowDataParams, TransformParams> {
           " on both sides leaves nothing of crop_size ", transform_.crop_size);
     check(p.crop_mode == "warp" || p.crop_mode == "square", "unknown crop_mode \"", p.crop_mode,
           "\"", did_you_mean(p.crop_mode, {"warp", "square"}));
-    check(data_hooks().open_windows != nullptr, "source \"", p.source,
-          "\": nothing can open it; a C++ program calls set_data_hooks (pydl/data.h) first");
   }
 
   int64_t foreground_count() const {
