@@ -73,8 +73,10 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const kernels::Epilogue epilogue{bias, !fused_.empty()};
     const ConstArray x = bottom[0]->data(format());
     const Array y = top[0]->mutable_data(format_for(*top[0]));
-    if (m_ <= kFewRows && x.dtype == DType::kFloat32)
-      return gemm.gemm(shape, x, w.data(), epilogue, y);
+    if (m_ <= kFewRows && (x.dtype == DType::kFloat32 || needs_backward())) {
+      const kernels::Scratch wide(m_ * k_);
+      return gemm.gemm(shape, as_float32(x, wide.data()), w.data(), epilogue, y);
+    }
     if (cache_.stale(w)) packed_.weights_changed();
     packed_.use(gemm, shape, w.data(), x.dtype, [&](const kernels::PackedMatrix& packed) {
       gemm.gemm_packed(shape, x, packed, epilogue, y);
@@ -102,6 +104,13 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
   }
 
  private:
+  // x, or a copy in `wide`: for a bfloat16 x the product packs W, which training changes each time.
+  ConstArray as_float32(ConstArray x, float* wide) const {
+    if (x.dtype == DType::kFloat32) return x;
+    kernels::eltwise_kernels().convert(m_ * k_, x, wide);
+    return wide;
+  }
+
   // dx (M, K) = (or +=) dy (M, N) op(W)^T (N, K)
   void PropagateDown(ConstArray dy, bool add, Blob* bottom) {
     kernels::GemmShape shape{m_, k_, n_};

@@ -29,12 +29,13 @@ void fill_random(const Pooler::Draw& draw, std::vector<float>* to) {
 
 }  // namespace
 
-void Pooler::forward(PoolMethod method, const PoolShape& s, ConstArray x, Array y,
-                     const Draw* draw) {
+void Pooler::forward(PoolMethod method, const PoolShape& s, ConstArray x, Array y, const Draw* draw,
+                     bool remember) {
   const auto& pool = kernels::pool_kernels();
   by_value_ = method == PoolMethod::kStochastic && !draw;
   if (method == PoolMethod::kAve) return pool.ave_forward(s, x, y);
   if (by_value_) return pool.expect_forward(s, floats(x), floats(y));
+  if (!remember && method == PoolMethod::kMax) return pool.max_forward(s, x, y, nullptr);
   mask_.resize(s.n * s.c * s.out_count() * (kernels::pool_mask_is_small(s) ? 1 : sizeof(int32_t)));
   if (method == PoolMethod::kMax) return pool.max_forward(s, x, y, mask_.data());
   std::vector<float> random(s.n * s.c * s.out_count());

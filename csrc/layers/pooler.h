@@ -23,9 +23,9 @@ class Pooler {
   };
 
   // By STOCHASTIC one value of each window is drawn at random or, without `draw`, they are averaged
-  // by value.
+  // by value. remember: for backward and indices.
   void forward(PoolMethod method, const kernels::PoolShape& shape, ConstArray x, Array y,
-               const Draw* draw);
+               const Draw* draw, bool remember);
   // dx is overwritten. x and y are looked at where forward averaged by value only.
   void backward(PoolMethod method, const kernels::PoolShape& shape, ConstArray x, ConstArray y,
                 ConstArray dy, Array dx) const;

@@ -158,7 +158,8 @@ class Pooling final : public LayerOf<PoolingParams> {
     const Array y = top[0]->mutable_data(format());
     Pooler::Draw draw{context().seed, 0};
     if (sampled()) draw.stream = stream_of(name()) + static_cast<uint64_t>(++draws_);
-    pooler_.forward(params_of().pool, shape_, x, y, sampled() ? &draw : nullptr);
+    pooler_.forward(params_of().pool, shape_, x, y, sampled() ? &draw : nullptr,
+                    needs_backward() || top.size() > 1);
     if (top.size() > 1) pooler_.indices(shape_, top[1]->mutable_data(layout()));
   }
 

@@ -75,7 +75,7 @@ class Spp final : public LayerOf<SppParams> {
       Pooler::Draw draw{context().seed, 0};
       if (sampled()) draw.stream = stream_of(name()) + static_cast<uint64_t>(++draws_);
       level.pooler.forward(params_of().pool, level.shape, x, level.y.data(),
-                           sampled() ? &draw : nullptr);
+                           sampled() ? &draw : nullptr, needs_backward());
       write_level(level, y);
     }
   }

@@ -115,6 +115,30 @@ PYDL_INLINE void for_each_position(const Strip& s, const Box& box, int64_t first
   }
 }
 
+// In place of a mask that nobody wants.
+struct NoMask {
+  NoMask() = default;
+  explicit NoMask(const int32_t*) {}
+  NoMask operator+(int64_t) const { return {}; }
+};
+template <class Mask>
+constexpr bool is_wanted = !std::is_same_v<Mask, NoMask>;
+
+template <int NV, class T>
+PYDL_INLINE void max_window(const Strip& s, const Box& box, int64_t first, const T* x, int64_t n,
+                            T* y, NoMask) {
+  const T* start = x + ((box.d.begin * s.h.in + box.h.begin) * s.w.in + box.w.begin) * s.step;
+  Vec best[NV];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) best[v] = load_some(start + v * kLanes, n);
+  for_each_position(s, box, first, x, [&](const T* at, VecI) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) best[v] = max(load_some(at + v * kLanes, n), best[v]);
+  });
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) store_some(y + v * kLanes, best[v], n);
+}
+
 template <int NV, class T, class M>
 PYDL_INLINE void max_window(const Strip& s, const Box& box, int64_t first, const T* x, int64_t n,
                             T* y, M* mask) {
@@ -138,7 +162,7 @@ PYDL_INLINE void max_window(const Strip& s, const Box& box, int64_t first, const
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
     store_some(y + v * kLanes, best[v], n);
-    if (mask) store_some(mask + v * kLanes, index[v], n);
+    store_some(mask + v * kLanes, index[v], n);
   }
 }
 
@@ -267,11 +291,11 @@ PYDL_INLINE void gather_shares(const Strip& s, const Box& box, const float* x, c
 
 // ---- one row of one image, which is one of (D, H) or of (OD, OH) ----
 
-template <class T, class M>
-void clear_position(const Strip& s, T* y, M* mask) {
+template <class T, class Mask>
+void clear_position(const Strip& s, T* y, Mask mask) {
   for (int64_t c = s.c0; c < s.c1; ++c) {
     y[c] = 0.0f;
-    if (mask) mask[c] = static_cast<M>(kNoMaximum);
+    if constexpr (is_wanted<Mask>) mask[c] = static_cast<std::decay_t<decltype(*mask)>>(kNoMaximum);
   }
 }
 
@@ -288,13 +312,13 @@ PYDL_INLINE void for_each_window(const Strip& s, int64_t row, const Body& body) 
   }
 }
 
-template <class T, class M>
-[[gnu::flatten]] void max_row(const Strip& s, int64_t row, const T* x, T* y, M* mask) {
+// Mask: M*, or NoMask.
+template <class T, class Mask>
+[[gnu::flatten]] void max_row(const Strip& s, int64_t row, const T* x, T* y, Mask mask) {
   for_each_window(s, row, [&](const Box& box, int64_t first, int64_t out) {
-    M* to_mask = mask ? mask + out : nullptr;
-    if (box.empty()) return clear_position(s, y + out, to_mask);
+    if (box.empty()) return clear_position(s, y + out, mask + out);
     for_each_channel(s, [&]<int NV>(int64_t c, int64_t n) {
-      max_window<NV>(s, box, first, x + c, n, y + out + c, to_mask ? to_mask + c : nullptr);
+      max_window<NV>(s, box, first, x + c, n, y + out + c, mask + out + c);
     });
   });
 }
@@ -455,13 +479,13 @@ void mask_out(const Strip& s, int64_t size, const int32_t* last, int32_t*, int32
   planes_out(s, size, bits(last), bits(planes));
 }
 
-template <class T, class M>
-void max_images(const PoolShape& s, const T* x, T* y, M* mask) {
+template <class T, class Mask>
+void max_images(const PoolShape& s, const T* x, T* y, Mask mask) {
   const int64_t in = s.in_count(), out = s.out_count();
   if (s.channels_last) {
     for_each_row(s, rows_out(s), work_of_row(s), [=](const Strip& strip, int64_t n, int64_t row) {
-      M* to = mask ? mask + n * out * strip.step : nullptr;
-      max_row(strip, row, x + n * in * strip.step, y + n * out * strip.step, to);
+      const int64_t to = n * out * strip.step;
+      max_row(strip, row, x + n * in * strip.step, y + to, mask + to);
     });
     return;
   }
@@ -470,10 +494,12 @@ void max_images(const PoolShape& s, const T* x, T* y, M* mask) {
     int32_t* tmask = reinterpret_cast<int32_t*>(ty + kLanes * out);
     planes_in(strip, in, x + plane * in, t);
     for (int64_t row = 0; row < rows_out(s); ++row) {
-      max_row(strip, row, t, ty, mask ? tmask : nullptr);
+      max_row(strip, row, t, ty, std::conditional_t<is_wanted<Mask>, int32_t*, NoMask>(tmask));
     }
     planes_out(strip, out, ty, y + plane * out);
-    if (mask) mask_out(strip, out, tmask, tmask + kLanes * out, mask + plane * out);
+    if constexpr (is_wanted<Mask>) {
+      mask_out(strip, out, tmask, tmask + kLanes * out, mask + plane * out);
+    }
   });
 }
 
@@ -499,6 +525,7 @@ void max_images_backward(const PoolShape& s, const T* dy, const M* mask, T* dx) 
 
 template <class T>
 void max_forward(const PoolShape& s, const T* x, T* y, std::byte* mask) {
+  if (!mask) return max_images(s, x, y, NoMask{});
   with_mask(s, mask, [&](auto* m) { max_images(s, x, y, m); });
 }
 
