@@ -645,6 +645,67 @@ def reduce() -> None:
              atol=2e-7 * n)  # fmt: skip
 
 
+def roi() -> None:
+    def edges(size):
+        """[begin, end) of bins, among them empty ones."""
+        return lambda rng, shape: np.sort(rng.integers(0, size + 1, shape), -1)
+
+    def below(end):
+        return lambda rng, shape: rng.integers(0, end, shape)
+
+    def taps(bins, size, seed):
+        """Where each bin's taps begin, which positions they read, and how much of each."""
+        counts = np.random.default_rng(seed).integers(0, 4, bins)
+        total = int(counts.sum())
+        first = Array((bins + 1,), lambda *_: np.append(0, counts.cumsum()), dtype=np.int32)
+        return total, (first, x(total, fill=below(size), dtype=np.int32), x(total))
+
+    for rois, ph, pw, n, c, h, w in (
+        (0, 2, 3, 1, 5, 4, 6), (1, 1, 1, 1, 1, 1, 1), (5, 2, 3, 2, 7, 5, 4), (4, 3, 3, 1, 17, 9, 8),
+        (9, 2, 2, 3, 64, 6, 7), (20, 7, 7, 2, 130, 15, 20), (3, 1, 2, 4, 33, 3, 40),
+    ):  # fmt: skip
+        note = f"{rois} {ph} {pw} {n} {c} {h} {w}"
+        (row_taps, row), (column_taps, column) = taps(rois * ph, h, 0), taps(rois * pw, w, 1)
+        sizes = {"rois": rois, "ph": ph, "pw": pw, "n": n, "h": h, "w": w,
+                 "row_taps": row_taps, "column_taps": column_taps}  # fmt: skip
+        shape = kernels.roi.RoiShape(c=c, **sizes)
+        image = x(rois, fill=below(n), dtype=np.int32)
+        bins = (x(rois, ph, 2, fill=edges(h), dtype=np.int32),
+                x(rois, pw, 2, fill=edges(w), dtype=np.int32))  # fmt: skip
+        images, pooled = (n, h, w, c), (rois, ph, pw, c)
+        for fill in (normal, integers, special):
+            for argmax in (out(*pooled, dtype=np.int32), None):
+                words = f"{note} {fill.__name__}{' argmax' if argmax else ''}"
+                case("roi.max_forward", shape, image, *bins, x(*images, fill=fill), out(*pooled),
+                     argmax, note=words, tolerance=0)  # fmt: skip
+
+        def somewhere(rng, shape, places=h * w):
+            """A place for each channel of a bin, or none for all of them."""
+            return np.where(rng.random((*shape[:-1], 1)) < 0.2, -1, rng.integers(0, places, shape))
+
+        case("roi.max_backward", shape, image, x(*pooled),
+             x(*pooled, fill=somewhere, dtype=np.int32), out(*images), note=note)  # fmt: skip
+        maps, shape = c * ph * pw, kernels.roi.RoiShape(c=c * ph * pw, **sizes)
+        case("roi.mean_forward", shape, image, *bins, x(n, maps, h, w), out(rois, maps), note=note)
+        case("roi.mean_backward", shape, image, *bins, x(rois, maps), out(n, maps, h, w), note=note)
+        shape = kernels.roi.RoiShape(c=c, **sizes)
+        case("roi.align_forward", shape, image, *row, *column, x(*images), out(*pooled), note=note)
+        case("roi.align_backward", shape, image, *row, *column, x(*pooled), out(*images), note=note)
+
+    def boxes(rng, shape):
+        corner, side = rng.uniform(0, 100, (2, shape[1])), rng.uniform(0, 40, (2, shape[1]))
+        return np.concatenate([corner, corner + side])
+
+    for n, threshold, most in (
+        (0, 0.5, 3), (1, 0.5, 1), (7, 0.3, 7), (33, 0.0, 33), (500, 0.7, 500), (500, 0.7, 20),
+        (999, 1.0, 999),
+    ):  # fmt: skip
+        for one in (0.0, 1.0):
+            case("roi.suppress", n, threshold, one, most, x(4, n, fill=boxes),
+                 out(n, dtype=np.int32), note=f"{n} {threshold} {one} {most}",
+                 tolerance=0)  # fmt: skip
+
+
 def norm() -> None:
     def far(rng, shape):
         return rng.standard_normal(shape) + 100
@@ -1037,7 +1098,7 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    loss, arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
+                    loss, arg_max, reduce, roi, norm, update, gemm, embed, recurrent, conv,
                     conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]

@@ -13,6 +13,7 @@
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
 #include "kernels/reduce.h"
+#include "kernels/roi.h"
 #include "kernels/softmax.h"
 #include "kernels/typed.h"
 #include "kernels/update.h"
@@ -285,6 +286,39 @@ void bind_reduce(py::module_ m) {
              });
 }
 
+void bind_roi(py::module_ m) {
+  using S = RoiShape;
+  def_shape(m, "RoiShape", field("rois", &S::rois), field("ph", &S::ph), field("pw", &S::pw),
+            field("n", &S::n), field("c", &S::c), field("h", &S::h), field("w", &S::w),
+            field("row_taps", &S::row_taps), field("column_taps", &S::column_taps));
+  const auto in = [](const S& s) { return s.n * s.c * s.h * s.w; };
+  const auto rows = [](const S& s) { return 2 * s.rois * s.ph; };
+  const auto columns = [](const S& s) { return 2 * s.rois * s.pw; };
+  const auto out = [](const S& s) { return s.rois * s.bins() * s.c; };
+  const auto mean = [=](const S& s) {
+    return Extents{s.rois, rows(s), columns(s), in(s), s.rois * s.c};
+  };
+  const auto align = [=](const S& s, int64_t from, int64_t to) {
+    return Extents{s.rois,        s.rois * s.ph + 1, s.row_taps, s.row_taps, s.rois * s.pw + 1,
+                   s.column_taps, s.column_taps,     from,       to};
+  };
+  using K = RoiKernels;
+  def_kernel(m, "max_forward", &roi_kernels, &K::max_forward, [=](const S& s) {
+    return Extents{s.rois, rows(s), columns(s), in(s), out(s), optional(out(s))};
+  });
+  def_kernel(m, "max_backward", &roi_kernels, &K::max_backward,
+             [=](const S& s) { return Extents{s.rois, out(s), out(s), in(s)}; });
+  def_kernel(m, "mean_forward", &roi_kernels, &K::mean_forward, mean);
+  def_kernel(m, "mean_backward", &roi_kernels, &K::mean_backward,
+             [=](const S& s) { return Extents{s.rois, rows(s), columns(s), s.rois * s.c, in(s)}; });
+  def_kernel(m, "align_forward", &roi_kernels, &K::align_forward,
+             [=](const S& s) { return align(s, in(s), out(s)); });
+  def_kernel(m, "align_backward", &roi_kernels, &K::align_backward,
+             [=](const S& s) { return align(s, out(s), in(s)); });
+  def_kernel(m, "suppress", &roi_kernels, &K::suppress,
+             [](int64_t n, float, float, int64_t) { return Extents{4 * n, n}; });
+}
+
 void bind_softmax(py::module_ m) {
   using S = SoftmaxShape;
   def_shape(m, "SoftmaxShape", field("outer", &S::outer), field("classes", &S::classes),
@@ -392,6 +426,7 @@ void bind_kernel_families(py::module_& m) {
   bind_embed(m.def_submodule("embed"));
   bind_recurrent(m.def_submodule("recurrent"));
   bind_reduce(m.def_submodule("reduce"));
+  bind_roi(m.def_submodule("roi"));
   bind_softmax(m.def_submodule("softmax"));
   bind_loss(m.def_submodule("loss"));
   bind_norm(m.def_submodule("norm"));

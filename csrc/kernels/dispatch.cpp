@@ -14,6 +14,7 @@
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
 #include "kernels/reduce.h"
+#include "kernels/roi.h"
 #include "kernels/softmax.h"
 #include "kernels/update.h"
 #include "kernels/winograd.h"
@@ -31,6 +32,7 @@ PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)
 PYDL_DISPATCH(PoolKernels, pool, ref, avx512)
 PYDL_DISPATCH(RecurrentKernels, recurrent, ref, amx)
 PYDL_DISPATCH(ReduceKernels, reduce, ref, avx512)
+PYDL_DISPATCH(RoiKernels, roi, ref, avx512)
 PYDL_DISPATCH(SoftmaxKernels, softmax, ref, avx512)
 PYDL_DISPATCH(UpdateKernels, update, ref, avx512)
 PYDL_DISPATCH(Col2imKernels, col2im, baseline, amx)
