@@ -42,23 +42,28 @@ struct Bin {
   float share() const { return 1.0f / static_cast<float>((h.end - h.begin) * (w.end - w.begin)); }
 };
 
-// body(first channel, one past the last, image): blocks of channels of images, in parallel, after
-// dx is set to 0 there.
+// body(image, first channel, how many, sums): blocks of channels of images, in parallel. The sums
+// (h * w, block), 0 at first, are then dx: its own rows are often a power of two apart, so that
+// what is scattered over them would fight for a few sets of the cache.
 template <class Body>
-void for_each_block(const RoiShape& s, int64_t work, float* dx, const Body& body) {
-  const int64_t blocks = ceil_div(s.c, kBlock), places = s.h * s.w;
-  const int64_t grain = items_worth(kGrain, (work + places) * smaller(kBlock, s.c));
-  parallel_for(s.n * blocks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t n = item / blocks, c0 = item % blocks * kBlock;
-      const int64_t c1 = smaller(c0 + kBlock, s.c);
-      for (int64_t i = n * places; i < (n + 1) * places; ++i) {
-        for_each_vector(
-            c0, c1, [&](int64_t c, int64_t lanes) { store_some(dx + i * s.c + c, Vec{}, lanes); });
-      }
-      body(c0, c1, n);
-    }
-  });
+void for_each_block(const RoiShape& s, int64_t block, int64_t work, float* dx, const Body& body) {
+  const int64_t blocks = ceil_div(s.c, block), places = s.h * s.w;
+  const int64_t grain = items_worth(kGrain, (work + places) * smaller(block, s.c));
+  parallel_for_scratch(
+      s.n * blocks, grain, places * block, [&](int64_t begin, int64_t end, float* sums) {
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t n = item / blocks, c0 = item % blocks * block;
+          const int64_t width = smaller(block, s.c - c0);
+          for (int64_t i = 0; i < places * block; i += kLanes) store(sums + i, Vec{});
+          body(n, c0, width, sums);
+          float* to = dx + n * places * s.c + c0;
+          for (int64_t i = 0; i < places; ++i) {
+            for_each_vector(0, width, [&](int64_t c, int64_t lanes) {
+              store_some(to + i * s.c + c, load_some(sums + i * block + c, lanes), lanes);
+            });
+          }
+        }
+      });
 }
 
 // ---- maximum ----
@@ -129,14 +134,16 @@ void max_forward(const RoiShape& s, const int32_t* image, const int32_t* rows,
 
 void max_backward(const RoiShape& s, const int32_t* image, const float* dy, const int32_t* argmax,
                   float* dx) {
-  for_each_block(s, s.rois * s.bins(), dx, [&](int64_t c0, int64_t c1, int64_t n) {
-    float* plane = dx + n * s.h * s.w * s.c;
+  constexpr int64_t kLine = 16;  // channels: a line of the cache
+  const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
-      const int32_t* at = argmax + i * s.c;
-      if (image[i / s.bins()] != n || at[c0] < 0) continue;  // an empty bin is -1 in all channels
-      for (int64_t c = c0; c < c1; ++c) plane[at[c] * s.c + c] += dy[i * s.c + c];
+      const int32_t* at = argmax + i * s.c + c0;
+      if (image[i / s.bins()] != n || at[0] < 0) continue;  // an empty bin is -1 in all channels
+      const float* from = dy + i * s.c + c0;
+      for (int64_t c = 0; c < width; ++c) sums[at[c] * kLine + c] += from[c];
     }
-  });
+  };
+  for_each_block(s, kLine, s.rois * s.bins(), dx, scatter);
 }
 
 // ---- mean of position-sensitive maps ----
@@ -222,14 +229,14 @@ struct Taps {
   const float* weight;
 };
 
-// body(offset in the image, weight) for each tap of bin b of region r.
+// body(position in the image, weight) for each tap of bin b of region r.
 template <class Body>
 PYDL_INLINE void for_each_tap(const RoiShape& s, const Taps& rows, const Taps& columns, int64_t r,
                               int64_t b, const Body& body) {
   const int64_t i = r * s.ph + b / s.pw, j = r * s.pw + b % s.pw;
   for (int32_t k = rows.first[i]; k < rows.first[i + 1]; ++k) {
     for (int32_t l = columns.first[j]; l < columns.first[j + 1]; ++l) {
-      body((rows.at[k] * s.w + columns.at[l]) * s.c, rows.weight[k] * columns.weight[l]);
+      body(rows.at[k] * s.w + columns.at[l], rows.weight[k] * columns.weight[l]);
     }
   }
 }
@@ -240,7 +247,7 @@ PYDL_INLINE void for_each_tap(const RoiShape& s, const Taps& rows, const Taps& c
     Vec sum[NV] = {};
     for_each_tap(s, rows, columns, r, b, [&](int64_t at, float weight) {
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) sum[v] += weight * load_some(x + at + c + v * kLanes, n);
+      for (int v = 0; v < NV; ++v) sum[v] += weight * load_some(x + at * s.c + c + v * kLanes, n);
     });
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) store_some(y + c + v * kLanes, sum[v], n);
@@ -248,16 +255,16 @@ PYDL_INLINE void for_each_tap(const RoiShape& s, const Taps& rows, const Taps& c
 }
 
 [[gnu::flatten]] void align_bin_backward(const RoiShape& s, const Taps& rows, const Taps& columns,
-                                         int64_t r, int64_t b, int64_t c0, int64_t c1,
-                                         const float* dy, float* dx) {
-  for_each_group(c0, c1, [&]<int NV>(int64_t c, int64_t n) {
+                                         int64_t r, int64_t b, int64_t width, const float* dy,
+                                         float* sums) {
+  for_each_group(0, width, [&]<int NV>(int64_t c, int64_t n) {
     Vec part[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) part[v] = load_some(dy + c + v * kLanes, n);
     for_each_tap(s, rows, columns, r, b, [&](int64_t at, float weight) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
-        float* to = dx + at + c + v * kLanes;
+        float* to = sums + at * kBlock + c + v * kLanes;
         store_some(to, load_some(to, n) + weight * part[v], n);
       }
     });
@@ -281,14 +288,14 @@ void align_backward(const RoiShape& s, const int32_t* image, const int32_t* row_
                     const int32_t* column_at, const float* column_weight, const float* dy,
                     float* dx) {
   const Taps rows{row_first, row_at, row_weight}, columns{column_first, column_at, column_weight};
-  for_each_block(s, 9 * s.rois * s.bins(), dx, [&](int64_t c0, int64_t c1, int64_t n) {
+  const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
       const int64_t r = i / s.bins();
       if (image[r] != n) continue;
-      align_bin_backward(s, rows, columns, r, i % s.bins(), c0, c1, dy + i * s.c,
-                         dx + n * s.h * s.w * s.c);
+      align_bin_backward(s, rows, columns, r, i % s.bins(), width, dy + i * s.c + c0, sums);
     }
-  });
+  };
+  for_each_block(s, kBlock, 9 * s.rois * s.bins(), dx, scatter);
 }
 
 // ---- overlapping boxes ----
