@@ -604,6 +604,39 @@ def loss() -> None:
             case("loss.sigmoid_backward", n, scores, targets, ignore, -1, 0.3, out(n))
     case("loss.sigmoid_backward", 999, x(999, fill=special), x(999), False, 0, 0.3, out(999),
          note="special")  # fmt: skip
+    for n, sigma in itertools.product(LENGTHS, (1.0, 3.0)):
+        a = x(n, fill=integers) if sigma == 1 else x(n)
+        for inner, outer in itertools.product((x(n), None), repeat=2):
+            note = f"{n} {sigma:g} {'inner ' if inner else ''}{'outer' if outer else ''}".strip()
+            case("loss.smooth_l1", n, a, a, inner, outer, sigma, note=note, atol=1e-6 * n)
+            case("loss.smooth_l1_backward", n, a, a, inner, outer, sigma, 0.3, out(n), note=note)
+
+
+def boxes() -> None:
+    def corners(rng, shape):
+        """(4, n), a few of them reversed or NaN."""
+        first, size = rng.random((2, 2, shape[1])), rng.random((2, shape[1])) - 0.05
+        values = np.concatenate([first[0], first[0] + size]).reshape(shape)
+        values[:, rng.random(shape[1]) < 0.02] = np.nan
+        return values
+
+    codes = kernels.boxes.BoxCode
+    for n in LENGTHS:
+        for stride in (4, 7, 20):
+            case("boxes.separate", n, x(n, stride), stride, out(4, n), note=f"{n} {stride}",
+                 tolerance=0)  # fmt: skip
+        for name, code in codes.__members__.items():
+            for variances in (x(4, n, fill=positive), None):
+                note = f"{n} {name}{' variances' if variances else ''}"
+                case("boxes.decode", n, code, x(4, n), variances, x(4, n), out(4, n), note=note)
+        for extra in (0.0, 1.0):
+            box = x(4, fill=lambda rng, shape: np.array([0.3, 0.2, 0.8, 0.9]))
+            case("boxes.raise_overlaps", n, box, x(4, n + 3, fill=corners), n + 3, extra,
+                 acc(n, fill=lambda rng, shape: rng.random(shape) / 4), note=f"{n} {extra:g}",
+                 tolerance=0)  # fmt: skip
+        for threshold in (-0.5, 2.0, -1e30):
+            case("boxes.above", n, x(n, fill=special), threshold, acc(n, dtype=np.int32),
+                 note=f"{n} {threshold:g}", tolerance=0)  # fmt: skip
 
 
 def arg_max() -> None:
@@ -1098,8 +1131,8 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    loss, arg_max, reduce, roi, norm, update, gemm, embed, recurrent, conv,
-                    conv_bf16):  # fmt: skip
+                    loss, boxes, arg_max, reduce, roi, norm, update, gemm, embed, recurrent,
+                    conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

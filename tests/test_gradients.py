@@ -22,6 +22,13 @@ IMAGE = {"x": (2, 4, 6, 5)}
 LABELS = np.array([2.0, 0, 1, 2, 1])
 POSITIVE = np.random.default_rng(2).uniform(0.5, 2, (2, 5, 4, 3))
 GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
+# Six boxes and their variances; two known ones.
+PRIORS = np.array([
+    *([0.0, 0.0, 0.4, 0.5], [0.1, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]),
+    *([0.5, 0.5, 1.0, 1.0], [0.2, 0.2, 0.8, 0.8], *[[0.1, 0.1, 0.2, 0.2]] * 6),
+]).reshape(1, 2, 24)  # fmt: skip
+TRUTH = np.array([[0, 1, 0, 0.05, 0, 0.45, 0.5, 0], [0, 2, 0, 0.5, 0.45, 0.95, 1, 0]])
+TRUTH = TRUTH.reshape(1, 1, 2, 8)
 
 # name: (prototxt, inputs, options)
 LAYERS = {
@@ -260,6 +267,13 @@ LAYERS = {
     "Bias all": (layer("Bias", "bias_param { axis: 0 num_axes: -1 }"), {"x": (2, 3, 4)}, {}),
     "Bias bottom": (
         layer("Bias", "bias_param { axis: 0 }", bottoms="x z"), IMAGE | {"z": (2, 4)}, {}),
+    "SmoothL1Loss": (
+        layer("SmoothL1Loss", "smooth_l1_loss_param { sigma: 2 }", bottoms="x z"),
+        {"x": (3, 5, 2), "z": (3, 5, 2)}, {}),
+    "MultiBoxLoss": (  # further ones are in test_detection_layers.py
+        layer("MultiBoxLoss", "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE }",
+              bottoms="x z p t"),
+        {"x": (1, 24), "z": (1, 18), "p": PRIORS, "t": TRUTH}, {}),
     "Embed": (
         layer("Embed", "embed_param { num_output: 5 input_dim: 4 }", bottoms="t"),
         {"t": LABELS}, {}),
@@ -305,6 +319,7 @@ LAYERS = {
 NO_GRADIENT = {
     *("Accuracy", "ArgMax", "Data", "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input"),
     *("MemoryData", "Threshold", "WindowData"),
+    *("AnnotatedData", "DetectionEvaluate", "DetectionOutput", "PriorBox"),
     "Python",  # up to its class; see test_pycaffe_python_layer.py
 }
 IN_PLACE = {

@@ -4,6 +4,7 @@
 #include "bindings/kernel_table.h"
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
+#include "kernels/boxes.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
@@ -113,6 +114,22 @@ void bind_arg_max(py::module_ m) {
     const int64_t found = s.outer > 0 ? (s.outer - 1) * s.stride + s.k * s.inner : 0;
     return Extents{s.outer * s.n * s.inner, optional(found), optional(found)};
   });
+}
+
+void bind_boxes(py::module_ m) {
+  py::enum_<BoxCode>(m, "BoxCode")
+      .value("CORNER", BoxCode::kCorner)
+      .value("CENTER_SIZE", BoxCode::kCenterSize)
+      .value("CORNER_SIZE", BoxCode::kCornerSize);
+  using K = BoxKernels;
+  def_kernel(m, "separate", &box_kernels, &K::separate, [](int64_t n, int64_t stride) {
+    return Extents{n > 0 ? (n - 1) * stride + 4 : 0, 4 * n};
+  });
+  def_kernel(m, "decode", &box_kernels, &K::decode,
+             [](int64_t n, BoxCode) { return Extents{4 * n, optional(4 * n), 4 * n, 4 * n}; });
+  def_kernel(m, "raise_overlaps", &box_kernels, &K::raise_overlaps,
+             [](int64_t n, int64_t plane, float) { return Extents{4, 3 * plane + n, n}; });
+  def_kernel(m, "above", &box_kernels, &K::above, [](int64_t n, float) { return Extents{n}; });
 }
 
 void bind_pool(py::module_ m) {
@@ -363,6 +380,10 @@ void bind_loss(py::module_ m) {
   def_kernel(m, "sigmoid", &loss_kernels, &K::sigmoid,
              [](int64_t n, bool, int) { return Extents{n, n, 1}; });
   def_kernel(m, "sigmoid_backward", &loss_kernels, &K::sigmoid_backward, kAll);
+  def_kernel(m, "smooth_l1", &loss_kernels, &K::smooth_l1,
+             [](int64_t n, float) { return Extents{n, n, optional(n), optional(n)}; });
+  def_kernel(m, "smooth_l1_backward", &loss_kernels, &K::smooth_l1_backward,
+             [](int64_t n, float, float) { return Extents{n, n, optional(n), optional(n), n}; });
 }
 
 void bind_norm(py::module_ m) {
@@ -420,6 +441,7 @@ void bind_kernel_families(py::module_& m) {
   bind_eltwise(m.def_submodule("eltwise"));
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
+  bind_boxes(m.def_submodule("boxes"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));

@@ -2,6 +2,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
+#include "kernels/boxes.h"
 #include "kernels/col2im.h"
 #include "kernels/column_sums.h"
 #include "kernels/correlation.h"
@@ -23,6 +24,7 @@ namespace pydl::kernels {
 
 PYDL_DISPATCH(ActivationKernels, activation, ref, avx512)
 PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
+PYDL_DISPATCH(BoxKernels, box, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
