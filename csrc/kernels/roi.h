@@ -1,4 +1,4 @@
-// Pooling of regions of interest, and the choice among boxes that overlap.
+// Pooling of regions of interest.
 //
 // The layers say where a region's bins lie, by the arithmetic of their forks; kernels walk the
 // bins. image (rois): which image of the batch a region is of. rows (rois, ph, 2) and columns
@@ -49,12 +49,6 @@ struct RoiKernels {
                          const int32_t* row_at, const float* row_weight,
                          const int32_t* column_first, const int32_t* column_at,
                          const float* column_weight, const float* dy, float* dx);
-
-  // Greedy non-maximum suppression. boxes (4, n): planes of x1, y1, x2, y2, best first; a side is
-  // x2 - x1 + one. The numbers of those kept, at most `most`, go to kept (n): each that overlaps
-  // none kept before it by more than the threshold (intersection over union). Returns how many.
-  int64_t (*suppress)(int64_t n, float threshold, float one, int64_t most, const float* boxes,
-                      int32_t* kept);
 };
 
 const RoiKernels& roi_kernels();

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/roi.h"
 #include "layers/anchor_params.h"
 #include "layers/anchors.h"
+#include "layers/boxes.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -63,19 +63,15 @@ class Proposal final : public LayerOf<ProposalParams> {
           shape_text(deltas.shape()));
     check_image_info(*bottom[2], scores.shape(0));
     const int64_t images = scores.shape(0);
-    const int64_t most = images * std::min(Limit(PostNms()), count * scores.count(2));
+    const int64_t all = count * scores.count(2);
+    const int64_t most = images * (PostNms() > 0 ? std::min(PostNms(), all) : all);
     top[0]->Reshape({most, 5});  // only Forward knows how many there are
     if (top.size() > 1) top[1]->Reshape({most, 1});
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     std::vector<float> rois, scores;
-    for (int64_t n = 0; n < bottom[0]->shape(0); ++n) {
-      for (const Candidate& c : Propose(bottom, n)) {
-        rois.insert(rois.end(), {static_cast<float>(n), c.box.x1, c.box.y1, c.box.x2, c.box.y2});
-        scores.push_back(c.score);
-      }
-    }
+    for (int64_t n = 0; n < bottom[0]->shape(0); ++n) Propose(bottom, n, &rois, &scores);
     const auto count = static_cast<int64_t>(scores.size());
     top[0]->Reshape({count, 5});
     std::copy(rois.begin(), rois.end(), top[0]->mutable_data());
@@ -85,62 +81,52 @@ class Proposal final : public LayerOf<ProposalParams> {
   }
 
  private:
-  struct Candidate {
-    float score;
-    int64_t number;  // in the order of positions, and of anchors at each
-    PixelBox box;
-  };
-
   int64_t PreNms() const {
     return params_of().pre_nms_topn.value_or(phase() == Phase::kTrain ? 12000 : 6000);
   }
   int64_t PostNms() const {
     return params_of().post_nms_topn.value_or(phase() == Phase::kTrain ? 2000 : 300);
   }
-  static int64_t Limit(int64_t count) { return count > 0 ? count : INT64_C(1) << 31; }
 
-  std::vector<Candidate> Propose(const Blobs& bottom, int64_t n) const {
-    std::vector<Candidate> found = Candidates(bottom, n);
-    const auto better = [](const Candidate& a, const Candidate& b) {
-      return a.score != b.score ? a.score > b.score : a.number < b.number;
-    };
-    const auto count = std::min<int64_t>(Limit(PreNms()), static_cast<int64_t>(found.size()));
-    std::partial_sort(found.begin(), found.begin() + count, found.end(), better);
-    std::vector<float> planes(4 * count);
-    for (int64_t i = 0; i < count; ++i) {
-      const PixelBox& box = found[i].box;
-      const float corners[] = {box.x1, box.y1, box.x2, box.y2};
-      for (int64_t p = 0; p < 4; ++p) planes[p * count + i] = corners[p];
+  // Adds the proposals of image n.
+  void Propose(const Blobs& bottom, int64_t n, std::vector<float>* rois,
+               std::vector<float>* scores) const {
+    std::vector<float> candidates, score;  // boxes (..., 4), in the order of positions and anchors
+    FindCandidates(bottom, n, &candidates, &score);
+    const Boxes boxes(static_cast<int64_t>(score.size()), candidates.data());
+    NmsOptions options;
+    options.threshold = params_of().nms_thresh;
+    options.top_k = PreNms() > 0 ? PreNms() : -1;
+    options.most = PostNms() > 0 ? PostNms() : -1;
+    options.pixels = true;
+    for (const int32_t i : suppress(boxes, score, options)) {
+      const Box box = boxes[i];
+      rois->insert(rois->end(), {static_cast<float>(n), box.x1, box.y1, box.x2, box.y2});
+      scores->push_back(score[i]);
     }
-    std::vector<int32_t> kept(count);
-    kept.resize(kernels::roi_kernels().suppress(count, params_of().nms_thresh, 1, Limit(PostNms()),
-                                                planes.data(), kept.data()));
-    std::vector<Candidate> proposals;
-    for (const int32_t i : kept) proposals.push_back(found[i]);
-    return proposals;
   }
 
-  std::vector<Candidate> Candidates(const Blobs& bottom, int64_t n) const {
+  void FindCandidates(const Blobs& bottom, int64_t n, std::vector<float>* boxes,
+                      std::vector<float>* scores) const {
     const auto anchors = static_cast<int64_t>(anchors_.size());
     const int64_t width = bottom[0]->shape(3), places = bottom[0]->count(2);
+    const int64_t stride = params_of().feat_stride;
     const float* score = bottom[0]->data() + (2 * n + 1) * anchors * places;
     const float* delta = bottom[1]->data() + 4 * n * anchors * places;
     const ImageInfo info = read_image_info(*bottom[2], n);
     const float least = static_cast<float>(params_of().min_size) * info.scale;
-    std::vector<Candidate> found;
-    for (int64_t a = 0; a < anchors; ++a, score += places, delta += 4 * places) {
-      for (int64_t i = 0; i < places; ++i) {
-        const int64_t stride = params_of().feat_stride;
+    for (int64_t i = 0; i < places; ++i) {
+      for (int64_t a = 0; a < anchors; ++a) {
         const PixelBox anchor = moved(anchors_[a], i % width * stride, i / width * stride);
+        const float* d = delta + 4 * a * places + i;
         const PixelBox box =
-            clipped(apply_deltas(anchor, {delta[i], delta[places + i], delta[2 * places + i],
-                                          delta[3 * places + i]}),
+            clipped(apply_deltas(anchor, {d[0], d[places], d[2 * places], d[3 * places]}),
                     info.width, info.height);
-        const bool large = box.width() >= least && box.height() >= least;  // not if NaN
-        if (large && !std::isnan(score[i])) found.push_back({score[i], i * anchors + a, box});
+        if (!(box.width() >= least && box.height() >= least)) continue;  // nor if it is NaN
+        boxes->insert(boxes->end(), {box.x1, box.y1, box.x2, box.y2});
+        scores->push_back(score[a * places + i]);
       }
     }
-    return found;
   }
 
   std::vector<PixelBox> anchors_;

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import pydl.average_precision
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -48,23 +50,27 @@ def average_precision(
     count = sum(map(len, objects))
     if count == 0:
         return float("nan")
+    taken = [np.zeros(len(boxes), bool) for boxes in objects]
+    scores, right = [], []
+    for score, n, box in _best_first(found, label):
+        shared = overlaps(box[None], objects[n])[0]
+        best = shared.argmax() if len(shared) else -1
+        is_right = best >= 0 and shared[best] >= overlap and not taken[n][best]
+        if is_right:
+            taken[n][best] = True
+        scores.append(score)
+        right.append(is_right)
+    return pydl.average_precision.average_precision(scores, right, count, "MaxIntegral")
+
+
+def _best_first(found: Sequence[Detections], label: int) -> list[tuple[float, int, np.ndarray]]:
+    """Score, picture and box of all detections of a class."""
     ranked = [
         (score, n, box)
         for n, d in enumerate(found)
         for box, score in zip(d.boxes[d.labels == label], d.scores[d.labels == label], strict=True)
     ]
-    ranked.sort(key=lambda item: -item[0])
-    taken = [np.zeros(len(boxes), bool) for boxes in objects]
-    right = np.zeros(len(ranked))
-    for i, (_, n, box) in enumerate(ranked):
-        shared = overlaps(box[None], objects[n])[0]
-        best = shared.argmax() if len(shared) else -1
-        if best >= 0 and shared[best] >= overlap and not taken[n][best]:
-            taken[n][best] = right[i] = True
-    recall = right.cumsum() / count
-    precision = right.cumsum() / np.arange(1, len(ranked) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(recall, prepend=0) * envelope).sum())
+    return sorted(ranked, key=lambda item: -item[0])
 
 
 def mean_average_precision(

@@ -298,51 +298,9 @@ void align_backward(const RoiShape& s, const int32_t* image, const int32_t* row_
   for_each_block(s, kBlock, 9 * s.rois * s.bins(), dx, scatter);
 }
 
-// ---- overlapping boxes ----
-
-struct Box {
-  Vec x1, y1, x2, y2, area;
-};
-
-// gone[j] |= box and box j overlap by more than the threshold, for j from `begin` on.
-[[gnu::flatten]] void mark_overlapping(const Box& box, int64_t begin, int64_t n, float threshold,
-                                       float one, const float* boxes, const float* area,
-                                       int32_t* gone) {
-  for_each_vector(begin, n, [&](int64_t j, int64_t lanes) {
-    const auto plane = [&](int p) { return load_some(boxes + p * n + j, lanes); };
-    const Vec w = max(min(box.x2, plane(2)) - max(box.x1, plane(0)) + one, Vec{});
-    const Vec h = max(min(box.y2, plane(3)) - max(box.y1, plane(1)) + one, Vec{});
-    const Vec inside = w * h;
-    const Vec overlap = inside / (box.area + load_some(area + j, lanes) - inside);
-    const VecI over = overlap > broadcast(threshold);
-    store_some(gone + j, load_some(gone + j, lanes) | over, lanes);
-  });
-}
-
-int64_t suppress(int64_t n, float threshold, float one, int64_t most, const float* boxes,
-                 int32_t* kept) {
-  const float *x1 = boxes, *y1 = boxes + n, *x2 = boxes + 2 * n, *y2 = boxes + 3 * n;
-  const Scratch scratch(2 * n);
-  float* area = scratch.data();
-  int32_t* gone = reinterpret_cast<int32_t*>(area + n);
-  for (int64_t i = 0; i < n; ++i) {
-    area[i] = (x2[i] - x1[i] + one) * (y2[i] - y1[i] + one);
-    gone[i] = 0;
-  }
-  int64_t count = 0;
-  for (int64_t i = 0; i < n && count < most; ++i) {
-    if (gone[i]) continue;
-    kept[count++] = static_cast<int32_t>(i);
-    const Box box{broadcast(x1[i]), broadcast(y1[i]), broadcast(x2[i]), broadcast(y2[i]),
-                  broadcast(area[i])};
-    mark_overlapping(box, i + 1, n, threshold, one, boxes, area, gone);
-  }
-  return count;
-}
-
 }  // namespace
 
-const RoiKernels roi = {max_forward,   max_backward,   mean_forward, mean_backward,
-                        align_forward, align_backward, suppress};
+const RoiKernels roi = {max_forward,   max_backward,  mean_forward,
+                        mean_backward, align_forward, align_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

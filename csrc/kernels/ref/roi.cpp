@@ -121,28 +121,9 @@ void align_backward(const RoiShape& s, const int32_t* image, const int32_t* row_
   std::copy(sum.begin(), sum.end(), dx);
 }
 
-int64_t suppress(int64_t n, float threshold, float one, int64_t most, const float* boxes,
-                 int32_t* kept) {
-  const float *x1 = boxes, *y1 = boxes + n, *x2 = boxes + 2 * n, *y2 = boxes + 3 * n;
-  const auto area = [=](int64_t i) { return (x2[i] - x1[i] + one) * (y2[i] - y1[i] + one); };
-  int64_t count = 0;
-  for (int64_t j = 0; j < n && count < most; ++j) {
-    bool keep = true;
-    for (int64_t k = 0; keep && k < count; ++k) {
-      const int32_t i = kept[k];
-      const float w = std::max(std::min(x2[i], x2[j]) - std::max(x1[i], x1[j]) + one, 0.0f);
-      const float h = std::max(std::min(y2[i], y2[j]) - std::max(y1[i], y1[j]) + one, 0.0f);
-      const float inside = w * h;
-      keep = !(inside / (area(i) + area(j) - inside) > threshold);
-    }
-    if (keep) kept[count++] = static_cast<int32_t>(j);
-  }
-  return count;
-}
-
 }  // namespace
 
-const RoiKernels roi = {max_forward,   max_backward,   mean_forward, mean_backward,
-                        align_forward, align_backward, suppress};
+const RoiKernels roi = {max_forward,   max_backward,  mean_forward,
+                        mean_backward, align_forward, align_backward};
 
 }  // namespace pydl::kernels::ref
