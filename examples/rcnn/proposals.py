@@ -10,7 +10,7 @@ import numpy as np
 from skimage.segmentation import felzenszwalb
 
 BINS = 16
-SCALES = (20, 80)  # how large the first segments are
+SCALES = (50, 150)  # how large the first segments are
 LEAST_SIDE, MOST_SIDE = 6, 80  # pixels
 
 
