@@ -33,6 +33,9 @@ Operations and what they take (widths are the heights if left out, the rest its 
     reindex  mb ic ih iw, all items in a random order
     slice    mb ic ih iw, into two halves of the channels
     tile     mb ic ih iw tiles, along the channels
+    roipool  mb ic ih iw ph pw r: r regions of each image, of all sizes, at 1/16
+    roialign the same, and n for the samples of a bin along each axis
+    psroipool mb oc ih iw g r
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -309,7 +312,10 @@ class Layer:
         from single import Ours, Single
 
         layer, shapes, *fixed = LAYERS[d.family](d)
-        self._single = Single(layer, shapes, bf16="bf16" in d.words, fixed=tuple(fixed))
+        given = (("rois", _rois(d)),) if d.family in ROI_LAYERS else ()
+        self._single = Single(
+            layer, shapes, bf16="bf16" in d.words, fixed=tuple(fixed), given=given
+        )
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
         if "Threshold" in layer or "ArgMax" in layer:
@@ -458,6 +464,38 @@ def _tile(d: Description) -> Made:
     return f'type: "Tile" tile_param {{ tiles: {d.get("tiles", 2)} }}', (_images(d),)
 
 
+def _roi(d: Description) -> Made:
+    h, w = d.pair("p", 7)
+    param, sizes = "roi_pooling_param", f"pooled_h: {h} pooled_w: {w} spatial_scale: 0.0625"
+    if d.family == "roialign":
+        param, sizes = "roi_align_param", f"{sizes} sampling_ratio: {d.get('n', 2)}"
+    return f"{ROI_LAYERS[d.family]} {param} {{ {sizes} }}", (_images(d),)
+
+
+def _psroi(d: Description) -> Made:
+    oc, ih = d.need("oc", "ih")
+    group = d.get("g", 7)
+    sizes = f"output_dim: {oc} group_size: {group} spatial_scale: 0.0625"
+    images = d.get("mb"), oc * group * group, ih, d.get("iw", ih)
+    return f"{ROI_LAYERS[d.family]} psroi_pooling_param {{ {sizes} }}", (images,)
+
+
+def _rois(d: Description) -> np.ndarray:
+    """[batch item, x1, y1, x2, y2] of regions of all sizes, of an image 16 times the bottom's."""
+    random, (ih,) = np.random.default_rng(2), d.need("ih")
+    size, images, count = 16 * np.array([d.get("iw", ih), ih]), d.get("mb"), d.get("r", 128)
+    corners = np.sort(random.random((images * count, 2, 2)), axis=1) * (size - 1)
+    items = np.repeat(np.arange(images), count)[:, None]
+    return np.hstack([items, corners.reshape(-1, 4)]).astype(np.float32)
+
+
+ROI_LAYERS = {
+    family: f'type: "{kind}" bottom: "rois" propagate_down: false'
+    for family, kind in (
+        ("roipool", "ROIPooling"), ("roialign", "ROIAlign"), ("psroipool", "PSROIPooling")
+    )
+}  # fmt: skip
+
 LOSSES = {
     "softmax": 'type: "SoftmaxWithLoss"',
     "infogain": 'type: "InfogainLoss"',
@@ -507,6 +545,9 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "reindex": _reindex,
     "slice": lambda d: ('type: "Slice" top: "rest"', (_images(d),)),
     "tile": _tile,
+    "roipool": _roi,
+    "roialign": _roi,
+    "psroipool": _psroi,
 }
 FAMILIES = {
     "conv": Conv, "deconv": Deconv, "gemm": Gemm, "image": Image, **dict.fromkeys(LAYERS, Layer)
@@ -537,6 +578,9 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "reindex": (IMAGES, ()),
     "slice": (IMAGES, ()),
     "tile": ((*IMAGES, "tiles"), ()),
+    "roipool": ((*IMAGES, "ph", "pw", "r"), ()),
+    "roialign": ((*IMAGES, "ph", "pw", "r", "n"), ()),
+    "psroipool": (("mb", "oc", "ih", "iw", "g", "r"), ()),
 }
 
 

@@ -30,7 +30,8 @@ class Single:
     """A layer: type and parameters in prototxt, and the shapes of its bottoms.
 
     `fixed` are shapes and fillers of the bottoms behind those that get no gradient: labels, or
-    where an LSTM's sequences begin.
+    where an LSTM's sequences begin. `given` are names and values of those that `layer` names itself
+    as further bottoms.
     """
 
     layer: str
@@ -38,6 +39,7 @@ class Single:
     in_place: bool = False
     bf16: bool = False
     fixed: tuple[tuple[tuple[int, ...], str], ...] = ()
+    given: tuple[tuple[str, np.ndarray], ...] = ()
 
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
@@ -57,12 +59,20 @@ class Single:
             } }}"""
             bottoms += f'bottom: "before{i}" '
             down += f"propagate_down: {'true' if i < moving else 'false'} "
+        for name, values in self.given:
+            dims = " ".join(f"dim: {d}" for d in values.shape)
+            text += f"""
+                layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{
+                    shape {{ {dims} }} }} }}"""
         text += f"""
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
                      {IDENTITY} }}"""
         precision = "BF16" if self.bf16 else "FLOAT32"
-        return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
+        net = pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
+        for name, values in self.given:
+            net.blobs[name].data[...] = values
+        return net
 
 
 class Ours:

@@ -31,6 +31,10 @@ def install() -> None:
 def _open(request: Mapping[str, Any]) -> _core.DataSource:
     if request["layer"] == "ImageData":
         return _records(_image_list(request), request)
+    if request["layer"] == "AnnotatedData":
+        from pydl.data.annotated import open_annotated
+
+        return _records(open_annotated(request["source"], request["color"]), request)
     from pydl.data import open_source
 
     dataset = open_source(request["source"], request["backend"] or None, request["color"])

@@ -283,13 +283,15 @@ class Solver:
     def test(self, index: int = 0, iterations: int | None = None) -> dict[str, np.ndarray]:
         """Runs test net ``index`` for ``test_iter[index]`` batches; the mean of each output.
 
-        With ``ema_decay`` it is the averaged weights that are tested. With ``test_compute_loss``
-        the mean loss is in ``test_loss[index]`` afterwards.
+        With ``eval_type`` "detection" the outputs are DetectionEvaluate layers', and what is
+        returned is the mean average precision of each. With ``ema_decay`` it is the averaged
+        weights that are tested. With ``test_compute_loss`` the mean loss is in
+        ``test_loss[index]`` afterwards.
         """
         if not self.test_nets:
             raise Error("this solver has no test net: it gives no test_iter")
         net, count = self.test_nets[index], iterations or max(0, self.param.test_iter[index])
-        sums: dict[str, np.ndarray] = {}
+        scores = solver_setup.test_scores(self.param)
         loss = 0.0
         with self.averaged_weights(), self._debugging(net):
             for _ in range(count):
@@ -297,11 +299,10 @@ class Solver:
                     break
                 loss += net._core.forward()
                 for name in net._core.outputs:
-                    value = np.array(net._core.blob(name).data, np.float64)
-                    sums[name] = sums[name] + value if name in sums else value
+                    scores.add(name, net._core.blob(name).data)
         if self.param.test_compute_loss:
             self.test_loss[index] = loss / max(1, count)
-        return {name: value / count for name, value in sums.items()}
+        return scores.results(count)
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:

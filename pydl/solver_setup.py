@@ -9,6 +9,8 @@ from typing import Any
 
 from pydl import _core, prototxt
 from pydl.errors import Error
+from pydl.prototxt.names import nearest
+from pydl.test_scores import MeanPrecisions, Means
 
 # Fields that only some types or policies use. Caffe passes over the others, so files have them.
 _TYPES = {
@@ -80,6 +82,19 @@ def notes(param: prototxt.Message) -> list[str]:
         usual = 0.95 if param.type == "AdaDelta" else 0.9
         found.append(f'momentum is not given, so it is 0; {usual} is usual for type "{param.type}"')
     return found
+
+
+def test_scores(param: prototxt.Message) -> Means | MeanPrecisions:
+    """What adds up a test net's outputs. Raises Error for an unknown ``eval_type``."""
+    kinds = {
+        "classification": Means,
+        "detection": lambda: MeanPrecisions(param.ap_version, param.show_per_class_result),
+    }
+    if param.eval_type not in kinds:
+        close = nearest(param.eval_type, kinds)
+        hint = f'did you mean "{close}"?' if close else f"there are {', '.join(kinds)}"
+        raise Error(f'{where(param, "eval_type")}unknown eval_type "{param.eval_type}"; {hint}')
+    return kinds[param.eval_type]()
 
 
 def net_specs(

@@ -604,6 +604,39 @@ def loss() -> None:
             case("loss.sigmoid_backward", n, scores, targets, ignore, -1, 0.3, out(n))
     case("loss.sigmoid_backward", 999, x(999, fill=special), x(999), False, 0, 0.3, out(999),
          note="special")  # fmt: skip
+    for n, sigma in itertools.product(LENGTHS, (1.0, 3.0)):
+        a = x(n, fill=integers) if sigma == 1 else x(n)
+        for inner, outer in itertools.product((x(n), None), repeat=2):
+            note = f"{n} {sigma:g} {'inner ' if inner else ''}{'outer' if outer else ''}".strip()
+            case("loss.smooth_l1", n, a, a, inner, outer, sigma, note=note, atol=1e-6 * n)
+            case("loss.smooth_l1_backward", n, a, a, inner, outer, sigma, 0.3, out(n), note=note)
+
+
+def boxes() -> None:
+    def corners(rng, shape):
+        """(4, n), a few of them reversed or NaN."""
+        first, size = rng.random((2, 2, shape[1])), rng.random((2, shape[1])) - 0.05
+        values = np.concatenate([first[0], first[0] + size]).reshape(shape)
+        values[:, rng.random(shape[1]) < 0.02] = np.nan
+        return values
+
+    codes = kernels.boxes.BoxCode
+    for n in LENGTHS:
+        for stride in (4, 7, 20):
+            case("boxes.separate", n, x(n, stride), stride, out(4, n), note=f"{n} {stride}",
+                 tolerance=0)  # fmt: skip
+        for name, code in codes.__members__.items():
+            for variances in (x(4, n, fill=positive), None):
+                note = f"{n} {name}{' variances' if variances else ''}"
+                case("boxes.decode", n, code, x(4, n), variances, x(4, n), out(4, n), note=note)
+        for extra in (0.0, 1.0):
+            box = x(4, fill=lambda rng, shape: np.array([0.3, 0.2, 0.8, 0.9]))
+            case("boxes.raise_overlaps", n, box, x(4, n + 3, fill=corners), n + 3, extra,
+                 acc(n, fill=lambda rng, shape: rng.random(shape) / 4), note=f"{n} {extra:g}",
+                 tolerance=0)  # fmt: skip
+        for threshold in (-0.5, 2.0, -1e30):
+            case("boxes.above", n, x(n, fill=special), threshold, acc(n, dtype=np.int32),
+                 note=f"{n} {threshold:g}", tolerance=0)  # fmt: skip
 
 
 def arg_max() -> None:
@@ -663,6 +696,54 @@ def reduce() -> None:
     ):  # fmt: skip
         case("reduce.sum_middle", outer, n, inner, x(outer, n, inner), out(outer, inner),
              atol=2e-7 * n)  # fmt: skip
+
+
+def roi() -> None:
+    def edges(size):
+        """[begin, end) of bins, among them empty ones."""
+        return lambda rng, shape: np.sort(rng.integers(0, size + 1, shape), -1)
+
+    def below(end):
+        return lambda rng, shape: rng.integers(0, end, shape)
+
+    def taps(bins, size, seed):
+        """Where each bin's taps begin, which positions they read, and how much of each."""
+        counts = np.random.default_rng(seed).integers(0, 4, bins)
+        total = int(counts.sum())
+        first = Array((bins + 1,), lambda *_: np.append(0, counts.cumsum()), dtype=np.int32)
+        return total, (first, x(total, fill=below(size), dtype=np.int32), x(total))
+
+    for rois, ph, pw, n, c, h, w in (
+        (0, 2, 3, 1, 5, 4, 6), (1, 1, 1, 1, 1, 1, 1), (5, 2, 3, 2, 7, 5, 4), (4, 3, 3, 1, 17, 9, 8),
+        (9, 2, 2, 3, 64, 6, 7), (20, 7, 7, 2, 130, 15, 20), (3, 1, 2, 4, 33, 3, 40),
+    ):  # fmt: skip
+        note = f"{rois} {ph} {pw} {n} {c} {h} {w}"
+        (row_taps, row), (column_taps, column) = taps(rois * ph, h, 0), taps(rois * pw, w, 1)
+        sizes = {"rois": rois, "ph": ph, "pw": pw, "n": n, "h": h, "w": w,
+                 "row_taps": row_taps, "column_taps": column_taps}  # fmt: skip
+        shape = kernels.roi.RoiShape(c=c, **sizes)
+        image = x(rois, fill=below(n), dtype=np.int32)
+        bins = (x(rois, ph, 2, fill=edges(h), dtype=np.int32),
+                x(rois, pw, 2, fill=edges(w), dtype=np.int32))  # fmt: skip
+        images, pooled = (n, h, w, c), (rois, ph, pw, c)
+        for fill in (normal, integers, special):
+            for argmax in (out(*pooled, dtype=np.int32), None):
+                words = f"{note} {fill.__name__}{' argmax' if argmax else ''}"
+                case("roi.max_forward", shape, image, *bins, x(*images, fill=fill), out(*pooled),
+                     argmax, note=words, tolerance=0)  # fmt: skip
+
+        def somewhere(rng, shape, places=h * w):
+            """A place for each channel of a bin, or none for all of them."""
+            return np.where(rng.random((*shape[:-1], 1)) < 0.2, -1, rng.integers(0, places, shape))
+
+        case("roi.max_backward", shape, image, x(*pooled),
+             x(*pooled, fill=somewhere, dtype=np.int32), out(*images), note=note)  # fmt: skip
+        maps, shape = c * ph * pw, kernels.roi.RoiShape(c=c * ph * pw, **sizes)
+        case("roi.mean_forward", shape, image, *bins, x(n, maps, h, w), out(rois, maps), note=note)
+        case("roi.mean_backward", shape, image, *bins, x(rois, maps), out(n, maps, h, w), note=note)
+        shape = kernels.roi.RoiShape(c=c, **sizes)
+        case("roi.align_forward", shape, image, *row, *column, x(*images), out(*pooled), note=note)
+        case("roi.align_backward", shape, image, *row, *column, x(*pooled), out(*images), note=note)
 
 
 def norm() -> None:
@@ -1057,8 +1138,8 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    loss, arg_max, image, reduce, norm, update, gemm, embed, recurrent, conv,
-                    conv_bf16):  # fmt: skip
+                    loss, boxes, arg_max, image, reduce, roi, norm, update, gemm, embed, recurrent,
+                    conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

@@ -21,7 +21,16 @@ def pooling(fields):
 IMAGE = {"x": (2, 4, 6, 5)}
 LABELS = np.array([2.0, 0, 1, 2, 1])
 POSITIVE = np.random.default_rng(2).uniform(0.5, 2, (2, 5, 4, 3))
+ROIS = np.array([[0, 1, 2, 9, 11], [1, 0, 0, 13, 11], [0, 4, 4, 4, 4], [1, 7.3, 2.9, 12.1, 6.4],
+                 [0, -9, -5, 4, 3], [1, 10, 8, 40, 30]])  # fmt: skip
 GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
+# Six boxes and their variances; two known ones.
+PRIORS = np.array([
+    *([0.0, 0.0, 0.4, 0.5], [0.1, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]),
+    *([0.5, 0.5, 1.0, 1.0], [0.2, 0.2, 0.8, 0.8], *[[0.1, 0.1, 0.2, 0.2]] * 6),
+]).reshape(1, 2, 24)  # fmt: skip
+TRUTH = np.array([[0, 1, 0, 0.05, 0, 0.45, 0.5, 0], [0, 2, 0, 0.5, 0.45, 0.95, 1, 0]])
+TRUTH = TRUTH.reshape(1, 1, 2, 8)
 
 # name: (prototxt, inputs, options)
 LAYERS = {
@@ -104,6 +113,23 @@ LAYERS = {
     "Pooling STOCHASTIC 3-D": (
         pooling("pool: STOCHASTIC kernel_size: 2 stride: 2"),
         {"x": np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4, 5))}, {}),
+    "ROIPooling": (
+        layer("ROIPooling", "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }",
+              bottoms="x rois"),
+        {"x": (2, 5, 6, 7), "rois": ROIS}, {"max_skipped": 0.2}),
+    "PSROIPooling": (
+        layer("PSROIPooling",
+              "psroi_pooling_param { output_dim: 3 group_size: 2 spatial_scale: 0.5 }",
+              bottoms="x rois"),
+        {"x": (2, 12, 6, 7), "rois": ROIS}, {"samples": 200}),
+    "ROIAlign": (
+        layer("ROIAlign", "roi_align_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }",
+              bottoms="x rois"),
+        {"x": (2, 5, 6, 7), "rois": ROIS}, {"samples": 200}),
+    "ROIAlign ratio": (
+        layer("ROIAlign", "roi_align_param { pooled_h: 2 pooled_w: 2 sampling_ratio: 3 }",
+              bottoms="x rois"),
+        {"x": (2, 5, 6, 7), "rois": ROIS}, {}),
     "SPP MAX": (layer("SPP", "spp_param { pyramid_height: 3 }"), {"x": (2, 3, 9, 11)}, {}),
     "SPP AVE": (layer("SPP", "spp_param { pyramid_height: 2 pool: AVE }"), IMAGE, {}),
     "SPP one level": (layer("SPP", "spp_param { pyramid_height: 1 }"), IMAGE, {}),
@@ -171,6 +197,12 @@ LAYERS = {
         layer("ContrastiveLoss", "contrastive_loss_param { legacy_version: true margin: 5 }",
               bottoms="x z t"),
         {"x": (5, 3, 1, 1), "z": (5, 3), "t": LABELS}, {}),
+    "SmoothL1LossOHEM": (
+        layer("SmoothL1LossOHEM", bottoms="a b w", tops="loss each", name="l"),
+        {"a": (3, 4, 1, 2), "b": (3, 4, 1, 2), "w": (3, 4, 1, 2)}, {}),
+    "SoftmaxWithLossOHEM": (
+        layer("SoftmaxWithLossOHEM", "loss_param { ignore_label: 1 }", bottoms="x t"),
+        {"x": (5, 3), "t": LABELS}, {}),
     "EuclideanLoss": (
         layer("EuclideanLoss", "loss_weight: 0.5", bottoms="x z"),
         {"x": (4, 3, 2), "z": (4, 6)}, {}),
@@ -260,6 +292,13 @@ LAYERS = {
     "Bias all": (layer("Bias", "bias_param { axis: 0 num_axes: -1 }"), {"x": (2, 3, 4)}, {}),
     "Bias bottom": (
         layer("Bias", "bias_param { axis: 0 }", bottoms="x z"), IMAGE | {"z": (2, 4)}, {}),
+    "SmoothL1Loss": (
+        layer("SmoothL1Loss", "smooth_l1_loss_param { sigma: 2 }", bottoms="x z"),
+        {"x": (3, 5, 2), "z": (3, 5, 2)}, {}),
+    "MultiBoxLoss": (  # further ones are in test_detection_layers.py
+        layer("MultiBoxLoss", "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE }",
+              bottoms="x z p t"),
+        {"x": (1, 24), "z": (1, 18), "p": PRIORS, "t": TRUTH}, {}),
     "Embed": (
         layer("Embed", "embed_param { num_output: 5 input_dim: 4 }", bottoms="t"),
         {"t": LABELS}, {}),
@@ -305,6 +344,8 @@ LAYERS = {
 NO_GRADIENT = {
     *("Accuracy", "ArgMax", "Data", "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input"),
     *("MemoryData", "Threshold", "WindowData"),
+    *("AnchorTarget", "BoxAnnotatorOHEM", "Proposal", "ProposalTarget"),
+    *("AnnotatedData", "DetectionEvaluate", "DetectionOutput", "PriorBox"),
     "Python",  # up to its class; see test_pycaffe_python_layer.py
 }
 IN_PLACE = {

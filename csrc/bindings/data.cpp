@@ -59,6 +59,23 @@ Record record_of(const py::handle& image, const std::shared_ptr<py::object>& own
   return record;
 }
 
+// A number, or for an image with boxes an array (boxes, 7): label, instance, x1, y1, x2, y2 and
+// difficult.
+void set_label(const py::handle& label, Record* record) {
+  if (!py::isinstance<py::array>(label)) {
+    record->label = label.cast<float>();
+    return;
+  }
+  const auto rows = label.cast<FloatArray>();
+  if (rows.ndim() != 2 || rows.shape(1) != 7) throw Error("boxes must have 7 columns");
+  record->annotated = true;
+  const auto row = rows.unchecked<2>();
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
+    record->boxes.push_back({static_cast<int32_t>(row(i, 0)), static_cast<int32_t>(row(i, 1)),
+                             row(i, 2), row(i, 3), row(i, 4), row(i, 5), row(i, 6) != 0});
+  }
+}
+
 // Asks Python for each batch: read(numbers) -> images, labels, names, a list each.
 class PythonSource final : public DataSource {
  public:
@@ -68,16 +85,19 @@ class PythonSource final : public DataSource {
     return in_python([&] {
       const auto result = (*read_)(numbers).cast<py::tuple>();
       const auto images = result[0].cast<py::list>();
-      const auto labels = result[1].cast<std::vector<float>>();
+      const auto labels = result[1].cast<py::list>();
       auto names = result[2].cast<std::vector<std::string>>();
       const size_t count = numbers.size();
-      if (images.size() != count || names.size() != count) {
-        throw Error("a data source gave " + std::to_string(images.size()) + " images and " +
-                    std::to_string(names.size()) + " names for " + std::to_string(count) +
-                    " records");
+      if (images.size() != count || labels.size() != count || names.size() != count) {
+        throw Error("a data source gave " + std::to_string(images.size()) + " images, " +
+                    std::to_string(labels.size()) + " labels and " + std::to_string(names.size()) +
+                    " names for " + std::to_string(count) + " records");
       }
-      Records records = records_from(images, labels);
-      for (size_t i = 0; i < count; ++i) records[i].name = std::move(names[i]);
+      Records records = records_from(images, std::vector<float>(count));
+      for (size_t i = 0; i < count; ++i) {
+        set_label(labels[i], &records[i]);
+        records[i].name = std::move(names[i]);
+      }
       return records;
     });
   }

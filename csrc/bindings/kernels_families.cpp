@@ -4,6 +4,7 @@
 #include "bindings/kernel_table.h"
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
+#include "kernels/boxes.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
@@ -14,6 +15,7 @@
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
 #include "kernels/reduce.h"
+#include "kernels/roi.h"
 #include "kernels/softmax.h"
 #include "kernels/typed.h"
 #include "kernels/update.h"
@@ -113,6 +115,22 @@ void bind_arg_max(py::module_ m) {
     const int64_t found = s.outer > 0 ? (s.outer - 1) * s.stride + s.k * s.inner : 0;
     return Extents{s.outer * s.n * s.inner, optional(found), optional(found)};
   });
+}
+
+void bind_boxes(py::module_ m) {
+  py::enum_<BoxCode>(m, "BoxCode")
+      .value("CORNER", BoxCode::kCorner)
+      .value("CENTER_SIZE", BoxCode::kCenterSize)
+      .value("CORNER_SIZE", BoxCode::kCornerSize);
+  using K = BoxKernels;
+  def_kernel(m, "separate", &box_kernels, &K::separate, [](int64_t n, int64_t stride) {
+    return Extents{n > 0 ? (n - 1) * stride + 4 : 0, 4 * n};
+  });
+  def_kernel(m, "decode", &box_kernels, &K::decode,
+             [](int64_t n, BoxCode) { return Extents{4 * n, optional(4 * n), 4 * n, 4 * n}; });
+  def_kernel(m, "raise_overlaps", &box_kernels, &K::raise_overlaps,
+             [](int64_t n, int64_t plane, float) { return Extents{4, 3 * plane + n, n}; });
+  def_kernel(m, "above", &box_kernels, &K::above, [](int64_t n, float) { return Extents{n}; });
 }
 
 void bind_image(py::module_ m) {
@@ -299,6 +317,37 @@ void bind_reduce(py::module_ m) {
              });
 }
 
+void bind_roi(py::module_ m) {
+  using S = RoiShape;
+  def_shape(m, "RoiShape", field("rois", &S::rois), field("ph", &S::ph), field("pw", &S::pw),
+            field("n", &S::n), field("c", &S::c), field("h", &S::h), field("w", &S::w),
+            field("row_taps", &S::row_taps), field("column_taps", &S::column_taps));
+  const auto in = [](const S& s) { return s.n * s.c * s.h * s.w; };
+  const auto rows = [](const S& s) { return 2 * s.rois * s.ph; };
+  const auto columns = [](const S& s) { return 2 * s.rois * s.pw; };
+  const auto out = [](const S& s) { return s.rois * s.bins() * s.c; };
+  const auto mean = [=](const S& s) {
+    return Extents{s.rois, rows(s), columns(s), in(s), s.rois * s.c};
+  };
+  const auto align = [=](const S& s, int64_t from, int64_t to) {
+    return Extents{s.rois,        s.rois * s.ph + 1, s.row_taps, s.row_taps, s.rois * s.pw + 1,
+                   s.column_taps, s.column_taps,     from,       to};
+  };
+  using K = RoiKernels;
+  def_kernel(m, "max_forward", &roi_kernels, &K::max_forward, [=](const S& s) {
+    return Extents{s.rois, rows(s), columns(s), in(s), out(s), optional(out(s))};
+  });
+  def_kernel(m, "max_backward", &roi_kernels, &K::max_backward,
+             [=](const S& s) { return Extents{s.rois, out(s), out(s), in(s)}; });
+  def_kernel(m, "mean_forward", &roi_kernels, &K::mean_forward, mean);
+  def_kernel(m, "mean_backward", &roi_kernels, &K::mean_backward,
+             [=](const S& s) { return Extents{s.rois, rows(s), columns(s), s.rois * s.c, in(s)}; });
+  def_kernel(m, "align_forward", &roi_kernels, &K::align_forward,
+             [=](const S& s) { return align(s, in(s), out(s)); });
+  def_kernel(m, "align_backward", &roi_kernels, &K::align_backward,
+             [=](const S& s) { return align(s, out(s), in(s)); });
+}
+
 void bind_softmax(py::module_ m) {
   using S = SoftmaxShape;
   def_shape(m, "SoftmaxShape", field("outer", &S::outer), field("classes", &S::classes),
@@ -343,6 +392,10 @@ void bind_loss(py::module_ m) {
   def_kernel(m, "sigmoid", &loss_kernels, &K::sigmoid,
              [](int64_t n, bool, int) { return Extents{n, n, 1}; });
   def_kernel(m, "sigmoid_backward", &loss_kernels, &K::sigmoid_backward, kAll);
+  def_kernel(m, "smooth_l1", &loss_kernels, &K::smooth_l1,
+             [](int64_t n, float) { return Extents{n, n, optional(n), optional(n)}; });
+  def_kernel(m, "smooth_l1_backward", &loss_kernels, &K::smooth_l1_backward,
+             [](int64_t n, float, float) { return Extents{n, n, optional(n), optional(n), n}; });
 }
 
 void bind_norm(py::module_ m) {
@@ -400,6 +453,7 @@ void bind_kernel_families(py::module_& m) {
   bind_eltwise(m.def_submodule("eltwise"));
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
+  bind_boxes(m.def_submodule("boxes"));
   bind_image(m.def_submodule("image"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
@@ -407,6 +461,7 @@ void bind_kernel_families(py::module_& m) {
   bind_embed(m.def_submodule("embed"));
   bind_recurrent(m.def_submodule("recurrent"));
   bind_reduce(m.def_submodule("reduce"));
+  bind_roi(m.def_submodule("roi"));
   bind_softmax(m.def_submodule("softmax"));
   bind_loss(m.def_submodule("loss"));
   bind_norm(m.def_submodule("norm"));

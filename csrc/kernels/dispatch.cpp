@@ -2,6 +2,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
+#include "kernels/boxes.h"
 #include "kernels/col2im.h"
 #include "kernels/column_sums.h"
 #include "kernels/correlation.h"
@@ -15,6 +16,7 @@
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
 #include "kernels/reduce.h"
+#include "kernels/roi.h"
 #include "kernels/softmax.h"
 #include "kernels/update.h"
 #include "kernels/winograd.h"
@@ -23,6 +25,7 @@ namespace pydl::kernels {
 
 PYDL_DISPATCH(ActivationKernels, activation, ref, avx512)
 PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
+PYDL_DISPATCH(BoxKernels, box, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
@@ -33,6 +36,7 @@ PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)
 PYDL_DISPATCH(PoolKernels, pool, ref, avx512)
 PYDL_DISPATCH(RecurrentKernels, recurrent, ref, amx)
 PYDL_DISPATCH(ReduceKernels, reduce, ref, avx512)
+PYDL_DISPATCH(RoiKernels, roi, ref, avx512)
 PYDL_DISPATCH(SoftmaxKernels, softmax, ref, avx512)
 PYDL_DISPATCH(UpdateKernels, update, ref, avx512)
 PYDL_DISPATCH(Col2imKernels, col2im, baseline, amx)

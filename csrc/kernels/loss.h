@@ -25,6 +25,13 @@ struct LossKernels {
   // dx = scale (sigmoid(x) - target), 0 where ignored.
   void (*sigmoid_backward)(int64_t n, const float* x, const float* target, bool has_ignore,
                            int ignore_label, float scale, float* dx);
+  // The sum of outer f(d), d = inner (a - b), f(d) = |d| < 1 / s^2 ? (s d)^2 / 2 : |d| - 1 / (2
+  // s^2) for s = sigma (Girshick 2015, arXiv:1504.08083). inner and outer may be null: 1.
+  double (*smooth_l1)(int64_t n, const float* a, const float* b, const float* inner,
+                      const float* outer, float sigma);
+  // da = scale inner outer f'(d)
+  void (*smooth_l1_backward)(int64_t n, const float* a, const float* b, const float* inner,
+                             const float* outer, float sigma, float scale, float* da);
 };
 
 const LossKernels& loss_kernels();

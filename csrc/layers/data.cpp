@@ -4,40 +4,11 @@
 // can be cut to one by crop_size, or come in batches of one.
 
 #include "core/check.h"
+#include "layers/data_params.h"
 #include "layers/record_feed.h"
 #include "layers/source_hook.h"
 
 namespace pydl {
-
-enum class Backend { kLevelDb = 0, kLmdb = 1 };
-constexpr std::array<EnumName, 2> enum_names(Backend) { return {{{"LEVELDB", 0}, {"LMDB", 1}}}; }
-
-struct DataParams {
-  std::string source;
-  uint32_t batch_size = 0, rand_skip = 0, prefetch = 4, crop_size = 0, workers = 0;
-  std::optional<Backend> backend;
-  float scale = 1;
-  std::string mean_file;
-  bool mirror = false, force_encoded_color = false, shuffle = false;
-
-  static auto fields() {
-    using P = DataParams;
-    return Fields(
-        "data_param",
-        Field("source", &P::source, "a built-in set (mnist_sample/train), IDX, npz, LMDB, LevelDB"),
-        Field("batch_size", &P::batch_size, "records per batch; required"),
-        Field("rand_skip", &P::rand_skip, "start after up to this many records, at random"),
-        Field("backend", &P::backend, "for Caffe's databases: LMDB or LEVELDB"),
-        Field("scale", &P::scale, "old place of transform_param.scale"),
-        Field("mean_file", &P::mean_file, "old place of transform_param.mean_file"),
-        Field("crop_size", &P::crop_size, "old place of transform_param.crop_size"),
-        Field("mirror", &P::mirror, "old place of transform_param.mirror"),
-        Field("force_encoded_color", &P::force_encoded_color, "decode images to 3 channels"),
-        Field("prefetch", &P::prefetch, "batches to read ahead, while the net computes"),
-        Field("shuffle", &P::shuffle, "a new random order in each pass over the source"),
-        Field("workers", &P::workers, "processes that read and decode; 0: this one does"));
-  }
-};
 
 // tops: data (batch_size, C, H, W), and perhaps label (batch_size)
 class Data final : public LayerOf<DataParams, TransformParams> {
@@ -52,12 +23,7 @@ class Data final : public LayerOf<DataParams, TransformParams> {
     check(!p.source.empty(), "data_param.source must be given");
     const auto& open = checked_hook(data_hooks().open, p.source);
     const TransformParams transform = with_old_fields(params_of<TransformParams>(), p);
-    SourceRequest request;
-    request.layer = "Data";
-    request.source = p.source;
-    request.backend = !p.backend ? "" : *p.backend == Backend::kLmdb ? "LMDB" : "LEVELDB";
-    request.color = p.force_encoded_color ? "color" : color_of(transform);
-    request.workers = p.workers;
+    const SourceRequest request = source_request("Data", p, color_of(transform));
     feed_ = std::make_unique<RecordFeed>(
         open(request),
         RecordFeed::Options{p.batch_size, p.shuffle, p.rand_skip, p.prefetch, transform}, *this);

@@ -1,4 +1,4 @@
-"""``pydl detect``: class scores of windows in images, as pycaffe's detect.py."""
+"""``pydl detect``: objects in an image; or class scores of windows, as pycaffe's detect.py."""
 
 from __future__ import annotations
 
@@ -6,30 +6,50 @@ import argparse
 import csv
 import io
 import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pydl.cli import flags
 from pydl.cli.classify import add_model_flags, model_options, read_lines
+from pydl.cli.records import read_mean
 from pydl.errors import Error
 
-_EPILOG = """example:
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_EPILOG = """examples:
+  pydl detect -model ssd_deploy.prototxt -weights ssd.caffemodel -mean 104,117,123 \\
+      -label_map labelmap_voc.prototxt photo.jpg found.png
   pydl detect -model_def rcnn.prototxt -pretrained_model rcnn.caffemodel -crop_mode list \\
       windows.csv scores.csv
 
-The input is a CSV with the columns filename, ymin, xmin, ymax, xmax. The output, .csv or .h5, has
-these and the scores of the classes.
+With -model, a net with a DetectionOutput layer (SSD): what it finds in an image is printed, and
+drawn into the picture OUTPUT, or written to it as .csv. Values go in as (x - mean) * scale, x from
+0 to 255, BGR.
+
+With -model_def (R-CNN) the input is a CSV with the columns filename, ymin, xmin, ymax, xmax. The
+output, .csv or .h5, has these and the scores of the classes.
 """
 _COORDINATES = ("ymin", "xmin", "ymax", "xmax")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the ``detect`` sub-command; parsed arguments go to ``run``."""
-    parser = flags.add_command(subparsers, "detect", "Scores windows of images.", _EPILOG)
+    parser = flags.add_command(
+        subparsers, "detect", "Finds objects in an image, or scores windows of images.", _EPILOG
+    )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("input", metavar="WINDOWS", help="a .csv of windows; see below")
-    add("output", metavar="OUTPUT", help="the .csv or .h5 to write")
+    add("input", metavar="INPUT", help="an image; or a .csv of windows: see below")
+    add("output", metavar="OUTPUT", help="a picture or .csv to write; of windows .csv or .h5")
+    add("--model", metavar="FILE", help="a deploy prototxt, or a .safetensors, that finds objects")
+    flags.add_net_flags(parser)
+    add("--label_map", metavar="FILE", help="a label map: names of the classes")
+    add("--threshold", type=float, default=0.5, metavar="P", help="least score to show (0.5)")
+    add("--mean", metavar="M", help="values with commas, a .binaryproto or a .npy")
+    add("--scale", type=float, default=1.0, metavar="S", help="factor after the mean (1)")
     add_model_flags(parser)
     add(
         "--crop_mode",
@@ -44,9 +64,62 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``pydl detect``; returns the exit status, raises pydl.Error for bad input."""
+    flags.apply_run_flags(args)
+    return _find_objects(args) if args.model else _score_windows(args)
+
+
+# ---- objects ----
+def _find_objects(args: argparse.Namespace) -> int:
+    from pydl.cli.nets import open_net
+    from pydl.formats.annotated import load_label_map
+    from pydl.tools.detections import detect, detection_top, draw, name_of
+    from pydl.tools.imageset import read_image
+
+    names = load_label_map(args.label_map) if args.label_map else None
+    net = open_net(args, phase="TEST", keep="outputs", need_weights=True)
+    detection_top(net)
+    channels = net.blobs[net.inputs[0]].shape[1] if net.inputs else 3
+    image = read_image(args.input, gray=channels == 1)
+    mean = _fitting_mean(args.mean, net.blobs[net.inputs[0]].shape) if args.mean else 0.0
+    found = detect(net, image, mean, args.scale, args.threshold)
+    for item in found:
+        corners = " ".join(f"{x:.1f}" for x in item.box)
+        print(f"{name_of(item.label, names)} {item.score:.4f} {corners}")
+    if not found:
+        print(f"Nothing found with a score of {args.threshold:g} or more; see -threshold.")
+    if args.output.endswith(".csv"):
+        rows = [[args.input, name_of(d.label, names), d.score, *d.box] for d in found]
+        columns = ("filename", "class", "score", "xmin", "ymin", "xmax", "ymax")
+        _write_csv(args.output, columns, rows)
+    else:
+        _save_picture(draw(image, found, names), args.output)
+    print(f"Saved to {args.output}")
+    return 0
+
+
+def _fitting_mean(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    mean = read_mean(text)
+    values = mean.reshape(-1, 1, 1) if mean.ndim == 1 else mean
+    try:
+        np.broadcast_shapes(values.shape, tuple(shape[1:]))
+    except ValueError:
+        raise Error(f"-mean {text}: of shape {mean.shape}, the net's input is {shape}") from None
+    return values
+
+
+def _save_picture(picture: Image, path: str) -> None:
+    try:
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise Error(
+            f"{path}: the picture cannot be written: {error}; OUTPUT ends in .png, .jpg or .csv"
+        ) from error
+
+
+# ---- windows ----
+def _score_windows(args: argparse.Namespace) -> int:
     from pydl import caffe
 
-    flags.apply_run_flags(args)
     if not args.output.endswith((".csv", ".h5")):
         raise Error(f"{args.output}: detections are written as .csv or .h5")
     options = model_options(args)
@@ -88,15 +161,21 @@ def _read_windows(path: str) -> list[tuple[str, np.ndarray]]:
 
 
 def _save_csv(path: str, detections: list[dict]) -> None:
+    classes = [f"class{k}" for k in range(len(detections[0]["prediction"]))]
+    rows = [
+        [d["filename"], *np.ravel(d["window"]).tolist(), *np.ravel(d["prediction"]).tolist()]
+        for d in detections
+    ]
+    _write_csv(path, ["filename", *_COORDINATES, *classes], rows)
+
+
+def _write_csv(path: str, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     from pydl.formats import atomic_write
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    classes = [f"class{k}" for k in range(len(detections[0]["prediction"]))]
-    writer.writerow(["filename", *_COORDINATES, *classes])
-    for found in detections:
-        scores = np.ravel(found["prediction"]).tolist()
-        writer.writerow([found["filename"], *np.ravel(found["window"]).tolist(), *scores])
+    writer.writerow(columns)
+    writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 

@@ -49,22 +49,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_batches(net, iterations: int) -> dict[str, np.ndarray]:
+    """The mean of each output; of a DetectionEvaluate layer's the mean average precision."""
     from pydl.reporting.numbers import output_lines
+    from pydl.test_scores import MeanPrecisions, Means
 
-    sums: dict[str, np.ndarray] = {}
+    rows = net._core.layer_rows()
+    evaluations = {row["tops"][0] for row in rows if row["type"] == "DetectionEvaluate"}
+    means, precisions = Means(), MeanPrecisions(per_class=True)
     for batch in range(iterations):
         outputs = net.forward()
+        found = {name: outputs.pop(name) for name in evaluations & outputs.keys()}
         for name, text in output_lines(outputs, {}):
             print(f"Batch {batch}, {name} = {text}")
-        for name, value in outputs.items():
-            sums[name] = sums.get(name, 0.0) + value.astype(np.float64)
-    return {name: total / iterations for name, total in sums.items()}
+        for scores, values in ((means, outputs), (precisions, found)):
+            for name, value in values.items():
+                scores.add(name, value)
+    return means.results(iterations) | precisions.results(iterations)
 
 
 def _print_means(net, means: dict[str, np.ndarray]) -> None:
     from pydl.reporting.numbers import number, output_lines
 
     weights = net.loss_weights
-    print(f"Loss: {number(sum(weights[name] * np.sum(mean) for name, mean in means.items()))}")
+    losses = (weights.get(name, 0.0) * np.sum(mean) for name, mean in means.items())
+    print(f"Loss: {number(sum(losses))}")
     for name, text in output_lines(means, weights):
         print(f"{name} = {text}")

@@ -6,6 +6,7 @@
 ((4000, 1, 28, 28), (4000,))
 """
 
+from pydl.data.annotated import write_annotated_lmdb
 from pydl.data.catalog import SetInfo, list_sets, load
 from pydl.data.dataset import ArrayDataset, Dataset
 from pydl.data.sources import open_source
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "open_source",
     "prepare",
+    "write_annotated_lmdb",
     "write_hdf5",
     "write_lmdb",
     "write_npz",

@@ -126,6 +126,11 @@ _SOLVER = [
     _enum("solver_mode", {"CPU": 0, "GPU": 1}, "where to run", "GPU"),
     _one("device_id", "int32", "which GPU", 0),
     _one("test_compute_loss", "bool", "also report the loss of test nets", False),
+    _one(
+        "eval_type", "string", "of tests: classification, or detection (mean AP)", "classification"
+    ),
+    _one("ap_version", "string", "of detection: Integral, MaxIntegral or 11point", "Integral"),
+    _one("show_per_class_result", "bool", "detection: also report each class's AP", False),
     _one("random_seed", "int64", "seed; negative: a different one each run", -1),
     _message("train_net_param", "NetParameter", "the training net itself"),
     _message("test_net_param", "NetParameter", "the test nets themselves", repeated=True),
@@ -170,6 +175,12 @@ _SOLVER = [
     _one("ema_decay", "float", "of the average of the weights that is tested; 0: none", 0),
 ]
 
+_LABEL_MAP_ITEM = [
+    _one("name", "string", "of the class, as data sets have it"),
+    _one("label", "int32", "its number"),
+    _one("display_name", "string", "for people"),
+]
+
 _SOLVER_STATE = [
     _one("iter", "int32", "iterations done"),
     _one("learned_net", "string", "weight file"),
@@ -191,5 +202,7 @@ MESSAGES = {
         "NetParameter": _NET,
         "SolverParameter": _SOLVER,
         "SolverState": _SOLVER_STATE,
+        "LabelMap": [_message("item", "LabelMapItem", "the classes", repeated=True)],
+        "LabelMapItem": _LABEL_MAP_ITEM,
     }.items()
 }

@@ -7,6 +7,7 @@ from pydl.errors import Error
 from pydl.prototxt.definitions import MESSAGES, PHASES
 from pydl.prototxt.message import Message
 from pydl.prototxt.names import nearest
+from pydl.prototxt.native_python import native_layer
 from pydl.prototxt.upgrade import upgrade_net, upgrade_solver
 
 _LAYER_LISTS = ("bottom", "top", "loss_weight", "propagate_down", "param")
@@ -25,7 +26,8 @@ def net_spec(
 
     `phase` ("TRAIN", "TEST", or Caffe's 0 and 1) and `level` replace those of the file's ``state``
     where they are given; `stages` are added to it. Legacy fields are upgraded, such as ``input`` to
-    an Input layer in front. Only fields that are set appear under ``params``; enums are names.
+    an Input layer in front, and Python layers that pydl has natively become those. Only fields that
+    are set appear under ``params``; enums are names.
 
     >>> net = Message("NetParameter", name="empty")
     >>> net_spec(net, phase="TRAIN", stages=["fast"])["stages"]
@@ -50,7 +52,7 @@ def net_spec(
         "force_backward": message.force_backward,
         "debug_info": message.debug_info,
         **{name: getattr(message, name) for name in _KERNEL_FIELDS if message.HasField(name)},
-        "layers": [_layer_spec(layer) for layer in message.layer],
+        "layers": [native_layer(_layer_spec(layer)) for layer in message.layer],
     }
 
 

@@ -97,7 +97,7 @@ def _records(
     first = None
     for number, (name, label) in enumerate(lines):
         try:
-            datum, size = _datum(root + name, label, options)
+            datum, size, _ = image_datum(root + name, label, options)
         except Error as error:
             LOGGER.error("%s", error)
             continue
@@ -111,20 +111,29 @@ def _records(
         yield f"{number:08}_{name}".encode(errors="surrogateescape"), datum.serialize()
 
 
-def _datum(path: str, label: int, options: ImageOptions) -> tuple[Datum, tuple[int, ...]]:
-    """The record of an image, and the image's size."""
+def image_datum(
+    path: str, label: int, options: ImageOptions
+) -> tuple[Datum, tuple[int, ...], tuple[int, int]]:
+    """The record of an image, its shape (C, H, W), and (rows, columns) before it was resized.
+
+    Raises Error for a file that cannot be read as an image, or encoded as the options say.
+
+    >>> datum, shape, size = image_datum("cat.jpg", 3, ImageOptions(encoded=True))
+    """
     size = (options.resize_height, options.resize_width)
     size = size if all(n > 0 for n in size) else None
-    image = read_image(path, options.gray, size)
+    original = read_image(path, options.gray)
+    image = original if size is None else resize(original, *size)
     if not (options.encoded or options.encode_type):
-        return Datum(image, label), image.shape
+        return Datum(image, label), image.shape, original.shape[1:]
     kind = (options.encode_type or os.path.splitext(path)[1][1:]).lower()
     if not kind:
         raise Error(f"{path}: the suffix does not tell how to encode it; give -encode_type")
     # As in Caffe a file that is copied keeps its colours, gray or not.
     copied = size is None and _same_kind(path, kind)
     content = _read_bytes(path) if copied else _encode(image, kind, path)
-    return Datum(np.frombuffer(content, np.uint8), label, encoded=True), image.shape
+    datum = Datum(np.frombuffer(content, np.uint8), label, encoded=True)
+    return datum, image.shape, original.shape[1:]
 
 
 def _same_kind(path: str, kind: str) -> bool:

@@ -12,12 +12,22 @@
 
 namespace pydl {
 
-// An image and its label. The values are bytes or floats: one of the two pointers is set.
+// An object in an image and the box around it, as parts of the image's width and height.
+struct BoxLabel {
+  int32_t label, instance;
+  float x1, y1, x2, y2;
+  bool difficult;
+};
+
+// An image and its label, or the boxes in it. The values are bytes or floats: one of the two
+// pointers is set.
 struct Record {
   Shape shape;  // (C, H, W)
   const uint8_t* bytes = nullptr;
   const float* floats = nullptr;
   float label = 0;
+  bool annotated = false;  // boxes tell what is in the image, not label
+  std::vector<BoxLabel> boxes;
   std::string name;                    // for messages: a key, a file; may be empty
   std::shared_ptr<const void> memory;  // keeps the values alive
 };

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/lane_bits.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/turn.h"
 #include "kernels/scratch.h"
@@ -152,19 +153,6 @@ void largest_in_lanes(const ArgMaxShape& s, const float* x, float* index, float*
 
 // ---- several of a row ----
 
-// The lanes that a mask selects, as bits.
-PYDL_INLINE unsigned bits_of(VecI mask) {
-#if defined(__AVX512F__)
-  return _mm512_movepi32_mask((__m512i)mask);
-#elif defined(__AVX2__)
-  return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
-#else
-  unsigned bits = 0;
-  for (int lane = 0; lane < kLanes; ++lane) bits |= static_cast<unsigned>(mask[lane] & 1) << lane;
-  return bits;
-#endif
-}
-
 // Takes the place of the last of k entries in order.
 void insert(const Entry& entry, int64_t k, Entry* best) {
   int64_t j = k - 1;
@@ -193,7 +181,7 @@ void largest_of_row(int64_t n, int64_t k, const float* x, Entry* best) {
   int64_t i = k;
   for (; i + kLanes <= n; i += kLanes) {
     const Vec v = load(x + i);
-    for (unsigned bits = bits_of((v >= worst.value) | (v != v)); bits; bits &= bits - 1) {
+    for (unsigned bits = lane_bits((v >= worst.value) | (v != v)); bits; bits &= bits - 1) {
       see(i + __builtin_ctz(bits));
     }
   }

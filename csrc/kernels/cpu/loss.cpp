@@ -132,9 +132,59 @@ void sigmoid_backward(int64_t n, const float* x, const float* target, bool has_i
   map(n, kMathGrain, dx, slope, x, target);
 }
 
+// ---- smooth L1 ----
+
+// f(d) of loss.h.
+PYDL_INLINE Vec smooth_value(Vec d, float square) {
+  const Vec size = abs(d);
+  return select(size < 1 / square, 0.5f * square * d * d, size - 0.5f / square);
+}
+
+// f'(d)
+PYDL_INLINE Vec smooth_slope(Vec d, float square) {
+  return select(abs(d) < 1 / square, square * d, clamp(d * kInfinity, -1.0f, 1.0f));
+}
+
+double smooth_l1(int64_t n, const float* a, const float* b, const float* inner, const float* outer,
+                 float sigma) {
+  const float square = sigma * sigma;
+  double total = 0;
+  const auto add_up = [&](const auto& v, const auto& value) {
+    sum_plain<1>({1, 1, n}, v, Pointers<0>{}, value, &total, kNoOutput);
+  };
+  const auto difference = [](const Vec* v) { return v[0] - v[1]; };
+  if (inner && outer) {
+    add_up(pointers(a, b, inner, outer), [=](const Vec* v, const Vec*, Vec* sum) {
+      sum[0] += v[3] * smooth_value(v[2] * difference(v), square);
+    });
+  } else if (inner || outer) {
+    const bool inside = inner != nullptr;
+    add_up(pointers(a, b, inside ? inner : outer), [=](const Vec* v, const Vec*, Vec* sum) {
+      const Vec d = difference(v);
+      sum[0] += inside ? smooth_value(v[2] * d, square) : v[2] * smooth_value(d, square);
+    });
+  } else {
+    add_up(pointers(a, b), [=](const Vec* v, const Vec*, Vec* sum) {
+      sum[0] += smooth_value(difference(v), square);
+    });
+  }
+  return total;
+}
+
+void smooth_l1_backward(int64_t n, const float* a, const float* b, const float* inner,
+                        const float* outer, float sigma, float scale, float* da) {
+  const float square = sigma * sigma;
+  parallel_for_vectors(n, kGrain, [=](int64_t i, int64_t lanes) {
+    const Vec one = broadcast(1.0f), inside = inner ? load_some(inner + i, lanes) : one;
+    const Vec weight = outer ? inside * load_some(outer + i, lanes) : inside;
+    const Vec d = inside * (load_some(a + i, lanes) - load_some(b + i, lanes));
+    store_some(da + i, scale * weight * smooth_slope(d, square), lanes);
+  });
+}
+
 }  // namespace
 
-const LossKernels loss = {squared_distances, scaled_differences, hinge,
-                          hinge_backward,    sigmoid_loss,       sigmoid_backward};
+const LossKernels loss = {squared_distances, scaled_differences, hinge,     hinge_backward,
+                          sigmoid_loss,      sigmoid_backward,   smooth_l1, smooth_l1_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

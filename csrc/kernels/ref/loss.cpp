@@ -81,9 +81,36 @@ void sigmoid_backward(int64_t n, const float* x, const float* target, bool has_i
   }
 }
 
+double weighted_difference(int64_t i, const float* a, const float* b, const float* inner) {
+  return (inner ? inner[i] : 1.0) * (static_cast<double>(a[i]) - b[i]);
+}
+
+double smooth_l1(int64_t n, const float* a, const float* b, const float* inner, const float* outer,
+                 float sigma) {
+  const double square = static_cast<double>(sigma) * sigma;
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = weighted_difference(i, a, b, inner), size = std::fabs(d);
+    const double value = size < 1 / square ? square * d * d / 2 : size - 0.5 / square;
+    sum += (outer ? outer[i] : 1.0) * value;
+  }
+  return sum;
+}
+
+void smooth_l1_backward(int64_t n, const float* a, const float* b, const float* inner,
+                        const float* outer, float sigma, float scale, float* da) {
+  const double square = static_cast<double>(sigma) * sigma;
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = weighted_difference(i, a, b, inner);
+    const double slope = std::fabs(d) < 1 / square ? square * d : d > 0 ? 1 : d < 0 ? -1 : d;
+    const double weight = (inner ? inner[i] : 1.0) * (outer ? outer[i] : 1.0);
+    da[i] = static_cast<float>(scale * weight * slope);
+  }
+}
+
 }  // namespace
 
-const LossKernels loss = {squared_distances, scaled_differences, hinge,
-                          hinge_backward,    sigmoid_loss,       sigmoid_backward};
+const LossKernels loss = {squared_distances, scaled_differences, hinge,     hinge_backward,
+                          sigmoid_loss,      sigmoid_backward,   smooth_l1, smooth_l1_backward};
 
 }  // namespace pydl::kernels::ref
