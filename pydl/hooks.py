@@ -31,6 +31,8 @@ def install() -> None:
 def _open(request: Mapping[str, Any]) -> _core.DataSource:
     if request["layer"] == "ImageData":
         return _records(_image_list(request), request)
+    if request["layer"] == "DenseImageData":
+        return _records(_label_image_list(request), request)
     from pydl.data import open_source
 
     dataset = open_source(request["source"], request["backend"] or None, request["color"])
@@ -54,6 +56,15 @@ def _image_list(request: Mapping[str, Any]) -> Dataset:
     paths, labels = read_image_list(request["source"], request["root_folder"])
     size = (request["new_height"], request["new_width"])
     return ImageFiles(paths, labels, request["source"], request["color"], size if size[0] else None)
+
+
+def _label_image_list(request: Mapping[str, Any]) -> Dataset:
+    from pydl.data.label_images import LabelledImages, read_pair_list
+
+    images, labels = read_pair_list(request["source"], request["root_folder"])
+    size = (request["new_height"], request["new_width"])
+    name, color = request["source"], request["color"]
+    return LabelledImages(images, labels, name, color, size if size[0] else None)
 
 
 def _open_windows(request: Mapping[str, Any]) -> tuple[_core.DataSource, np.ndarray]:

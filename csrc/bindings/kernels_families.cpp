@@ -4,6 +4,7 @@
 #include "bindings/kernel_table.h"
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
+#include "kernels/cost_volume.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
@@ -112,6 +113,23 @@ void bind_arg_max(py::module_ m) {
     const int64_t found = s.outer > 0 ? (s.outer - 1) * s.stride + s.k * s.inner : 0;
     return Extents{s.outer * s.n * s.inner, optional(found), optional(found)};
   });
+}
+
+void bind_cost_volume(py::module_ m) {
+  using S = CostVolumeShape;
+  using K = CostVolumeKernels;
+  def_shape(m, "CostVolumeShape", field("n", &S::n), field("c", &S::c), field("h", &S::h),
+            field("w", &S::w), field("out_h", &S::out_h), field("out_w", &S::out_w),
+            field("kernel", &S::kernel), field("max_displacement", &S::max_displacement),
+            field("pad", &S::pad), field("stride1", &S::stride1), field("stride2", &S::stride2),
+            field("subtract", &S::subtract));
+  const auto image = [](const S& s) { return s.n * s.h * s.w * s.c; };
+  const auto volume = [](const S& s) { return s.n * s.out_h * s.out_w * s.displacements(); };
+  def_kernel(m, "forward", &cost_volume_kernels, &K::forward,
+             [=](const S& s) { return Extents{image(s), image(s), volume(s)}; });
+  const auto back = [=](const S& s) { return Extents{image(s), image(s), volume(s), image(s)}; };
+  def_kernel(m, "backward_a", &cost_volume_kernels, &K::backward_a, back);
+  def_kernel(m, "backward_b", &cost_volume_kernels, &K::backward_b, back);
 }
 
 void bind_pool(py::module_ m) {
@@ -386,6 +404,7 @@ void bind_kernel_families(py::module_& m) {
   bind_eltwise(m.def_submodule("eltwise"));
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
+  bind_cost_volume(m.def_submodule("cost_volume"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));

@@ -73,15 +73,21 @@ std::vector<float> channel_means(const TransformParams& params, int64_t channels
   return std::vector<float>(channels, count == 0 ? 0 : given[0]);
 }
 
-Transform::Transform(const TransformParams& params, bool train)
-    : params_(params), train_(train), mean_(read_mean_image(params)) {
+Transform::Transform(const TransformParams& params, bool train, bool label_maps)
+    : params_(params), train_(train), label_maps_(label_maps), mean_(read_mean_image(params)) {
   check(!params.force_color || !params.force_gray, "give force_color or force_gray, not both");
 }
 
-Shape Transform::out_shape(const Record& record) const {
-  const Shape& in = record.shape;
+Shape Transform::image_shape(const Record& record) const {
+  Shape in = record.shape;
   check(in.size() == 3 && shape_count(in) > 0, record_text(record),
         ": records must be channels x height x width, got ", shape_text(in));
+  if (label_maps_) --in[0];
+  return in;
+}
+
+Shape Transform::out_shape(const Record& record) const {
+  const Shape in = image_shape(record);
   const int64_t crop = params_.crop_size;
   check(crop <= in[1] && crop <= in[2], record_text(record), ": crop_size ", crop,
         " is larger than the record, ", shape_text(in));
@@ -92,7 +98,7 @@ Shape Transform::out_shape(const Record& record) const {
 }
 
 void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, int64_t first,
-                      const Shape& out, float* y) const {
+                      const Shape& out, float* y, float* labels) const {
   for (const Record& record : records) {
     const Shape shape = out_shape(record);
     check(shape == out, record_text(record), " gives ", shape_text(shape),
@@ -114,6 +120,10 @@ void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, in
                     params_.mirror && (random[0] & 1) != 0};
       const auto apply = [&](const auto* x) {
         transform_record(x, r.shape, cut, mean_image, means, params_.scale, out, y + n * values);
+        if (!labels) return;
+        const int64_t area = out[1] * out[2];
+        transform_record(x + out[0] * r.shape[1] * r.shape[2], r.shape, cut, nullptr, {0}, 1,
+                         {1, out[1], out[2]}, labels + n * area);
       };
       r.bytes ? apply(r.bytes) : apply(r.floats);
     }
