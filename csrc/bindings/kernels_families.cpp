@@ -8,6 +8,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
+#include "kernels/image.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -130,6 +131,19 @@ void bind_cost_volume(py::module_ m) {
   const auto back = [=](const S& s) { return Extents{image(s), image(s), volume(s), image(s)}; };
   def_kernel(m, "backward_a", &cost_volume_kernels, &K::backward_a, back);
   def_kernel(m, "backward_b", &cost_volume_kernels, &K::backward_b, back);
+}
+
+void bind_image(py::module_ m) {
+  using S = ImageCut;
+  def_shape(m, "ImageCut", field("channels", &S::channels), field("height", &S::height),
+            field("width", &S::width), field("top", &S::top), field("left", &S::left),
+            field("rows", &S::rows), field("columns", &S::columns), field("flip", &S::flip));
+  const auto extents = [](const S& s, float) {
+    const int64_t in = s.channels * s.height * s.width;
+    return Extents{in, optional(in), optional(s.channels), s.channels * s.rows * s.columns};
+  };
+  def_kernel(m, "bytes", &image_kernels, &ImageKernels::bytes, extents);
+  def_kernel(m, "floats", &image_kernels, &ImageKernels::floats, extents);
 }
 
 void bind_pool(py::module_ m) {
@@ -405,6 +419,7 @@ void bind_kernel_families(py::module_& m) {
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
   bind_cost_volume(m.def_submodule("cost_volume"));
+  bind_image(m.def_submodule("image"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));
