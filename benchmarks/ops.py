@@ -27,15 +27,19 @@ Operations and what they take (widths are the heights if left out, the rest its 
     rnn      mb t ic oc
     lstmunit mb oc, one step
     argmax   mb ic ih iw k, the k largest channels
+    correlation  mb ic ih iw d s2, d pixels each way in steps of s2, and subtract
     crop     mb ic ih iw oh ow, from the corner on
+    ctc      mb t ic, with t / 5 labels each
     mvn      mb ic ih iw, and across for whole images
     reduce   mb ic ih iw, and sum, asum, sumsq or mean, to one value for each item
     reindex  mb ic ih iw, all items in a random order
+    resample mb ic ih iw oh ow, and cubic
     slice    mb ic ih iw, into two halves of the channels
     tile     mb ic ih iw tiles, along the channels
     roipool  mb ic ih iw ph pw r: r regions of each image, of all sizes, at 1/16
     roialign the same, and n for the samples of a bin along each axis
     psroipool mb oc ih iw g r
+    warp     mb ic ih iw, by a flow
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -436,6 +440,32 @@ def _argmax(d: Description) -> Made:
     return f'type: "ArgMax" argmax_param {{ axis: 1 top_k: {d.get("k")} }}', (_images(d),)
 
 
+def _correlation(d: Description) -> Made:
+    most = d.get("d", 4)
+    kind = "SUBTRACT" if "subtract" in d.words else "MULTIPLY"
+    param = f"kernel_size: 1 max_displacement: {most} pad: {most} stride_2: {d.get('s2')}"
+    layer = f'type: "Correlation" correlation_param {{ {param} correlation_type: {kind} }}'
+    return layer, (_images(d),) * 2
+
+
+def _ctc(d: Description) -> Made:
+    t, ic = d.need("t", "ic")
+    labels = ((d.get("mb"), t // 5), f'type: "uniform" min: 1 max: {ic - 0.01}')
+    return 'type: "CtcLoss"', ((t, d.get("mb"), ic),), labels
+
+
+def _resample(d: Description) -> Made:
+    h, w = d.pair("o", 1)
+    kind = "CUBIC" if "cubic" in d.words else "LINEAR"
+    param = f"height: {h} width: {w} type: {kind}"
+    return f'type: "Resample" resample_param {{ {param} }}', (_images(d),)
+
+
+def _warp(d: Description) -> Made:
+    images = _images(d)
+    return 'type: "FlowWarp"', (images, (images[0], 2, *images[2:]))
+
+
 def _crop(d: Description) -> Made:
     return 'type: "Crop"', (_images(d),), ((1, 1, *d.pair("o", 1)), GOES_ON)
 
@@ -539,15 +569,19 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "rnn": _recurrent,
     "lstmunit": _lstm_unit,
     "argmax": _argmax,
+    "correlation": _correlation,
     "crop": _crop,
+    "ctc": _ctc,
     "mvn": _mvn,
     "reduce": _reduce,
     "reindex": _reindex,
+    "resample": _resample,
     "slice": lambda d: ('type: "Slice" top: "rest"', (_images(d),)),
     "tile": _tile,
     "roipool": _roi,
     "roialign": _roi,
     "psroipool": _psroi,
+    "warp": _warp,
 }
 FAMILIES = {
     "conv": Conv, "deconv": Deconv, "gemm": Gemm, "image": Image, **dict.fromkeys(LAYERS, Layer)
@@ -572,15 +606,19 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "rnn": (("mb", "t", "ic", "oc"), ()),
     "lstmunit": (("mb", "oc"), ()),
     "argmax": ((*IMAGES, "k"), ()),
+    "correlation": ((*IMAGES, "d", "s2"), ("subtract",)),
     "crop": ((*IMAGES, "oh", "ow"), ()),
+    "ctc": (("mb", "t", "ic"), ()),
     "mvn": (IMAGES, ("across",)),
     "reduce": (IMAGES, SUMS),
     "reindex": (IMAGES, ()),
+    "resample": ((*IMAGES, "oh", "ow"), ("cubic",)),
     "slice": (IMAGES, ()),
     "tile": ((*IMAGES, "tiles"), ()),
     "roipool": ((*IMAGES, "ph", "pw", "r"), ()),
     "roialign": ((*IMAGES, "ph", "pw", "r", "n"), ()),
     "psroipool": (("mb", "oc", "ih", "iw", "g", "r"), ()),
+    "warp": (IMAGES, ()),
 }
 
 

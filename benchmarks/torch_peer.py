@@ -261,6 +261,31 @@ def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
 
 
+def _ctc(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    """With labels of its own: t / 5 for each sequence, as benchmarks/ops.py has them."""
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        steps, batch, classes = x.shape
+        labels = torch.randint(1, classes, (batch, steps // 5), generator=torch.manual_seed(0))
+        lengths = [torch.full((batch,), n) for n in (steps, steps // 5)]
+        return nn.functional.ctc_loss(x.log_softmax(2), labels, *lengths, reduction="sum")
+
+    return Call(loss)
+
+
+def _flow_warp(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    def warp(x: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+        h, w = x.shape[2:]
+        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        to_unit = [2 / max(n - 1, 1) for n in (w, h)]
+        grid = torch.stack(
+            [(columns + flow[:, 0]) * to_unit[0] - 1, (rows + flow[:, 1]) * to_unit[1] - 1], -1
+        )
+        return nn.functional.grid_sample(x, grid, align_corners=True)
+
+    return Call(warp)
+
+
 MAKERS = {
     "Convolution": _convolution,
     "InnerProduct": lambda p, blobs, in_place: _loaded(InnerProduct(p, blobs), blobs),
@@ -271,6 +296,16 @@ MAKERS = {
     "BatchNorm": _batch_norm,
     "Eltwise": _eltwise,
     "Concat": _concat,
+    "CtcLoss": _ctc,
+    "FlowWarp": _flow_warp,
+    "Resample": lambda p, blobs, in_place: Call(
+        lambda x: nn.functional.interpolate(
+            x,
+            (p["height"], p["width"]),
+            mode="bicubic" if p.get("type") == "CUBIC" else "bilinear",
+            antialias=True,
+        )
+    ),
     "ArgMax": lambda p, blobs, in_place: Call(lambda x: x.topk(p.get("top_k", 1), p["axis"])[1]),
     "MVN": _mvn,
     "Reduction": _reduction,

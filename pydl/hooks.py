@@ -35,6 +35,8 @@ def _open(request: Mapping[str, Any]) -> _core.DataSource:
         from pydl.data.annotated import open_annotated
 
         return _records(open_annotated(request["source"], request["color"]), request)
+    if request["layer"] == "DenseImageData":
+        return _records(_label_image_list(request), request)
     from pydl.data import open_source
 
     dataset = open_source(request["source"], request["backend"] or None, request["color"])
@@ -58,6 +60,15 @@ def _image_list(request: Mapping[str, Any]) -> Dataset:
     paths, labels = read_image_list(request["source"], request["root_folder"])
     size = (request["new_height"], request["new_width"])
     return ImageFiles(paths, labels, request["source"], request["color"], size if size[0] else None)
+
+
+def _label_image_list(request: Mapping[str, Any]) -> Dataset:
+    from pydl.data.label_images import LabelledImages, read_pair_list
+
+    images, labels = read_pair_list(request["source"], request["root_folder"])
+    size = (request["new_height"], request["new_width"])
+    name, color = request["source"], request["color"]
+    return LabelledImages(images, labels, name, color, size if size[0] else None)
 
 
 def _open_windows(request: Mapping[str, Any]) -> tuple[_core.DataSource, np.ndarray]:

@@ -31,7 +31,8 @@ class Monitor:
     """
 
     def __init__(self, param: prototxt.Message, test_nets: Sequence[Net]) -> None:
-        self.active = param.lr_policy == "plateau" or param.early_stop_patience > 0
+        by_tests = param.lr_policy == "plateau" and not param.plateau_winsize
+        self.active = by_tests or param.early_stop_patience > 0
         self.output: str | None = None  # None: the training loss
         self.net, self.mode = 0, "MIN"
         self.total, self.count = 0.0, 0  # of training losses not yet looked at

@@ -20,6 +20,9 @@ _TYPES = {
 }
 _POLICIES = {
     "gamma": ("step", "exp", "inv", "multistep", "sigmoid", "plateau"),
+    "plateau_winsize": ("plateau",),
+    "stageiter": ("multifixed",),
+    "stagelr": ("multifixed",),
     "power": ("inv", "poly"),
     "stepsize": ("step", "sigmoid"),
     "stepvalue": ("multistep",),
@@ -53,13 +56,23 @@ def core_solver(param: prototxt.Message, net: _core.Net, mode: str) -> _core.Sol
     Raises Error with file and line of the field that is wrong.
     """
     fields = set(_core.solver_fields())
-    given = prototxt.solver_spec(param)
+    given = _in_one_spelling(prototxt.solver_spec(param))
     spec = {key: value for key, value in given.items() if key in fields}
     try:
         return _core.Solver({"base_lr": 0.0, **spec, "monitor_mode": mode}, net)
     except Error as error:
         named = [name for name in re.findall(r"[a-z]\w+", str(error)) if name in given]
         raise Error(f"{where(param, named[0] if named else None)}{error}") from None
+
+
+def _in_one_spelling(given: dict[str, Any]) -> dict[str, Any]:
+    """Intel's warm-up as NVIDIA's ramp: both rise to base_lr, pydl's own to the policy's rate."""
+    if not given.get("warmup_iter"):
+        return given
+    spec = {**given, "rampup_interval": given["warmup_iter"]}
+    if "warmup_start_lr" in spec:
+        spec["rampup_lr"] = spec.pop("warmup_start_lr")
+    return spec
 
 
 def notes(param: prototxt.Message) -> list[str]:
@@ -78,6 +91,7 @@ def notes(param: prototxt.Message) -> list[str]:
         for name in users
         if name in given and chosen not in users[name]
     ]
+    found += [f"{f.name} is {f.help}" for f, _ in param.ListFields() if f.ignored]
     if param.type in ("AdaDelta", "Adam", "AdamW") and "momentum" not in given:
         usual = 0.95 if param.type == "AdaDelta" else 0.9
         found.append(f'momentum is not given, so it is 0; {usual} is usual for type "{param.type}"')

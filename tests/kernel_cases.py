@@ -385,6 +385,30 @@ def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
         backward("power_backward", a, *line, 0.3, note=f"{label} {line}")
 
 
+def cost_volume() -> None:
+    make = kernels.cost_volume.CostVolumeShape
+    # n, c, h, w, kernel, max_displacement, pad, stride1, stride2
+    for numbers in (
+        (1, 1, 3, 3, 1, 1, 1, 1, 1), (2, 5, 6, 7, 1, 2, 2, 1, 1), (1, 17, 9, 8, 3, 2, 3, 1, 1),
+        (1, 33, 8, 9, 1, 4, 4, 1, 2), (2, 64, 7, 7, 1, 2, 0, 1, 1), (1, 40, 9, 10, 3, 3, 4, 2, 3),
+        (1, 100, 6, 5, 1, 0, 0, 2, 1), (1, 130, 12, 11, 1, 5, 5, 1, 1),
+    ):  # fmt: skip
+        n, c, h, w, kernel, most, pad, stride, _ = numbers
+        border = most + kernel // 2
+        out_h, out_w = (-(-(size + 2 * pad - 2 * border) // stride) for size in (h, w))
+        side = 2 * (most // numbers[-1]) + 1
+        for subtract in (False, True):
+            shape = make(n=n, c=c, h=h, w=w, out_h=out_h, out_w=out_w, kernel=kernel,
+                         max_displacement=most, pad=pad, stride1=stride, stride2=numbers[-1],
+                         subtract=subtract)  # fmt: skip
+            note = f"{' '.join(map(str, numbers))}{' subtract' if subtract else ''}"
+            volume, images = (n, out_h, out_w, side * side), (x(n, h, w, c), x(n, h, w, c))
+            case("cost_volume.forward", shape, *images, out(*volume), note=note)
+            for name in ("backward_a", "backward_b"):
+                case(f"cost_volume.{name}", shape, *images, x(*volume), out(n, h, w, c), note=note,
+                     tolerance=4e-6)  # fmt: skip
+
+
 def im2col() -> None:
     # (planes, of each axis (in, kernel, stride, pad, dilation))
     for planes, *axes in (
@@ -1137,9 +1161,9 @@ def _fields(shape: Any) -> tuple:
 
 def all_cases() -> Iterator[Case]:
     if not CASES:
-        for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    loss, boxes, arg_max, image, reduce, roi, norm, update, gemm, embed, recurrent,
-                    conv, conv_bf16):  # fmt: skip
+        for add in (eltwise, affine, conversion, movement, activation, im2col, cost_volume, pool,
+                    lrn, softmax, loss, boxes, arg_max, image, reduce, roi, norm, update, gemm,
+                    embed, recurrent, conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

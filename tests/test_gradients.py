@@ -130,6 +130,18 @@ LAYERS = {
         layer("ROIAlign", "roi_align_param { pooled_h: 2 pooled_w: 2 sampling_ratio: 3 }",
               bottoms="x rois"),
         {"x": (2, 5, 6, 7), "rois": ROIS}, {}),
+    "Correlation": (
+        layer("Correlation", "correlation_param { kernel_size: 3 max_displacement: 2 pad: 2 }",
+              bottoms="x z"), {"x": (1, 3, 5, 6), "z": (1, 3, 5, 6)}, {}),
+    "FlowWarp": (
+        layer("FlowWarp", bottoms="x z"),
+        {"x": (1, 3, 4, 5), "z": np.random.default_rng(0).uniform(0.2, 0.8, (1, 2, 4, 5))}, {}),
+    "Resample": (
+        layer("Resample", "resample_param { height: 7 width: 3 type: CUBIC }"), IMAGE, {}),
+    "RegionLoss": (
+        layer("RegionLoss", "region_loss_param { num: 1 num_class: 2 rescore: false thresh: 2 "
+              "biases: 1 biases: 1.5 }", bottoms="x z"),
+        {"x": (1, 7, 2, 3), "z": np.array([[1, 0.3, 0.4, 0.5, 0.6, 0, 0.9, 0.9, 0.2, 0.1]])}, {}),
     "SPP MAX": (layer("SPP", "spp_param { pyramid_height: 3 }"), {"x": (2, 3, 9, 11)}, {}),
     "SPP AVE": (layer("SPP", "spp_param { pyramid_height: 2 pool: AVE }"), IMAGE, {}),
     "SPP one level": (layer("SPP", "spp_param { pyramid_height: 1 }"), IMAGE, {}),
@@ -206,6 +218,13 @@ LAYERS = {
     "EuclideanLoss": (
         layer("EuclideanLoss", "loss_weight: 0.5", bottoms="x z"),
         {"x": (4, 3, 2), "z": (4, 6)}, {}),
+    "CtcLoss": (
+        layer("CtcLoss", bottoms="x t"),
+        {"x": (6, 3, 4), "t": np.array([[1.0, 1, 3], [2, 0, 0], [3, 2, 1]])}, {}),
+    "WarpCTCLoss": (
+        layer("WarpCTCLoss", "ctc_loss_param { blank_label: 3 }", bottoms="x s l t"),
+        {"x": (5, 2, 4), "s": np.array([3.0, 5]), "l": np.array([1.0, 2]),
+         "t": np.array([[2.0, 1], [0, 1]])}, {}),
     "HingeLoss": (layer("HingeLoss", bottoms="x t"), {"x": (5, 3), "t": LABELS}, {}),
     "HingeLoss L2": (
         layer("HingeLoss", "hinge_loss_param { norm: L2 }", bottoms="x t"),
@@ -259,6 +278,7 @@ LAYERS = {
     "Crop axis": (
         layer("Crop", "crop_param { axis: 1 offset: 1 }", bottoms="x z"),
         IMAGE | {"z": (2, 3, 4, 2)}, {}),
+    "Reverse": (layer("Reverse", "reverse_param { axis: 1 axis: 2 }"), {"x": (2, 3, 4)}, {}),
     "Tile": (layer("Tile", "tile_param { tiles: 3 }"), {"x": (2, 3, 4)}, {}),
     "Tile last": (layer("Tile", "tile_param { axis: -1 tiles: 5 }"), IMAGE, {}),
     "BatchReindex": (
@@ -306,6 +326,10 @@ LAYERS = {
         layer("LSTM", "recurrent_param { num_output: 5 weight_filler { type: 'xavier' } }",
               bottoms="x t"),
         {"x": (4, 3, 2, 3), "t": GOES_ON}, {}),
+    "Lstm": (
+        layer("Lstm", "lstm_param { num_output: 5 batch_size: 3 weight_filler { type: 'xavier' } }",
+              bottoms="x t"),
+        {"x": (12, 2, 3), "t": GOES_ON.reshape(-1)}, {}),
     "LSTM static": (
         layer("LSTM", "recurrent_param { num_output: 3 weight_filler { type: 'xavier' } }",
               bottoms="x t z"),
@@ -346,6 +370,7 @@ NO_GRADIENT = {
     *("MemoryData", "Threshold", "WindowData"),
     *("AnchorTarget", "BoxAnnotatorOHEM", "Proposal", "ProposalTarget"),
     *("AnnotatedData", "DetectionEvaluate", "DetectionOutput", "PriorBox"),
+    *("ContinuationIndicator", "DenseImageData", "LabelsequenceAccuracy", "Region"),
     "Python",  # up to its class; see test_pycaffe_python_layer.py
 }
 IN_PLACE = {

@@ -432,13 +432,16 @@ class TestParse:
         )
 
     def test_unknown_layer_type(self):
-        message = error(prototxt.parse, 'layer {\n type: "Convolutoin" }', filename="a.prototxt")
-        assert message == (
-            'a.prototxt:2:8: type: "Convolutoin" is not a known layer type; '
+        text = 'layer { name: "c" zzz_param { a: 1 }\n type: "Convolutoin" }'
+        message = error(prototxt.parse, text, filename="a.prototxt")
+        assert message.startswith(
+            'a.prototxt:2:8: layer "c": type: "Convolutoin" is not a known layer type; '
             'did you mean "Convolution"?'
         )
         message = error(prototxt.parse, 'layer { type: "Zzz" }')
-        assert "it must be one of Convolution, Pooling" in message
+        assert "docs/layers.md lists" in message
+        for way in ("PYDL_REGISTER_LAYER", "pydl.load_layers", 'type: "Python"'):
+            assert way in message
 
     def test_any_layer_takes_any_known_param(self):
         assert layer("relu_param { negative_slope: 0.5 }").relu_param.negative_slope == 0.5

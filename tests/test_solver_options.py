@@ -41,6 +41,13 @@ RUNS = {
         "lr_policy": '"plateau"', "gamma": 0.3, "plateau_patience": 1, "test_interval": 3,
         "test_iter": None, "min_improvement": 0.2,
     },
+    "plateau by the loss": {
+        "lr_policy": '"plateau"', "gamma": 0.3, "plateau_winsize": "[2, 1, 3]", "average_loss": 3,
+        "test_iter": None, "test_interval": None,
+    },
+    "momentum and larc": {
+        "momentum_policy": '"poly"', "max_momentum": 0.95, "larc": "true", "rampup_interval": 4,
+    },
     "several batches": ADAM | {"iter_size": 2, "clip_gradients": 2, "ema_decay": 0.9},
 }  # fmt: skip
 

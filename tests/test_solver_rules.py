@@ -347,7 +347,7 @@ def test_plateau_and_early_stopping_of_scores_that_are_to_be_large():
         ({"lr_policy": "cosine", "max_iter": 0}, ["needs max_iter > 0"]),
         ({"lr_policy": "plateau", "gamma": 1.5}, ["needs gamma between 0 and 1"]),
         ({"lr_policy": "plateau", "gamma": 0.5, "plateau_patience": 0}, ["must be positive"]),
-        ({"min_lr": 0.01}, ["min_lr is for lr_policy cosine and plateau"]),
+        ({"min_lr": 0.01}, ["min_lr is for lr_policy cosine, plateau and poly"]),
         ({"lr_policy": "cosine", "min_lr": 0.5}, ["min_lr must be from 0 to base_lr"]),
         ({"plateau_patience": 3}, ['"fixed" does not use it']),
         ({"warmup_start_lr": 0.1}, ["without warmup_iters"]),

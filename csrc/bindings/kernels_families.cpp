@@ -5,6 +5,7 @@
 #include "kernels/activation.h"
 #include "kernels/arg_max.h"
 #include "kernels/boxes.h"
+#include "kernels/cost_volume.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
@@ -131,6 +132,23 @@ void bind_boxes(py::module_ m) {
   def_kernel(m, "raise_overlaps", &box_kernels, &K::raise_overlaps,
              [](int64_t n, int64_t plane, float) { return Extents{4, 3 * plane + n, n}; });
   def_kernel(m, "above", &box_kernels, &K::above, [](int64_t n, float) { return Extents{n}; });
+}
+
+void bind_cost_volume(py::module_ m) {
+  using S = CostVolumeShape;
+  using K = CostVolumeKernels;
+  def_shape(m, "CostVolumeShape", field("n", &S::n), field("c", &S::c), field("h", &S::h),
+            field("w", &S::w), field("out_h", &S::out_h), field("out_w", &S::out_w),
+            field("kernel", &S::kernel), field("max_displacement", &S::max_displacement),
+            field("pad", &S::pad), field("stride1", &S::stride1), field("stride2", &S::stride2),
+            field("subtract", &S::subtract));
+  const auto image = [](const S& s) { return s.n * s.h * s.w * s.c; };
+  const auto volume = [](const S& s) { return s.n * s.out_h * s.out_w * s.displacements(); };
+  def_kernel(m, "forward", &cost_volume_kernels, &K::forward,
+             [=](const S& s) { return Extents{image(s), image(s), volume(s)}; });
+  const auto back = [=](const S& s) { return Extents{image(s), image(s), volume(s), image(s)}; };
+  def_kernel(m, "backward_a", &cost_volume_kernels, &K::backward_a, back);
+  def_kernel(m, "backward_b", &cost_volume_kernels, &K::backward_b, back);
 }
 
 void bind_image(py::module_ m) {
@@ -454,6 +472,7 @@ void bind_kernel_families(py::module_& m) {
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
   bind_boxes(m.def_submodule("boxes"));
+  bind_cost_volume(m.def_submodule("cost_volume"));
   bind_image(m.def_submodule("image"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));

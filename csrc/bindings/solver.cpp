@@ -92,6 +92,7 @@ void bind_solver(py::module_& m) {
       .def("apply_update", &Solver::ApplyUpdate, ReleaseGil())
       .def_property_readonly("net", &Solver::shared_net)
       .def_property_readonly("lr", &Solver::lr)
+      .def_property_readonly("momentum", &Solver::momentum)
       .def_property("base_lr", &Solver::base_lr, &Solver::set_base_lr)
       .def("add_callback",
            [](Solver& s, py::function on_start, py::function on_gradients_ready) {

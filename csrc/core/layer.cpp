@@ -75,7 +75,8 @@ std::unique_ptr<Layer> MakeLayer(const LayerSpec& spec, const LayerContext& cont
     }
     names.push_back(type.name);
   }
-  fail("unknown layer type \"", spec.type, "\"", did_you_mean(spec.type, names));
+  fail("unknown layer type \"", spec.type, "\"", did_you_mean(spec.type, names),
+       "; a layer of your own is registered with PYDL_REGISTER_LAYER (pydl/layer.h)");
 }
 
 }  // namespace pydl

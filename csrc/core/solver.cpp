@@ -49,6 +49,8 @@ std::vector<float*> Solver::history() { return history_->arrays; }
 
 float Solver::lr() const { return learning_rate(spec_, iter_, &current_step_); }
 
+float Solver::momentum() const { return momentum_at(spec_, iter_, lr()); }
+
 void Solver::Observe(double score) {
   if (watch_score(spec_, score, &watch_)) ++current_step_;
 }
@@ -62,15 +64,23 @@ double Solver::Step() {
   net_->ClearParamDiffs();
   for (const auto& call : on_start) call();
   double loss = 0;
-  const bool all_at_once =
-      spec_.iter_size > 1 || spec_.clip_gradients >= 0 || !on_gradients_ready.empty() || debug;
-  if (!all_at_once && net_->gradients_can_go()) {
+  if (!needs_whole_gradients() && net_->gradients_can_go()) {
     StepByParam(&loss);
   } else {
     StepAtOnce(&loss);
   }
   ++iter_;
   return loss / spec_.iter_size;
+}
+
+bool Solver::needs_whole_gradients() const {
+  return spec_.iter_size > 1 || spec_.clip_gradients >= 0 || adapts_rates(spec_) ||
+         !on_gradients_ready.empty() || debug;
+}
+
+// With plateau_winsize the loss of an iteration counts for its own update, as in SSD.
+void Solver::ObserveLoss(double loss) {
+  if (watch_loss(spec_, loss, iter_, current_step_, &watch_)) ++current_step_;
 }
 
 void Solver::StepAtOnce(double* loss) {
@@ -81,6 +91,7 @@ void Solver::StepAtOnce(double* loss) {
     CheckLoss(*loss);
     net_->Backward();
   }
+  ObserveLoss(*loss / spec_.iter_size);
   for (const auto& call : on_gradients_ready) call();
   if (info) info->BeforeUpdate();
   ApplyUpdate();
@@ -116,6 +127,7 @@ void Solver::StepByParam(double* loss) {
     });
     *loss = net_->Forward();
     CheckLoss(*loss);
+    ObserveLoss(*loss);
     net_->Backward();
   }
   for (size_t i = 0; i < params.size(); ++i) {  // no gradient, but perhaps momentum and decay
@@ -149,11 +161,22 @@ float Solver::weight_decay(const NetParam& param) const {
   return exempt ? 0 : spec_.weight_decay * param.decay_mult;
 }
 
+// With larc or local_lr_auto, by the norms of the parameter and of its gradient, which `scale` is
+// applied to: large batches (You et al., arXiv:1708.03888). A lr_mult then only says whether.
+float Solver::Rate(const NetParam& param, float scale, const float* gradient) const {
+  if (!adapts_rates(spec_)) return lr() * param.lr_mult;
+  const auto& kernels = kernels::eltwise_kernels();
+  const int64_t count = param.blob->count();
+  const double weights = std::sqrt(kernels.sumsq(count, net_->weights() + param.offset));
+  return adapted_rate(spec_, lr(), weights, scale * std::sqrt(kernels.sumsq(count, gradient)));
+}
+
 void Solver::Update(int param, int64_t begin, int64_t count, float scale, float* gradient) {
   const NetParam& p = net_->params()[param];
   if (p.lr_mult == 0) return;  // Caffe goes on with its history, to no effect
   const int64_t offset = p.offset + begin;
-  rule_->Update({offset, count, scale, lr() * p.lr_mult, weight_decay(p), iter_}, net_->weights(),
+  const float rate = Rate(p, scale, gradient);
+  rule_->Update({offset, count, scale, rate, momentum(), weight_decay(p), iter_}, net_->weights(),
                 gradient, history_->arrays);
   if (!history_->average) return;
   const double keep = std::min<double>(spec_.ema_decay, (1.0 + iter_) / (10.0 + iter_));

@@ -84,6 +84,9 @@ UpdateRule::UpdateRule(const SolverSpec& spec) : type_(find_type(spec.type)) {
         "unknown regularization_type \"", spec.regularization_type, "\"",
         did_you_mean(spec.regularization_type, {"L1", "L2"}));
   type_.check(spec);
+  const bool plain = spec.type == "SGD" || spec.type == "Nesterov";
+  check(plain || spec.momentum_policy == "fixed",
+        "momentum_policy is for type \"SGD\" and \"Nesterov\", not \"", spec.type, "\"");
   shape_ = {.n = 0,
             .l1 = spec.regularization_type == "L1",
             .momentum = spec.momentum,
@@ -98,6 +101,7 @@ void UpdateRule::Update(const UpdateStep& step, float* weights, float* gradient,
   shape.grad_scale = step.grad_scale;
   shape.weight_decay = step.weight_decay;
   shape.rate = step.rate;
+  shape.momentum = step.momentum;
   type_.prepare(step.iter, &shape);
   const UpdateKernels& kernels = kernels::update_kernels();
   float *w = weights + step.offset, *h = history[0] + step.offset;

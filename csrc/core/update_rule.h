@@ -13,7 +13,8 @@ struct UpdateStep {
   int64_t offset, count;  // in the arenas of weights and history
   float grad_scale;       // clipping and 1 / iter_size, to be applied to the gradient first
   float rate;             // of this parameter
-  float weight_decay;     // of this parameter
+  float momentum;
+  float weight_decay;  // of this parameter
   int iter;
 };
 

@@ -6,6 +6,7 @@
 #include "kernels/col2im.h"
 #include "kernels/column_sums.h"
 #include "kernels/correlation.h"
+#include "kernels/cost_volume.h"
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
@@ -26,6 +27,7 @@ namespace pydl::kernels {
 PYDL_DISPATCH(ActivationKernels, activation, ref, avx512)
 PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
 PYDL_DISPATCH(BoxKernels, box, ref, avx512)
+PYDL_DISPATCH(CostVolumeKernels, cost_volume, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)

@@ -5,9 +5,10 @@
 
 namespace pydl {
 
-enum class Engine { kDefault = 0, kCaffe = 1, kCudnn = 2 };
-constexpr std::array<EnumName, 3> enum_names(Engine) {
-  return {{{"DEFAULT", 0}, {"CAFFE", 1}, {"CUDNN", 2}}};
+// The last two are Intel's.
+enum class Engine { kDefault = 0, kCaffe = 1, kCudnn = 2, kMkl2017 = 3, kMkldnn = 4 };
+constexpr std::array<EnumName, 5> enum_names(Engine) {
+  return {{{"DEFAULT", 0}, {"CAFFE", 1}, {"CUDNN", 2}, {"MKL2017", 3}, {"MKLDNN", 4}}};
 }
 
 }  // namespace pydl

@@ -12,7 +12,7 @@ RecordFeed::RecordFeed(std::shared_ptr<DataSource> source, Options options, cons
     : source_(std::move(source)),
       options_(std::move(options)),
       layer_(layer),
-      transform_(options_.transform, layer.phase() == Phase::kTrain),
+      transform_(options_.transform, layer.phase() == Phase::kTrain, options_.label_maps),
       seed_(layer.context().seed) {
   check(source_->size() > 0, "its source is empty");
   if (options_.rand_skip > 0) {
@@ -51,13 +51,17 @@ void RecordFeed::Reshape(const Blobs& top) const {
   Shape shape = out_;
   shape.insert(shape.begin(), options_.batch);
   top[0]->Reshape(shape);
-  if (top.size() > 1) top[1]->Reshape({options_.batch});
+  if (top.size() < 2) return;
+  top[1]->Reshape(options_.label_maps ? Shape{options_.batch, 1, out_[1], out_[2]}
+                                      : Shape{options_.batch});
 }
 
 void RecordFeed::Forward(const Blobs& top) {
   const Records& records = NextBatch();
-  transform_.Apply(records, seed_, stream_of(layer_.name()), cursor, out_, top[0]->mutable_data());
-  if (top.size() > 1) {
+  float* labels = options_.label_maps ? top[1]->mutable_data() : nullptr;
+  transform_.Apply(records, seed_, stream_of(layer_.name()), cursor, out_, top[0]->mutable_data(),
+                   labels);
+  if (top.size() > 1 && !labels) {
     std::transform(records.begin(), records.end(), top[1]->mutable_data(),
                    [](const Record& r) { return r.label; });
   }

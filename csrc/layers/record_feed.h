@@ -1,4 +1,5 @@
-// What Data and ImageData share: batches of records from a source, read ahead and transformed.
+// What Data, ImageData and DenseImageData share: batches of records from a source, read ahead and
+// transformed.
 #pragma once
 
 #include <memory>
@@ -17,13 +18,15 @@ class RecordFeed {
     uint32_t rand_skip = 0;  // the run begins behind up to this many records
     int64_t ahead = 0;       // batches to read ahead
     TransformParams transform;
+    bool label_maps = false;  // as in transform.h
   };
 
   RecordFeed(std::shared_ptr<DataSource> source, Options options, const Layer& layer);
 
   // The next batch has images of another size than `top`.
   bool WantsReshape(const Blob& top);
-  void Reshape(const Blobs& top) const;  // data (batch, C, H, W), and perhaps label (batch)
+  // data (batch, C, H, W), and perhaps label: (batch), or (batch, 1, H, W) of label maps
+  void Reshape(const Blobs& top) const;
   void Forward(const Blobs& top);
 
   int64_t cursor = 0;  // records given out so far: what was only read ahead does not count

@@ -38,15 +38,21 @@ std::vector<float> channel_means(const TransformParams& params, int64_t channels
   return std::vector<float>(channels, count == 0 ? 0 : given[0]);
 }
 
-Transform::Transform(const TransformParams& params, bool train)
-    : params_(params), train_(train), mean_(read_mean_image(params)) {
+Transform::Transform(const TransformParams& params, bool train, bool label_maps)
+    : params_(params), train_(train), label_maps_(label_maps), mean_(read_mean_image(params)) {
   check(!params.force_color || !params.force_gray, "give force_color or force_gray, not both");
 }
 
-Shape Transform::out_shape(const Record& record) const {
-  const Shape& in = record.shape;
+Shape Transform::image_shape(const Record& record) const {
+  Shape in = record.shape;
   check(in.size() == 3 && shape_count(in) > 0, record_text(record),
         ": records must be channels x height x width, got ", shape_text(in));
+  if (label_maps_) --in[0];
+  return in;
+}
+
+Shape Transform::out_shape(const Record& record) const {
+  const Shape in = image_shape(record);
   const int64_t crop = params_.crop_size;
   check(crop <= in[1] && crop <= in[2], record_text(record), ": crop_size ", crop,
         " is larger than the record, ", shape_text(in));
@@ -57,7 +63,7 @@ Shape Transform::out_shape(const Record& record) const {
 }
 
 void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, int64_t first,
-                      const Shape& out, float* y) const {
+                      const Shape& out, float* y, float* labels) const {
   for (const Record& record : records) {
     const Shape shape = out_shape(record);
     check(shape == out, record_text(record), " gives ", shape_text(shape),
@@ -85,6 +91,12 @@ void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, in
                                   .flip = params_.mirror && (random[0] & 1) != 0};
       const auto apply = [&](auto kernel, const auto* x) {
         kernel(cut, x, mean_image, means.data(), params_.scale, y + n * values);
+        if (!labels) return;
+        kernels::ImageCut map = cut;
+        map.channels = 1;
+        const float no_mean = 0;
+        kernel(map, x + cut.channels * cut.height * cut.width, nullptr, &no_mean, 1,
+               labels + n * cut.rows * cut.columns);
       };
       r.bytes ? apply(image.bytes, r.bytes) : apply(image.floats, r.floats);
     }

@@ -23,19 +23,25 @@ std::vector<float> channel_means(const TransformParams& params, int64_t channels
 // y = (cut out and perhaps mirrored x - mean) * scale
 class Transform {
  public:
-  Transform(const TransformParams& params, bool train);
+  // label_maps: the last channel of a record has the labels of its pixels, which are cut out and
+  // mirrored with them, and are else as they are.
+  Transform(const TransformParams& params, bool train, bool label_maps = false);
 
-  // What becomes of a record: (C, H', W'). Throws pydl::Error where mean or crop do not fit it.
+  // What becomes of a record: (C, H', W'), without labels. Throws pydl::Error where mean or crop do
+  // not fit it.
   Shape out_shape(const Record& record) const;
 
   // `records`, the first being number `first` of the run: what is random is a function of (seed,
-  // stream, number). y: (records, C, H', W'). Throws pydl::Error for one of another out_shape.
+  // stream, number). y: (records, C, H', W'); labels: null, or (records, 1, H', W') of label maps.
+  // Throws pydl::Error for one of another out_shape.
   void Apply(const Records& records, uint64_t seed, uint64_t stream, int64_t first,
-             const Shape& out_shape, float* y) const;
+             const Shape& out_shape, float* y, float* labels = nullptr) const;
 
  private:
+  Shape image_shape(const Record& record) const;  // (C, H, W), without labels
+
   TransformParams params_;
-  bool train_;
+  bool train_, label_maps_;
   MeanImage mean_;
 };
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +69,7 @@ class ImageFiles(Dataset):
     def _content(self, number: int) -> bytes:
         if self._cache is not None and number in self._cache:
             return self._cache[number]
-        try:
-            content = Path(self._paths[number]).read_bytes()
-        except OSError as error:
-            raise Error(
-                f"{self._paths[number]}: {error.strerror or error}; named in {self.name} "
-                "(root_folder, which must end in /, is put before it; relative names begin in the "
-                "working directory)"
-            ) from error
+        content = read_named_file(self._paths[number], self.name)
         if self._cache is not None:
             self._cache[number] = content
         return content
@@ -89,7 +82,7 @@ def read_image_list(source: str, root_folder: str) -> tuple[list[str], list[floa
         Error: no such file, a line without a label, or no lines.
     """
     paths, labels = [], []
-    for number, line in enumerate(read_text(source).split("\n"), 1):
+    for number, line in numbered_lines(source):
         words = line.rsplit(maxsplit=1)
         if not words:
             continue
@@ -110,6 +103,22 @@ def _label(text: str, where: str) -> float:
     if not label.is_integer():
         raise Error(f"{where}: {text[:40]!r} is no label; an integer is needed behind the name")
     return label
+
+
+def read_named_file(path: str, listed_in: str) -> bytes:
+    """A file that a list names; Error where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Error(
+            f"{path}: {error.strerror or error}; named in {listed_in} (root_folder, which must end "
+            "in /, is put before it; relative names begin in the working directory)"
+        ) from error
+
+
+def numbered_lines(source: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that a layer names, counted from 1."""
+    return enumerate(read_text(source).split("\n"), 1)
 
 
 def read_text(source: str) -> str:

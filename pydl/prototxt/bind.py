@@ -4,8 +4,15 @@ from typing import Any
 
 from pydl.prototxt import values
 from pydl.prototxt.message import Message, new, repeated
+from pydl.prototxt.names import nearest
 from pydl.prototxt.schema import FieldSchema, Schema
 from pydl.prototxt.text import STRING, Field, Node, Scalar, Source
+
+_OWN_LAYERS = """
+A layer type of another Caffe, or of your own, can be added:
+  in C++     PYDL_REGISTER_LAYER("Type", Class, "...") in a library, then pydl.load_layers(library)
+  in Python  type: "Python" python_param { module: "my_module" layer: "MyLayer" }, a class with
+             setup, reshape, forward and backward (see docs/pycaffe.md)"""
 
 # The name, which no text can give, of what a binary file held beside the fields of its message.
 UNKNOWN = ""
@@ -22,6 +29,7 @@ def bind(node: Node, schema: Schema) -> Message:
 
 def _bind(node: Node, schema: Schema, label: str) -> Message:
     schema = _variant(node, schema)
+    _check_layer_type(node, schema)
     message = new(schema)
     message._source, message._offset = node.source, node.offset
     for item in node.fields:
@@ -69,6 +77,22 @@ def _variant(node: Node, schema: Schema) -> Schema:
             if name == "type" and isinstance(value, Scalar) and value.kind == STRING:
                 return schema.variants.get(value.value.decode(errors="replace"), schema)
     return schema
+
+
+def _check_layer_type(node: Node, schema: Schema) -> None:
+    """Before all else of a layer: what an unknown type has beside its name is unknown as well."""
+    field = schema.fields.get("type")
+    if field is None or not field.choices:
+        return
+    texts = {n: v for n, v in node.items() if isinstance(v, Scalar) and v.kind == STRING}
+    given = texts.get("type")
+    kind = given.value.decode(errors="replace") if given else ""
+    if given is None or kind in field.choices:
+        return
+    layer = f'layer "{texts["name"].value.decode(errors="replace")}": ' if "name" in texts else ""
+    close = nearest(kind, field.choices)
+    hint = f'did you mean "{close}"?' if close else "docs/layers.md lists those there are."
+    given.fail(f'{layer}type: "{kind}" is not a known layer type; {hint}{_OWN_LAYERS}')
 
 
 def _append(message: Message, field: FieldSchema, item: Field) -> None:

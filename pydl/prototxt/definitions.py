@@ -3,6 +3,8 @@
 Layers bring their own ``*_param`` messages; see `pydl.prototxt.schema`.
 """
 
+from pydl.prototxt.forks import with_ignored
+
 PHASES = {"TRAIN": 0, "TEST": 1}
 PRECISIONS = {"FLOAT32": 0, "BF16": 1}
 
@@ -114,7 +116,11 @@ _SOLVER = [
     _one("base_lr", "float", "initial learning rate"),
     _one("display", "int32", "iterations between log lines; 0: none"),
     _one("max_iter", "int32", "iterations to train"),
-    _one("lr_policy", "string", "fixed, step, exp, inv, multistep, poly, sigmoid; plateau, cosine"),
+    _one(
+        "lr_policy",
+        "string",
+        "fixed, step, exp, inv, multistep, poly, sigmoid; plateau, cosine, multifixed",
+    ),
     _one("gamma", "float", "factor of step, exp, inv, multistep, sigmoid and plateau"),
     _one("power", "float", "exponent of inv and poly"),
     _one("momentum", "float", "momentum; beta1 of Adam"),
@@ -165,7 +171,7 @@ _SOLVER = [
     # Not in Caffe.
     _one("warmup_iters", "int32", "iterations in which the rate rises to the policy's", 0),
     _one("warmup_start_lr", "float", "rate of the first iteration of the warm-up", 0),
-    _one("min_lr", "float", "least rate of cosine and plateau", 0),
+    _one("min_lr", "float", "least rate of cosine, plateau and poly", 0),
     _one("plateau_patience", "int32", "plateau: tests without a better score to a step", 10),
     _one("early_stop_patience", "int32", "tests without a better score to the end; 0: never", 0),
     _one("min_improvement", "float", "share by which a better score must be better", 1e-4),
@@ -173,6 +179,21 @@ _SOLVER = [
     _enum("monitor_mode", {"MIN": 0, "MAX": 1}, "which scores are better", "MIN"),
     _one("decay_vectors", "bool", "weight decay also on parameters of one axis", True),
     _one("ema_decay", "float", "of the average of the weights that is tested; 0: none", 0),
+    # Of forks: SSD, Intel's and NVIDIA's.
+    _many("plateau_winsize", "int32", "plateau by the loss: iterations to each step"),
+    _one("warmup_iter", "int32", "iterations in which the rate rises to base_lr", 0),
+    _many("stageiter", "int32", "multifixed: last iteration of each stage"),
+    _many("stagelr", "float", "multifixed: rate of each stage"),
+    _one("rampup_interval", "int32", "iterations in which the rate rises to base_lr", 0),
+    _one("rampup_lr", "float", "rate of the first iteration of that", 0),
+    _one("momentum_policy", "string", "fixed, poly or opt", "fixed"),
+    _one("max_momentum", "float", "momentum at the end of poly; most of opt", 0.99),
+    _one("momentum_power", "float", "exponent of momentum_policy poly", 1),
+    _one("larc", "bool", "rates by the norms of each parameter and its gradient", False),
+    _one("larc_policy", "string", "scale: a factor on the rate; clip: at most the rate", "scale"),
+    _one("larc_eta", "float", "share of a parameter's norm that a step may change", 0.001),
+    _one("local_lr_auto", "bool", "larc, with the weight decay counted in", False),
+    _one("local_gw_ratio", "float", "larc_eta of local_lr_auto", 0.001),
 ]
 
 _LABEL_MAP_ITEM = [
@@ -189,7 +210,7 @@ _SOLVER_STATE = [
 ]
 
 MESSAGES = {
-    name: {"name": name, "fields": fields}
+    name: {"name": name, "fields": with_ignored(name, fields)}
     for name, fields in {
         "BlobShape": _BLOB_SHAPE,
         "BlobProto": _BLOB_PROTO,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydl.errors import Error
 from pydl.prototxt import values
 from pydl.prototxt.definitions import MESSAGES
+from pydl.prototxt.forks import FOREIGN, with_ignored
 from pydl.prototxt.names import nearest
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ TYPES = (*values.INTEGER_RANGES, "float", "double", "bool", "string", "bytes", "
 
 class FieldSchema:
     """One field: name, type, repeated, default, help; enum: names to numbers, or None.
+
+    `ignored` fields are read, and then change nothing.
 
     `choices`, where not empty, are the only strings allowed. `number` is the field's in binary
     files; values of a field that has one are kept as protobuf's own classes keep them: enums as
@@ -49,6 +52,7 @@ class FieldSchema:
         self.number: int | None = data.get("number")
         self.packed = bool(data.get("packed", False))
         self.required = data.get("label") == "required"
+        self.ignored = bool(data.get("ignored", False))
         self._lookup = lookup or get
         self._message: Schema | str | None = None
         self.default: Any = None
@@ -93,6 +97,8 @@ class Schema:
         owners = [f.name for f in self.fields.values() if f.type == "message" and _has(f, name)]
         if owners:
             return f"{problem}; it belongs in {' or '.join(owners[:3])} {{ }}"
+        if name in FOREIGN:
+            return f"{problem}; it is of {FOREIGN[name]}, and pydl does not have it"
         close = nearest(name, self.fields)
         if close:
             return f'{problem}; did you mean "{close}"?'
@@ -173,6 +179,8 @@ def _layer() -> Schema:
     for layer in known.values():
         for param, message in layer["params"].items():
             union[param] = _merge(union[param], message) if param in union else message
+    for param, message in union.items():
+        union[param] = {**message, "fields": with_ignored(param, message["fields"])}
     base = Schema(_layer_data(known, union))
     variants = {}
     for type_name, layer in known.items():

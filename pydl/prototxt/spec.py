@@ -92,7 +92,7 @@ def _where(message: Message, field: str | None = None) -> str:
 def _layer_spec(layer: Message) -> dict[str, Any]:
     if not layer.HasField("type"):
         raise Error(f'{_where(layer)}layer "{layer.name}" has no type')
-    fields = layer.ToDict()
+    fields = _used(layer)
     location = layer.Where()
     spec: dict[str, Any] = {
         "name": layer.name,
@@ -106,6 +106,19 @@ def _layer_spec(layer: Message) -> dict[str, Any]:
     if "phase" in fields:
         spec["phase"] = fields["phase"]
     return spec
+
+
+def _used(message: Message) -> dict[str, Any]:
+    """The set fields as plain data, but for those that change nothing."""
+    out: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if field.ignored:
+            continue
+        if field.type == "message":
+            out[field.name] = [_used(v) for v in value] if field.repeated else _used(value)
+        else:
+            out[field.name] = list(value) if field.repeated else value
+    return out
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:

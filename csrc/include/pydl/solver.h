@@ -40,6 +40,19 @@ struct SolverSpec {
   MonitorMode monitor_mode = MonitorMode::kMin;
   bool decay_vectors = true;
   float ema_decay = 0;
+  // Of Caffe's forks.
+  int32_t rampup_interval = 0;  // rises to base_lr, where warmup_iters rises to the policy's rate
+  std::optional<float> rampup_lr;
+  std::vector<int32_t> plateau_winsize;
+  int32_t average_loss = 1;
+  std::vector<int32_t> stageiter;
+  std::vector<float> stagelr;
+  std::string momentum_policy = "fixed";
+  std::optional<float> max_momentum;
+  float momentum_power = 1;
+  bool larc = false, local_lr_auto = false;
+  std::string larc_policy = "scale";
+  float larc_eta = 0.001f, local_gw_ratio = 0.001f;
 
   static auto fields() {
     using S = SolverSpec;
@@ -48,7 +61,7 @@ struct SolverSpec {
         Field("type", &S::type, "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam or AdamW"),
         Field("base_lr", &S::base_lr, "learning rate at the start"),
         Field("lr_policy", &S::lr_policy,
-              "fixed, step, exp, inv, multistep, poly, sigmoid, cosine or plateau"),
+              "fixed, step, exp, inv, multistep, poly, sigmoid, cosine, plateau or multifixed"),
         Field("gamma", &S::gamma, "factor of step, exp, inv, multistep, sigmoid, plateau"),
         Field("power", &S::power, "exponent of inv and poly"),
         Field("stepsize", &S::stepsize, "iterations per step; middle of sigmoid"),
@@ -64,13 +77,28 @@ struct SolverSpec {
         Field("iter_size", &S::iter_size, "batches whose gradients make one update"),
         Field("warmup_iters", &S::warmup_iters, "iterations in which the rate rises"),
         Field("warmup_start_lr", &S::warmup_start_lr, "rate at the start of the warm-up"),
-        Field("min_lr", &S::min_lr, "least rate of cosine and plateau"),
+        Field("min_lr", &S::min_lr, "least rate of cosine, plateau and poly"),
         Field("min_improvement", &S::min_improvement, "by how much, relatively, a score is better"),
         Field("plateau_patience", &S::plateau_patience, "scores without a better one to a step"),
         Field("early_stop_patience", &S::early_stop_patience, "... and to the end; 0: never"),
         Field("monitor_mode", &S::monitor_mode, "MIN or MAX: which scores are better"),
         Field("decay_vectors", &S::decay_vectors, "weight decay on params of one axis as well"),
-        Field("ema_decay", &S::ema_decay, "of the average of the weights; 0: none"));
+        Field("ema_decay", &S::ema_decay, "of the average of the weights; 0: none"),
+        Field("rampup_interval", &S::rampup_interval, "iterations in which it rises to base_lr"),
+        Field("rampup_lr", &S::rampup_lr, "rate at the start of that"),
+        Field("plateau_winsize", &S::plateau_winsize,
+              "plateau by the training loss: iterations without a smaller one to each step"),
+        Field("average_loss", &S::average_loss, "iterations that that loss is the mean of"),
+        Field("stageiter", &S::stageiter, "last iteration of each stage of multifixed"),
+        Field("stagelr", &S::stagelr, "rate of each stage"),
+        Field("momentum_policy", &S::momentum_policy, "fixed, poly or opt"),
+        Field("max_momentum", &S::max_momentum, "of poly, at the end; most of opt"),
+        Field("momentum_power", &S::momentum_power, "exponent of poly"),
+        Field("larc", &S::larc, "rates by the norms of each parameter and its gradient"),
+        Field("larc_policy", &S::larc_policy, "scale: times the rate; clip: the rate at most"),
+        Field("larc_eta", &S::larc_eta, "share of a parameter's norm that a step may change"),
+        Field("local_lr_auto", &S::local_lr_auto, "larc, with the decay counted in"),
+        Field("local_gw_ratio", &S::local_gw_ratio, "its larc_eta"));
   }
 };
 
@@ -78,12 +106,19 @@ struct SolverSpec {
 struct ScoreWatch {
   std::optional<double> best;
   int32_t since_best = 0, since_drop = 0;  // scores since the best, and since the rate was lowered
+  // With plateau_winsize, of the training loss.
+  std::vector<float> losses;  // the last ones, which are averaged
+  std::optional<double> least_loss;
+  int32_t last_event = 0;  // the iteration of that, or in which the rate was lowered since
 
   static auto fields() {
-    return Fields(
-        "watch", Field("best", &ScoreWatch::best, "the best score"),
-        Field("since_best", &ScoreWatch::since_best, "scores since then"),
-        Field("since_drop", &ScoreWatch::since_drop, "... or since the rate was lowered"));
+    using W = ScoreWatch;
+    return Fields("watch", Field("best", &W::best, "the best score"),
+                  Field("since_best", &W::since_best, "scores since then"),
+                  Field("since_drop", &W::since_drop, "... or since the rate was lowered"),
+                  Field("losses", &W::losses, "the last training losses"),
+                  Field("least_loss", &W::least_loss, "the least mean of them"),
+                  Field("last_event", &W::last_event, "its iteration, or the last drop's"));
   }
 };
 
@@ -105,7 +140,8 @@ class Solver {
   Net& net() { return *net_; }
   std::shared_ptr<Net> shared_net() { return net_; }
   const SolverSpec& spec() const { return spec_; }
-  float lr() const;  // for the coming update
+  float lr() const;        // for the coming update
+  float momentum() const;  // likewise
   float base_lr() const { return spec_.base_lr; }
   void set_base_lr(float base_lr) { spec_.base_lr = base_lr; }
   int iter() const { return iter_; }
@@ -148,6 +184,9 @@ class Solver {
   void StepAtOnce(double* loss);
   void CheckLoss(double loss) const;
   void Update(int param, int64_t begin, int64_t count, float scale, float* gradient);
+  void ObserveLoss(double loss);
+  bool needs_whole_gradients() const;
+  float Rate(const NetParam& param, float scale, const float* gradient) const;
   void BeginAverage();
   float ClipFactor() const;
   float weight_decay(const NetParam& param) const;
