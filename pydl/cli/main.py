@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "run a net on images, arrays or a data set",
     "summary": "show a net's layers, shapes, parameters and FLOPs",
     "data": "list, prepare and show data sets",
+    "zoo": "list, show and write well-known nets",
     "convert_imageset": "write images and their labels to an LMDB",
     "compute_image_mean": "compute the mean image of a data set",
     "extract_features": "write blobs of a net, for its data, to LMDBs",
