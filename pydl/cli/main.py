@@ -20,6 +20,7 @@ COMMANDS = {
     "time": "time a net's layers",
     "run": "run a program written for pycaffe",
     "predict": "run a net on images, arrays or a data set",
+    "segment": "draw the class of each pixel over an image",
     "summary": "show a net's layers, shapes, parameters and FLOPs",
     "data": "list, prepare and show data sets",
     "zoo": "list, show and write well-known nets",

@@ -114,13 +114,19 @@ class Builder:
             "InnerProduct", name, bottom, inner_product_param=param, **self._rates(True)
         )
 
-    def deconv(self, name: str, bottom: str, filters: int, kernel: int, *, stride: int) -> str:
+    def deconv(
+        self, name: str, bottom: str, filters: int, kernel: int, *, stride: int, pad: int = 0
+    ) -> str:
         """A learned deconvolution."""
-        return self.conv(name, bottom, filters, kernel, stride=stride, kind="Deconvolution")
+        return self.conv(
+            name, bottom, filters, kernel, stride=stride, pad=pad, kind="Deconvolution"
+        )
 
-    def upsample(self, name: str, bottom: str, channels: int, factor: int, **fields: Any) -> str:
-        """A deconvolution that starts as bilinear interpolation, as in FCN: one filter from each
-        channel to each, twice the factor wide."""
+    def upsample(
+        self, name: str, bottom: str, channels: int, factor: int, between_classes: bool = False
+    ) -> str:
+        """A deconvolution that interpolates, twice the factor wide, and does not learn;
+        `between_classes`: with weights from each channel to each, for published ones."""
         param = {
             "num_output": channels,
             "bias_term": False,
@@ -128,8 +134,10 @@ class Builder:
             "stride": [factor],
             "weight_filler": {"type": "bilinear"},
         }
-        rates = {"param": [{"lr_mult": 0}]} if self.train else {}
-        return self.layer("Deconvolution", name, bottom, convolution_param=param, **rates, **fields)
+        if not between_classes:
+            param["group"] = channels
+        rates = {"param": [{"lr_mult": 0, "decay_mult": 0}]} if self.train else {}
+        return self.layer("Deconvolution", name, bottom, convolution_param=param, **rates)
 
     def bn(
         self,

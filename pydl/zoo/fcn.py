@@ -1,5 +1,8 @@
 """Fully convolutional nets (Long et al. 2014) on VGG-16, with the names of their release. The image
-gets a border of 100 pixels so that any size works; Crop takes it off the scores again."""
+gets a border of 100 pixels so that any size works; Crop takes it off the scores again.
+
+The scores of each class are interpolated. The released weights do that with filters between all
+pairs of classes, zeros but for a class and itself; a new net has one filter for each class."""
 
 from __future__ import annotations
 
@@ -10,26 +13,50 @@ _SIZE = 500
 
 
 def fcn32s(net: Builder) -> None:
+    _fcn32s(net)
+
+
+def fcn32s_released(net: Builder) -> None:
+    _fcn32s(net, between_classes=True)
+
+
+def _fcn32s(net: Builder, **how: bool) -> None:
     scores, _ = _scores(net)
-    _finish(net, net.upsample(net.scores("upscore"), scores, net.classes, 32), offset=19)
+    _finish(net, net.upsample(net.scores("upscore"), scores, net.classes, 32, **how), offset=19)
 
 
 def fcn16s(net: Builder) -> None:
     """The scores of fc7 and of pool4, summed."""
+    _fcn16s(net)
+
+
+def fcn16s_released(net: Builder) -> None:
+    _fcn16s(net, between_classes=True)
+
+
+def _fcn16s(net: Builder, **how: bool) -> None:
     scores, pools = _scores(net)
-    blob = net.upsample(net.scores("upscore2"), scores, net.classes, 2)
+    blob = net.upsample(net.scores("upscore2"), scores, net.classes, 2, **how)
     blob = _fuse(net, blob, pools, 4, offset=5)
-    _finish(net, net.upsample(net.scores("upscore16"), blob, net.classes, 16), offset=27)
+    _finish(net, net.upsample(net.scores("upscore16"), blob, net.classes, 16, **how), offset=27)
 
 
 def fcn8s(net: Builder) -> None:
     """The scores of fc7, pool4 and pool3, summed."""
+    _fcn8s(net)
+
+
+def fcn8s_released(net: Builder) -> None:
+    _fcn8s(net, between_classes=True)
+
+
+def _fcn8s(net: Builder, **how: bool) -> None:
     scores, pools = _scores(net)
-    blob = net.upsample(net.scores("upscore2"), scores, net.classes, 2)
+    blob = net.upsample(net.scores("upscore2"), scores, net.classes, 2, **how)
     blob = _fuse(net, blob, pools, 4, offset=5)
-    blob = net.upsample(net.scores("upscore_pool4"), blob, net.classes, 2)
+    blob = net.upsample(net.scores("upscore_pool4"), blob, net.classes, 2, **how)
     blob = _fuse(net, blob, pools, 3, offset=9)
-    _finish(net, net.upsample(net.scores("upscore8"), blob, net.classes, 8), offset=31)
+    _finish(net, net.upsample(net.scores("upscore8"), blob, net.classes, 8, **how), offset=31)
 
 
 def _scores(net: Builder) -> tuple[str, dict[int, str]]:
