@@ -12,7 +12,7 @@ from scenes import CLASSES, Scenes
 
 import pydl
 
-BATCH, TESTED = 16, 320
+BATCH = 16
 NETS = {"fcn": nets.fcn, "segnet": nets.segnet}
 
 
@@ -74,12 +74,13 @@ def draw(path, images, true, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=1200)
-    iterations = parser.parse_args().iterations
+    parser.add_argument("--scenes", type=int, default=320, help="to test on (320)")
+    args = parser.parse_args()
     x_train, y_train, x_test, y_test = pydl.data.load("mnist_sample")
-    images, masks = Scenes(x_test, y_test, seed=2).batch(TESTED)
+    images, masks = Scenes(x_test, y_test, seed=2).batch(args.scenes)
     found = []
     for name in NETS:
-        train(name, Scenes(x_train, y_train, seed=1), iterations)
+        train(name, Scenes(x_train, y_train, seed=1), args.iterations)
         found.append(predict(name, images))
         scores = intersection_over_union(found[-1], masks[:, 0])
         print(f"{name}: mean IoU {scores.mean():.3f}, the worst {CLASSES[scores.argmin()]} "
