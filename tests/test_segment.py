@@ -110,7 +110,7 @@ def test_scenes_are_a_function_of_their_seed(monkeypatch):
     again = Scenes(x, y, seed=5).batch(4)
     np.testing.assert_array_equal(images, again[0])
     assert images.shape == (4, 3, 64, 64) and masks.shape == (4, 1, 64, 64)
-    assert 0 <= images.min() and images.max() <= 255
+    assert images.min() >= 0 and images.max() <= 255
     assert all(len(np.unique(mask)) >= 2 for mask in masks) and masks.max() <= 10
 
 

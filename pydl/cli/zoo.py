@@ -41,9 +41,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "write",
         "Writes a net as a prototxt.",
         "examples:\n  pydl zoo write vgg16 > deploy.prototxt\n"
-        "  pydl zoo write vgg16 -train -batch 32 -classes 10 -o train.prototxt\n",
+        "  pydl zoo write vgg16 -train -batch 32 -classes 10 -o train.prototxt\n"
+        "  pydl zoo write resnet50 -train -batch 32 -data train_lmdb,test_lmdb -o net.prototxt\n",
     )
     write.add_argument("-o", "--output", metavar="FILE", help="the file (standard output)")
+    write.add_argument(
+        "--data",
+        type=flags.split,
+        default=[],
+        metavar="TRAIN[,TEST]",
+        help="with -train: sources of images, for Data layers in the place of the inputs",
+    )
     for action in (show, write):
         action.add_argument("name", help="one of those that `pydl zoo list` shows")
         action.add_argument("--batch", type=flags.positive, default=1, help="items in a pass (1)")
@@ -95,7 +103,13 @@ def _write(args: argparse.Namespace) -> int:
 def _message(args: argparse.Namespace):
     from pydl import zoo
 
-    return zoo.load(args.name, batch=args.batch, classes=args.classes, train=args.train)
+    return zoo.load(
+        args.name,
+        batch=args.batch,
+        classes=args.classes,
+        train=args.train,
+        sources=getattr(args, "data", ()),
+    )
 
 
 def _name(args: argparse.Namespace) -> str:

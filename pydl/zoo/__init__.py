@@ -12,12 +12,14 @@ Layers are named as in the best-known prototxt of each net, so that published we
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
 from pydl.errors import Error
 from pydl.prototxt import Message
 from pydl.zoo.builder import Builder
+from pydl.zoo.sources import read_from
 from pydl.zoo.table import ENTRIES, Entry
 
 __all__ = ["Builder", "Entry", "entry", "load", "names"]
@@ -42,7 +44,14 @@ def entry(name: str) -> Entry:
     raise Error(f'no net "{name}" in the zoo; {hint}')
 
 
-def load(name: str, *, batch: int = 1, classes: int | None = None, train: bool = False) -> Message:
+def load(
+    name: str,
+    *,
+    batch: int = 1,
+    classes: int | None = None,
+    train: bool = False,
+    sources: Sequence[str] = (),
+) -> Message:
     """A net of the zoo as a NetParameter, to build, to edit, or to print as a prototxt.
 
     Args:
@@ -52,9 +61,13 @@ def load(name: str, *, batch: int = 1, classes: int | None = None, train: bool =
             layers that depend on it get another name, so that published weights load without them.
         train: the net that learns: labels as inputs, losses, accuracies and auxiliary classifiers
             in the place of probabilities.
+        sources: of images to train on and, perhaps, to test on (as in a Data layer): such layers
+            then stand in the place of the inputs, and ``pydl train`` can use the net. For nets
+            that classify images.
 
     Raises:
-        Error: no such net, or numbers that are not positive.
+        Error: no such net, numbers that are not positive, or sources for a net that has no use for
+            them.
 
     >>> load("mobilenet_v2", classes=10).layer[-1].type
     'Softmax'
@@ -71,7 +84,14 @@ def load(name: str, *, batch: int = 1, classes: int | None = None, train: bool =
     )
     net.input("data", batch, *found.input)
     getattr(import_module(f"pydl.zoo.{found.family}"), found.name)(net)
-    return net.message()
+    message = net.message()
+    if sources:
+        if not train or found.task != "Classification":
+            raise Error(
+                f"{found.name}: sources are for the training form of nets that classify images"
+            )
+        read_from(message, sources, batch)
+    return message
 
 
 def _bare(name: str) -> str:
