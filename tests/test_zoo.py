@@ -148,10 +148,10 @@ def test_forward_pass(name):
 
 # ---- training forms ----
 @pytest.mark.parametrize("name", zoo.names())
-def test_training_form_has_a_loss(name):
+def test_training_form_has_losses_and_the_deploy_form_s_weights(name):
     message = message_of(name, train=True)
-    losses = [layer.name for layer in message.layer if "Loss" in layer.type]
-    assert losses
+    net = pydl.Net(without_fillers(message), phase="TRAIN")
+    assert any(net.loss_weights.values())
     weighted = ("Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "Scale", "BN")
     deploy = {layer.name for layer in message_of(name).layer if layer.type in weighted}
     assert deploy <= {layer.name for layer in message.layer}

@@ -5,7 +5,7 @@ from scenes import CLASSES, SIZE
 
 from pydl.zoo import Builder
 
-WIDTHS = (24, 48, 96)  # channels at 64, 32 and 16 pixels across
+WIDTHS = (16, 32, 64)  # channels at 64, 32 and 16 pixels across
 
 
 def fcn(batch, train):

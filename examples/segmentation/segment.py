@@ -12,7 +12,7 @@ from scenes import CLASSES, Scenes
 
 import pydl
 
-BATCH = 16
+BATCH, ITERATIONS = 16, 600
 NETS = {"fcn": nets.fcn, "segnet": nets.segnet}
 
 
@@ -73,7 +73,7 @@ def draw(path, images, true, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=1200)
+    parser.add_argument("--iterations", type=int, default=ITERATIONS)
     parser.add_argument("--scenes", type=int, default=320, help="to test on (320)")
     args = parser.parse_args()
     x_train, y_train, x_test, y_test = pydl.data.load("mnist_sample")
