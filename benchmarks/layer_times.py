@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from nets import BATCHES, Case, Ours, passes, problem
+from nets import BATCHES, Case, Ours, passes, problem, tasks
 from table import progress
 from timing import best
 
@@ -17,7 +17,7 @@ MIN_PASSES = 5
 def rows(net: str, match: str = "") -> Iterator[dict[str, Any]]:
     """A row for each task and precision: the layers' best times, and those of the whole."""
     for bf16 in (False, True):
-        for train in (True, False):
+        for train in tasks(net):
             case = Case(net, BATCHES[net], train, bf16)
             if match in str(case):
                 progress(f"{case}, its layers")

@@ -15,10 +15,13 @@ from table import OUTPUTS, Row, progress
 from timing import best
 
 import pydl
-from pydl import _core
+from pydl import _core, onnx
 
 FOLDER = Path(__file__).parent / "nets"
 BATCHES = {"lenet": 64, "alexnet": 32, "vgg16": 4, "googlenet": 16, "resnet50": 8, "lstm": 32}
+# Of pydl.zoo, timed in inference only, as pydl exports them to ONNX.
+SERVED = {"mobilenet_v1": 16, "mobilenet_v2": 16, "ssd300": 4}
+BATCHES |= SERVED
 MOMENTUM, DECAY = 0.9, 0.0005
 
 
@@ -48,8 +51,13 @@ class Case:
 def cases(net: str) -> Iterator[Case]:
     for batch in (BATCHES[net], 1):
         for bf16 in (False, True):
-            yield Case(net, batch, True, bf16)
-            yield Case(net, batch, False, bf16)
+            for train in tasks(net):
+                yield Case(net, batch, train, bf16)
+
+
+def tasks(net: str) -> tuple[bool, ...]:
+    """Whether to train, for each thing to time."""
+    return (False,) if net in SERVED else (True, False)
 
 
 # ---- the problem, the same for all sides ----
@@ -90,6 +98,8 @@ def passes(row: dict) -> int:
 
 
 def message_of(case: Case, dropout: bool = True) -> pydl.prototxt.Message:
+    if case.net in SERVED:
+        return _served_message(case)
     message = pydl.prototxt.load_net(FOLDER / f"{case.net}.prototxt")
     kept = []
     for layer in message.layer:
@@ -101,6 +111,21 @@ def message_of(case: Case, dropout: bool = True) -> pydl.prototxt.Message:
             kept.append(layer)
     del message.layer[:]
     message.layer.extend(kept)
+    return message
+
+
+def _served_message(case: Case) -> pydl.prototxt.Message:
+    """A detector up to the numbers of its boxes, which become one output: what comes after has no
+    form in ONNX, and its boxes' places do not depend on the image."""
+    message = pydl.zoo.load(case.net, batch=case.batch)
+    names = [layer.name for layer in message.layer]
+    if "mbox_conf" in names:
+        kept = message.layer[: names.index("mbox_conf") + 1]
+        del message.layer[:]
+        message.layer.extend(layer for layer in kept if layer.type != "PriorBox")
+        message.layer.add(
+            name="mbox", type="Concat", bottom=["mbox_loc", "mbox_conf"], top=["mbox"]
+        )
     return message
 
 
@@ -130,12 +155,19 @@ class Ours:
     """
 
     def __init__(
-        self, case: Case, given: Problem, rate: float = 0.001, keep: str | None = None
+        self,
+        case: Case,
+        given: Problem,
+        rate: float = 0.001,
+        keep: str | None = None,
+        arithmetic: str | None = None,
     ) -> None:
         self.train = case.train
         keep = keep or ("all" if case.train else "outputs")
         precision = "BF16" if case.bf16 else "FLOAT32"
-        self.net = pydl.Net(given.message, phase=case.phase, keep=keep, precision=precision)
+        self.net = pydl.Net(
+            given.message, phase=case.phase, keep=keep, precision=precision, arithmetic=arithmetic
+        )
         self.core = self.net._core
         for name, blobs in given.weights.items():
             for i, blob in enumerate(blobs):
@@ -194,7 +226,8 @@ def rows(net: str, threads: int, match: str = "") -> Iterator[Row]:
 def peers(case: Case, given: Problem, threads: int) -> dict[str, Callable[[], object]]:
     """What to time beside pydl, ready to call, by name."""
     calls = {}
-    for mode in torch_peer.modes(images=given.inputs["data"].ndim == 4):
+    modes = torch_peer.modes(images=given.inputs["data"].ndim == 4)
+    for mode in () if case.net in SERVED else modes:
         calls[f"torch {mode}"] = in_torch(case, given, mode).call()
     if not case.train:
         calls |= {name: peer.call() for name, peer in served(case, given, threads).items()}
@@ -211,7 +244,11 @@ def served(case: Case, given: Problem, threads: int) -> dict[str, Any]:
     """The net in ONNX Runtime (which has no bf16 on x86) and in OpenVINO."""
     if not onnx_peer.installed():
         return {}
-    model = onnx_peer.onnx_model(given.layers, given.weights, given.inputs)
+    if case.net in SERVED:
+        model = onnx.to_model(Ours(replace(case, bf16=False), given).net, case.batch)
+        model = model.SerializeToString()
+    else:
+        model = onnx_peer.onnx_model(given.layers, given.weights, given.inputs)
     data, sides = given.inputs["data"], {}
     for name in onnx_peer.installed():
         if name == "openvino":
@@ -227,9 +264,12 @@ def verify(case: Case, threads: int) -> None:
     At a rate of 1 the change is as large as the gradient, far above the weights' rounding. What
     pydl's bf16 is off float32 may be at most twice what the peers' bf16 is.
     """
+    given = problem(case, dropout=False)
+    if case.net in SERVED:
+        verify_served(case, given, threads)
+        return
     if torch_peer.torch is None:
         return
-    given = problem(case, dropout=False)
     exact = in_torch(replace(case, bf16=False), given, "eager", rate=1)
     (verify_step if case.train else verify_outputs)(case, given, exact, threads)
 
@@ -241,6 +281,19 @@ def verify_outputs(case: Case, given: Problem, exact: torch_peer.Torch, threads:
     if case.bf16:
         outputs["torch"] = in_torch(case, given, "eager").forward().float().numpy()
         allowed = 2 * max(distance(output, want) for output in outputs.values())
+    outputs["pydl"] = Ours(case, given).forward()
+    for name, output in outputs.items():
+        check_close(f"{case}, {name}", output, want, allowed)
+
+
+def verify_served(case: Case, given: Problem, threads: int) -> None:
+    """Every side's outputs against pydl's in float32 without Winograd's transforms."""
+    exact = Ours(replace(case, bf16=False), given, keep="all", arithmetic="DIRECT")
+    want = exact.forward().copy()
+    outputs = {name: peer.forward() for name, peer in served(case, given, threads).items()}
+    allowed = OUTPUTS_MAY_DIFFER
+    if case.bf16:
+        allowed = 2 * max((distance(y, want) for y in outputs.values()), default=0.05)
     outputs["pydl"] = Ours(case, given).forward()
     for name, output in outputs.items():
         check_close(f"{case}, {name}", output, want, allowed)

@@ -24,6 +24,9 @@ NAMES = {
     "googlenet": "GoogLeNet",
     "resnet50": "ResNet-50",
     "lstm": "LSTM",
+    "mobilenet_v1": "MobileNet-v1",
+    "mobilenet_v2": "MobileNet-v2",
+    "ssd300": "SSD-300",
 }
 EXAMPLES = {"mnist": "LeNet, 4,000 digits", "fashion_mnist": "LeNet, Fashion-MNIST"}
 KINDS = ("training step f32", "training step bf16", "inference f32", "inference bf16")

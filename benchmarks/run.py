@@ -34,6 +34,7 @@ RESULTS = ROOT / "docs" / "performance.json"
 BY_NET = ("nets", "layers", "scaling")
 TABLES = (*BY_NET, "memory", "gemm", "bandwidth", "start", "precision")
 NETS = ("lenet", "alexnet", "vgg16", "googlenet", "resnet50", "lstm")
+SERVED = ("mobilenet_v1", "mobilenet_v2", "ssd300")  # inference only, and beside those who serve
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -42,7 +43,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=TABLES, help="one table instead of all")
-    parser.add_argument("--net", choices=NETS, help="one net instead of all")
+    parser.add_argument("--net", choices=NETS + SERVED, help="one net instead of all")
     parser.add_argument("--match", default="", metavar="TEXT", help="only cases that contain TEXT")
     parser.add_argument("--quick", action="store_true", help="LeNet and the products only")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
@@ -73,8 +74,9 @@ def main() -> None:
 def parts_of(chosen: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
     """Tables with the net, if they are made net by net."""
     tables = [chosen.only] if chosen.only else ["nets", "gemm"] if chosen.quick else TABLES
-    nets = [chosen.net] if chosen.net else NETS[:1] if chosen.quick else NETS
     for table in tables:
+        nets = NETS if table == "scaling" else NETS + SERVED
+        nets = [chosen.net] if chosen.net else NETS[:1] if chosen.quick else nets
         for net in nets if table in BY_NET else [None]:
             yield table, net
 

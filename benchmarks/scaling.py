@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nets import BATCHES, Case, Ours, problem
+from nets import BATCHES, Case, Ours, problem, tasks
 from table import Row, progress
 from timing import best
 
@@ -12,7 +12,7 @@ import pydl
 
 
 def rows(net: str, threads: int, match: str = "") -> Iterator[Row]:
-    for train in (True, False):
+    for train in tasks(net):
         case = Case(net, BATCHES[net], train)
         if match not in str(case):
             continue

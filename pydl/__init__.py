@@ -26,7 +26,7 @@ _NAMES = {
     "memory_limit": "pydl._core",
     "set_memory_limit": "pydl._core",
 }
-_MODULES = ("caffe", "data", "drawing", "formats", "prototxt")
+_MODULES = ("caffe", "data", "drawing", "formats", "prototxt", "zoo")
 
 __all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
 

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pydl
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_layer_page_is_current():
-    """docs/layers.md is what tools/make_layer_docs.py writes."""
-    command = [sys.executable, ROOT / "tools" / "make_layer_docs.py", "--check"]
+@pytest.mark.parametrize("page", ["layer", "zoo"])
+def test_generated_page_is_current(page):
+    """docs/layers.md is what tools/make_layer_docs.py writes, and docs/zoo.md likewise."""
+    command = [sys.executable, ROOT / "tools" / f"make_{page}_docs.py", "--check"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tools")
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pydl.cli import flags
-from pydl.cli.records import Records, Scaling, open_records, read_mean
+from pydl.cli.records import Records, Scaling, open_records, read_mean, read_names
 from pydl.errors import Error
 
 _EPILOG = """examples:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     flags.apply_run_flags(args)
     if args.output and not args.output.endswith(".npz"):
         raise Error(f"{args.output}: outputs are written as .npz")
-    names = _read_names(args.labels) if args.labels else ()
+    names = read_names(args.labels) if args.labels else ()
     net = open_net(args, phase="TEST", keep="outputs", need_weights=True)
     if not net.inputs:
         raise Error(
@@ -70,15 +70,6 @@ def run(args: argparse.Namespace) -> int:
         _save(Path(args.output), outputs, records.labels)
         print(f"{args.output}: {', '.join(f'{k} {v.shape}' for k, v in outputs.items())}")
     return 0
-
-
-def _read_names(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise Error(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Error(f"{path}: cannot be read: {error}") from error
 
 
 def _predict(net, records: Records, batch: int) -> dict[str, np.ndarray]:

@@ -79,6 +79,16 @@ def read_mean(text: str) -> np.ndarray:
         ) from None
 
 
+def read_names(path: str) -> list[str]:
+    """The lines of a file: a name for each class."""
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise Error(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"{path}: cannot be read: {error}") from error
+
+
 def open_records(
     names: Sequence[str], shapes: dict[str, tuple[int, ...]], scaling: Scaling, rgb: bool
 ) -> Records:
@@ -130,13 +140,13 @@ def _open_images(
         raise Error(f'input "{blob}" has shape {shape}; images need (N, 1 or 3, rows, columns)')
 
     def read(start: int, count: int) -> dict[str, np.ndarray]:
-        batch = [_load_image(file, shape[1:], rgb) for file in files[start : start + count]]
+        batch = [load_image(file, shape[1:], rgb) for file in files[start : start + count]]
         return {blob: scaling(np.stack(batch))}
 
     return Records(len(files), read, lambda i: str(files[i]))
 
 
-def _load_image(path: Path, shape: tuple[int, ...], rgb: bool) -> np.ndarray:
+def load_image(path: Path, shape: tuple[int, ...], rgb: bool) -> np.ndarray:
     """(C, H, W), values 0 to 255, resized to the net's input."""
     try:
         from PIL import Image
