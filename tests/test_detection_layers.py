@@ -325,7 +325,7 @@ def test_multibox_loss_agnostic():
 def test_multibox_loss_without_truth():
     inputs = loss_inputs()
     inputs["gt"] = np.full((1, 1, 1, 8), -1.0)
-    net = make_net(loss_text(code="CENTER_SIZE"), inputs, force_backward=True)
+    net = make_net("force_backward: true " + loss_text(code="CENTER_SIZE"), inputs)
     assert net.forward(**inputs)["y"] == 0
     net.backward()
     assert not net.blobs["loc"].diff.any() and not net.blobs["conf"].diff.any()
@@ -484,7 +484,7 @@ def test_detection_evaluate_says_what_is_wrong():
 def test_a_detector_learns():
     """Predictions of one layer, found again from boxes drawn at random."""
     inputs = loss_inputs()
-    net = make_net(loss_text(code="CENTER_SIZE"), inputs, force_backward=True)
+    net = make_net("force_backward: true " + loss_text(code="CENTER_SIZE"), inputs)
     values = {name: inputs[name].copy() for name in ("loc", "conf")}
     losses = []
     for _ in range(120):
