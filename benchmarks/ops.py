@@ -21,7 +21,7 @@ Operations and what they take (widths are the heights if left out, the rest its 
              threshold, sum or prod
     softmax  mb ic
     loss     mb ic ih iw, and softmax, infogain, multinomial, sigmoid, hinge, squared_hinge,
-             euclidean or contrastive
+             euclidean, smooth_l1 or contrastive
     ip       mb ic oc
     lstm     mb t ic oc
     rnn      mb t ic oc
@@ -40,6 +40,7 @@ Operations and what they take (widths are the heights if left out, the rest its 
     roialign the same, and n for the samples of a bin along each axis
     psroipool mb oc ih iw g r
     warp     mb ic ih iw, by a flow
+    detect   mb p ic: output (boxes of p priors and ic classes), or their loss
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -351,6 +352,86 @@ class Layer:
         return getattr(Theirs(self._single, Ours(self._single), memory_format, backward), pass_)
 
 
+class Detector:
+    """SSD's last layers, as its nets have them: half of the scores are the background's, each image
+    has five objects."""
+
+    flops = 0.0
+
+    def __init__(self, d: Description) -> None:
+        images, priors, classes = d.need("mb", "p", "ic")
+        self._is_loss = "loss" in d.words
+        self.passes = ("forward", "backward") if self._is_loss else ("forward",)
+        random = np.random.default_rng(0)
+        center, size = random.uniform(0, 1, (priors, 2)), random.uniform(0.05, 0.4, (priors, 2))
+        boxes = np.concatenate([center - size / 2, center + size / 2], axis=1)
+        variances = np.tile([0.1, 0.1, 0.2, 0.2], (priors, 1))
+        scores = random.standard_normal((images, priors, classes)) * 2
+        scores[:, :, 0] += 6
+        if not self._is_loss:
+            scores = np.exp(scores)
+            scores /= scores.sum(axis=2, keepdims=True)
+        self._inputs = {
+            "loc": random.standard_normal((images, priors * 4)),
+            "conf": scores.reshape(images, -1),
+            "prior": np.stack([boxes, variances]).reshape(1, 2, -1),
+        }
+        if self._is_loss:
+            self._inputs["gt"] = self._objects(random, images, classes)
+
+    @staticmethod
+    def _objects(random: np.random.Generator, images: int, classes: int) -> np.ndarray:
+        rows = np.zeros((1, 1, images * 5, 8))
+        rows[..., 0] = np.repeat(np.arange(images), 5)
+        rows[..., 1] = random.integers(1, classes, images * 5)
+        rows[..., 3:5] = random.uniform(0, 0.6, (images * 5, 2))
+        rows[..., 5:7] = rows[..., 3:5] + random.uniform(0.1, 0.4, (images * 5, 2))
+        return rows
+
+    def implementations(self) -> list[str]:
+        return ["layer"]
+
+    def has_peer(self) -> bool:
+        return False  # torch has no such operations
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        core = self._net()._core
+        for name, values in self._inputs.items():
+            core.blob(name).data[...] = values
+        last = core.layer_index("layer")
+        core.forward()
+        run = (
+            (lambda: core.backward(last, last))
+            if pass_ == "backward"
+            else (lambda: core.forward(last, last))
+        )
+        return Task(run, lambda: self._results(core, pass_))
+
+    def _results(self, core: Any, pass_: str) -> list[np.ndarray]:
+        if pass_ == "backward":
+            return [core.blob(name).diff for name in ("loc", "conf")]
+        return [core.blob("y").data]
+
+    def _net(self) -> Any:
+        import pydl
+
+        text = "force_backward: true "
+        for name, values in self._inputs.items():
+            dims = " ".join(f"dim: {d}" for d in values.shape)
+            text += f"""layer {{ name: "{name}" type: "Input" top: "{name}"
+                input_param {{ shape {{ {dims} }} }} }} """
+        classes = self._inputs["conf"].shape[1] * 4 // self._inputs["loc"].shape[1]
+        fields = f"num_classes: {classes} code_type: CENTER_SIZE"
+        if self._is_loss:
+            layer = f'type: "MultiBoxLoss" multibox_loss_param {{ {fields} }}'
+        else:
+            layer = f"""type: "DetectionOutput" detection_output_param {{ {fields} keep_top_k: 200
+                nms_param {{ nms_threshold: 0.45 top_k: 400 }} confidence_threshold: 0.01 }}"""
+        bottoms = " ".join(f'bottom: "{name}"' for name in self._inputs)
+        text += f'layer {{ name: "layer" {bottoms} top: "y" {layer} }}'
+        return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN")
+
+
 # A layer in prototxt, its bottoms' shapes, and shape and filler of each that gets no gradient.
 Made = tuple[Any, ...]
 
@@ -534,6 +615,7 @@ LOSSES = {
     "hinge": 'type: "HingeLoss"',
     "squared_hinge": 'type: "HingeLoss" hinge_loss_param { norm: L2 }',
     "euclidean": 'type: "EuclideanLoss"',
+    "smooth_l1": 'type: "SmoothL1Loss"',
     "contrastive": 'type: "ContrastiveLoss"',
 }
 
@@ -544,7 +626,7 @@ def _loss(d: Description) -> Made:
     word = next((word for word in LOSSES if word in d.words), "softmax")
     layer, scores = LOSSES[word], (mb, ic, *image)
     uniform = f'type: "uniform" min: 0 max: {ic - 0.01}'  # labels are cut to integers
-    if word in ("euclidean", "contrastive"):
+    if word in ("euclidean", "smooth_l1", "contrastive"):
         pairs = ((mb,), 'type: "uniform" min: 0 max: 1.99')
         return layer, (scores,) * 2, *((pairs,) if word == "contrastive" else ())
     if word == "sigmoid":
@@ -584,8 +666,13 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "warp": _warp,
 }
 FAMILIES = {
-    "conv": Conv, "deconv": Deconv, "gemm": Gemm, "image": Image, **dict.fromkeys(LAYERS, Layer)
-}  # fmt: skip
+    "conv": Conv,
+    "deconv": Deconv,
+    "gemm": Gemm,
+    "image": Image,
+    "detect": Detector,
+    **dict.fromkeys(LAYERS, Layer),
+}
 IMAGES = ("mb", "ic", "ih", "iw")
 WINDOW = ("kh", "kw", "sh", "sw", "ph", "pw")
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
@@ -593,6 +680,7 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "deconv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
     "gemm": (("m", "n", "k"), ("ta", "tb")),
     "image": (("ic", "ih", "iw", "oh", "ow"), ("flip",)),
+    "detect": (("mb", "p", "ic"), ("output", "loss")),
     "pool": ((*IMAGES, *WINDOW), ("max", "avg")),
     "im2col": ((*IMAGES, *WINDOW, "dh", "dw"), ()),
     "spp": ((*IMAGES, "levels"), ("max", "avg")),
@@ -671,7 +759,7 @@ def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
     if torch is None:
         return {}
     formats = {"torch": torch.contiguous_format}
-    if isinstance(operation, Layer) and not operation.has_peer():
+    if isinstance(operation, Layer | Detector) and not operation.has_peer():
         return {}
     if not isinstance(operation, Gemm | Image):
         formats["torch channels_last"] = torch.channels_last

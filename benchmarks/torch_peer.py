@@ -324,6 +324,9 @@ MAKERS = {
     "Threshold": lambda p, blobs, in_place: Call(lambda x: (x > 0).to(x.dtype)),
     "Dropout": lambda p, blobs, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
     "Softmax": lambda p, blobs, in_place: nn.Softmax(dim=p.get("axis", 1)),
+    "SmoothL1Loss": lambda p, blobs, in_place: Call(
+        lambda a, b: nn.functional.smooth_l1_loss(a, b, reduction="sum") / len(a)
+    ),
 }
 
 

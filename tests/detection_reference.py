@@ -150,7 +150,7 @@ def multibox_loss(loc, conf, prior, truth, *, classes, code="CORNER", share=True
         x = conf[n, i]
         if conf_loss == "SOFTMAX":
             return np.log(np.exp(x - x.max()).sum()) + x.max() - x[label]
-        target = np.arange(classes) == label
+        target = np.isin(np.arange(classes), label)
         return (np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - x * target).sum()
 
     for n in range(images):
@@ -192,8 +192,9 @@ def multibox_loss(loc, conf, prior, truth, *, classes, code="CORNER", share=True
     divisor = {"VALID": len(positives), "BATCH_SIZE": images, "FULL": images * count, "NONE": 1}
     loss = loc_weight * sum(location_cost(n, i, c, box) for n, i, c, _, box in positives)
     if mining == "NONE":
-        label = {(n, i): name for n, i, _, name, _ in positives}
-        other = background if conf_loss == "SOFTMAX" else -1
+        label, other = {}, background if conf_loss == "SOFTMAX" else []
+        for n, i, _, name, _ in positives:  # of several classes LOGISTIC knows all
+            label[n, i] = name if conf_loss == "SOFTMAX" else [*label.get((n, i), []), name]
         for n in range(images):
             loss += sum(class_cost(n, i, label.get((n, i), other)) for i in range(count))
     else:

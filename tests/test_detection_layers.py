@@ -325,7 +325,7 @@ def test_multibox_loss_agnostic():
 def test_multibox_loss_without_truth():
     inputs = loss_inputs()
     inputs["gt"] = np.full((1, 1, 1, 8), -1.0)
-    net = make_net(loss_text(code="CENTER_SIZE"), inputs, force_backward=True)
+    net = make_net("force_backward: true " + loss_text(code="CENTER_SIZE"), inputs)
     assert net.forward(**inputs)["y"] == 0
     net.backward()
     assert not net.blobs["loc"].diff.any() and not net.blobs["conf"].diff.any()
@@ -484,7 +484,7 @@ def test_detection_evaluate_says_what_is_wrong():
 def test_a_detector_learns():
     """Predictions of one layer, found again from boxes drawn at random."""
     inputs = loss_inputs()
-    net = make_net(loss_text(code="CENTER_SIZE"), inputs, force_backward=True)
+    net = make_net("force_backward: true " + loss_text(code="CENTER_SIZE"), inputs)
     values = {name: inputs[name].copy() for name in ("loc", "conf")}
     losses = []
     for _ in range(120):
@@ -506,3 +506,57 @@ def test_a_detector_learns():
 def test_errors_name_the_layer():
     with pytest.raises(Error, match=r'layer "y" \(MultiBoxLoss\)'):
         run(loss_text(ratio=0), loss_inputs())
+
+
+# ---- ONNX ----
+
+NO_ONNX = ("eta", "not shared", "no background", "none found", "keep none")
+ONNX_OUTPUTS = {name: options for name, options in OUTPUTS.items() if name not in NO_ONNX}
+
+
+def onnx_outputs(net, inputs):
+    onnx = pytest.importorskip("onnx", reason="the optional package onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from pydl.onnx import to_model
+
+    model = to_model(net)
+    onnx.checker.check_model(model, full_check=True)
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = {i.name for i in session.get_inputs()}
+    return session.run(None, {k: v.astype(np.float32) for k, v in inputs.items() if k in names})
+
+
+@pytest.mark.parametrize("name", ONNX_OUTPUTS)
+def test_onnx_detection_output(name):
+    options = ONNX_OUTPUTS[name]
+    inputs = predictions(1 if "keep" in options else 3)
+    inputs["conf"] += np.linspace(0, 1e-3, inputs["conf"].size).reshape(inputs["conf"].shape)
+    net = make_net(detection_text(**options), inputs, phase="TEST")
+    want = net.forward(**inputs)["y"]
+    (got,) = onnx_outputs(net, inputs)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_onnx_says_what_it_cannot():
+    for options, problem in (
+        ({"eta": 0.5}, "an eta below 1"),
+        ({"share": False}, "share_location false"),
+        ({"keep": 5}, "batches of one image"),
+    ):
+        inputs = predictions(share=options.get("share", True))
+        net = make_net(detection_text(**options), inputs, phase="TEST")
+        assert problem in message(onnx_outputs, net, inputs)
+
+
+def test_onnx_prior_box_and_smooth_l1():
+    inputs = {"x": np.zeros((1, 2, 3, 4)), "d": np.zeros((1, 3, 60, 80))}
+    text = layer("PriorBox", "prior_box_param { min_size: 10 max_size: 20 aspect_ratio: 2 }", "x d")
+    net = make_net(text, inputs, phase="TEST")
+    np.testing.assert_array_equal(onnx_outputs(net, inputs)[0], net.forward()["y"])
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(0, 1, (3, 5)) for name in "abcd"}
+    text = layer("SmoothL1Loss", "smooth_l1_loss_param { sigma: 2 }", "a b c d")
+    net = make_net(text, inputs, phase="TEST")
+    np.testing.assert_allclose(onnx_outputs(net, inputs)[0], net.forward(**inputs)["y"], rtol=1e-5)

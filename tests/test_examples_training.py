@@ -31,14 +31,16 @@ def readme_commands(example):
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def run_example(example, folder, *iterations):
-    """Runs the README's commands, each training to one of `iterations`; returns what they print."""
+def run_example(example, folder, *iterations, more=None):
+    """Runs the README's commands, each training to one of `iterations`; returns what they print.
+    `more`: further arguments for a program or sub-command."""
     remaining = list(iterations)
     shown = []
     for program, *words in readme_commands(example):
         args = [_last_snapshot(word, folder) for word in words]
         if args[0] == "train":
             args += ["-iterations", remaining.pop(0), "-plot", "none"]
+        args += (more or {}).get(Path(args[0]).name, [])
         run = {"pydl": run_pydl, "python": _run_python}[program]
         done = run(*args, cwd=folder, **ONE_THREAD)
         assert done.returncode == 0, done.stderr
@@ -95,6 +97,17 @@ def test_siamese(folder):
     for name in ("conv1", "conv2", "ip1", "ip2", "feat"):
         for one, other in zip(blobs[name], blobs[f"{name}_p"], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_ssd(folder):
+    """A few steps on few scenes, from making them to a picture of what is found."""
+    pytest.importorskip("lmdb", reason="the lmdb package is not installed (extra lmdb)")
+    small = {"make_scenes.py": ["--train", "64", "--test", "40"], "detect": ["-threshold", "0.01"]}
+    shown = run_example("ssd", folder, 6, more=small)
+    assert "digits_train_lmdb: 64 scenes" in shown
+    (precision,) = numbers(r"Final test: detection_eval = ([\d.]+)", shown)
+    assert 0 <= precision < 0.5
+    assert is_picture(folder / "found.png") and "Saved to found.png" in shown
 
 
 def test_hdf5_classification(folder):

@@ -25,7 +25,10 @@ CASES = [
     if entry["type"] in HERE & set(exporters())
 ]
 # Layers that fill their own tops: there is nothing to compute.
-SOURCES = {"Input", "Data", "HDF5Data", "ImageData", "MemoryData", "WindowData", "Silence"}
+SOURCES = {
+    *("Input", "AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "WindowData"),
+    "Silence",
+}
 
 
 def run(model, inputs):

@@ -128,6 +128,21 @@ Filter area_filter(int64_t size, int64_t new_size) {
   return filter;
 }
 
+// OpenCV's kArea where a side grows: pixels keep their edges and are joined within one new pixel.
+Filter grown_area_filter(int64_t size, int64_t new_size) {
+  Filter filter;
+  filter.taps = 2;
+  const double scale = static_cast<double>(size) / static_cast<double>(new_size);
+  for (int64_t i = 0; i < new_size; ++i) {
+    const auto place = static_cast<int64_t>(std::floor(static_cast<double>(i) * scale));
+    const double beyond = static_cast<double>(i + 1) - static_cast<double>(place + 1) / scale;
+    const auto part = static_cast<float>(beyond <= 0 ? 0 : beyond - std::floor(beyond));
+    filter.Add(place, 1 - part, size);
+    filter.Add(place + 1, part, size);
+  }
+  return filter;
+}
+
 Filter nearest_filter(int64_t size, int64_t new_size) {
   Filter filter;
   const double scale = static_cast<double>(size) / static_cast<double>(new_size);
@@ -137,8 +152,10 @@ Filter nearest_filter(int64_t size, int64_t new_size) {
   return filter;
 }
 
-Filter filter_of(Interpolation mode, int64_t size, int64_t new_size) {
-  if (mode == Interpolation::kArea) return area_filter(size, new_size);
+Filter filter_of(Interpolation mode, int64_t size, int64_t new_size, bool grows) {
+  if (mode == Interpolation::kArea) {
+    return grows ? grown_area_filter(size, new_size) : area_filter(size, new_size);
+  }
   if (mode == Interpolation::kCubic) return kernel_filter(size, new_size, 2, cubic);
   if (mode == Interpolation::kLanczos4) return kernel_filter(size, new_size, 4, lanczos4);
   return nearest_filter(size, new_size);
@@ -148,12 +165,12 @@ Filter filter_of(Interpolation mode, int64_t size, int64_t new_size) {
 
 void resize_bytes(Interpolation mode, int64_t height, int64_t width, int64_t stride,
                   const uint8_t* x, int64_t new_height, int64_t new_width, uint8_t* y) {
-  const bool grows = new_height > height || new_width > width;
-  if (mode == Interpolation::kLinear || (mode == Interpolation::kArea && grows)) {
+  if (mode == Interpolation::kLinear) {
     return resize_bilinear(height, width, stride, x, new_height, new_width, y);
   }
-  const Filter rows = filter_of(mode, height, new_height),
-               columns = filter_of(mode, width, new_width);
+  const bool grows = new_height > height || new_width > width;
+  const Filter rows = filter_of(mode, height, new_height, grows);
+  const Filter columns = filter_of(mode, width, new_width, grows);
   std::vector<float> narrowed(height * new_width);  // (height, new_width)
   for (int64_t h = 0; h < height; ++h) {
     const uint8_t* line = x + h * stride;

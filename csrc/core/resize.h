@@ -11,7 +11,7 @@ namespace pydl {
 void resize_bilinear(int64_t height, int64_t width, int64_t stride, const uint8_t* x,
                      int64_t new_height, int64_t new_width, uint8_t* y);
 
-// As OpenCV's: kArea is the mean of what a pixel covers, and bilinear where a side grows.
+// As OpenCV's. kArea: the mean of what a pixel covers.
 enum class Interpolation { kLinear = 1, kArea = 2, kNearest = 3, kCubic = 4, kLanczos4 = 5 };
 
 void resize_bytes(Interpolation mode, int64_t height, int64_t width, int64_t stride,

@@ -14,31 +14,32 @@ bool reaches_out(const Box& b) {
 class Matcher {
  public:
   Matcher(const Boxes& predictions, std::span<const Box> truth, const MatchOptions& options)
-      : count_(predictions.size()), boxes_(truth.size()), overlaps_(count_ * truth.size()) {
+      : count_(predictions.size()), pairs_(truth.size()) {
     found_.truth.assign(count_, Matches::kNone);
     found_.overlap.assign(count_, 0);
     for (int64_t i = 0; options.leave_out_cross && i < count_; ++i) {
       if (reaches_out(predictions[i])) found_.truth[i] = Matches::kLeftOut;
     }
-    for (size_t g = 0; g < boxes_; ++g) {
-      float* row = Row(g);
-      predictions.Overlaps(truth[g], row);
-      for (int64_t i = 0; i < count_; ++i) {
-        const bool counts = row[i] > kLeastOverlap && found_.truth[i] == Matches::kNone;
-        row[i] = counts ? row[i] : 0;
+    std::vector<float> row(count_);
+    std::vector<int32_t> touched(count_);
+    for (size_t g = 0; g < pairs_.size(); ++g) {
+      predictions.Overlaps(truth[g], row.data());
+      const int64_t touching =
+          kernels::box_kernels().above(count_, row.data(), kLeastOverlap, touched.data());
+      for (int64_t k = 0; k < touching; ++k) {
+        const int32_t i = touched[k];
+        if (found_.truth[i] == Matches::kNone) pairs_[g].push_back({i, row[i]});
       }
     }
   }
 
   Matches Run(const MatchOptions& options) {
     std::vector<int32_t> nearest(count_, Matches::kNone);
-    for (size_t g = 0; g < boxes_; ++g) {
-      const float* row = Row(g);
-      for (int64_t i = 0; i < count_; ++i) {
-        if (row[i] > found_.overlap[i]) {
-          found_.overlap[i] = row[i];
-          nearest[i] = static_cast<int32_t>(g);
-        }
+    for (size_t g = 0; g < pairs_.size(); ++g) {
+      for (const Pair& pair : pairs_[g]) {
+        if (pair.overlap <= found_.overlap[pair.prediction]) continue;
+        found_.overlap[pair.prediction] = pair.overlap;
+        nearest[pair.prediction] = static_cast<int32_t>(g);
       }
     }
     MatchEachBox();
@@ -51,48 +52,48 @@ class Matcher {
   }
 
  private:
-  float* Row(size_t g) { return overlaps_.data() + g * count_; }
+  struct Pair {
+    int32_t prediction;
+    float overlap;
+  };
 
-  // Of those without a match, the first one that overlaps box g most.
-  int64_t Best(size_t g) {
-    const float* row = Row(g);
-    int64_t best = -1;
-    for (int64_t i = 0; i < count_; ++i) {
-      if (row[i] > (best < 0 ? 0 : row[best]) && found_.truth[i] == Matches::kNone) best = i;
+  // Of those without a match, the first one that overlaps box g most; null: none.
+  const Pair* Best(size_t g) const {
+    const Pair* best = nullptr;
+    for (const Pair& pair : pairs_[g]) {
+      const bool is_free = found_.truth[pair.prediction] == Matches::kNone;
+      if (is_free && (best == nullptr || pair.overlap > best->overlap)) best = &pair;
     }
     return best;
   }
 
   void MatchEachBox() {
-    std::vector<int64_t> best(boxes_);
-    for (size_t g = 0; g < boxes_; ++g) best[g] = Best(g);
-    std::vector<bool> done(boxes_, false);
-    for (size_t round = 0; round < boxes_; ++round) {
-      size_t next = boxes_;
-      for (size_t g = 0; g < boxes_; ++g) {
-        if (done[g] || best[g] < 0) continue;
-        if (next == boxes_ || IsBefore(g, best[g], next, best[next])) next = g;
+    std::vector<const Pair*> best(pairs_.size());
+    for (size_t g = 0; g < pairs_.size(); ++g) best[g] = Best(g);
+    while (true) {
+      // Of equal overlaps the one with the first prediction, then the first box.
+      size_t next = pairs_.size();
+      for (size_t g = 0; g < pairs_.size(); ++g) {
+        if (best[g] == nullptr) continue;
+        if (next == pairs_.size() || IsBefore(*best[g], *best[next])) next = g;
       }
-      if (next == boxes_) return;
-      const int64_t taken = best[next];
-      found_.truth[taken] = static_cast<int32_t>(next);
-      found_.overlap[taken] = Row(next)[taken];
-      done[next] = true;
-      for (size_t g = 0; g < boxes_; ++g) {
-        if (!done[g] && best[g] == taken) best[g] = Best(g);
+      if (next == pairs_.size()) return;
+      const Pair taken = *best[next];
+      found_.truth[taken.prediction] = static_cast<int32_t>(next);
+      found_.overlap[taken.prediction] = taken.overlap;
+      best[next] = nullptr;
+      for (size_t g = 0; g < pairs_.size(); ++g) {
+        if (best[g] && best[g]->prediction == taken.prediction) best[g] = Best(g);
       }
     }
   }
 
-  // Of equal overlaps the one with the first prediction, then the first box.
-  bool IsBefore(size_t g, int64_t i, size_t other, int64_t j) {
-    const float a = Row(g)[i], b = Row(other)[j];
-    return a > b || (a == b && i < j);
+  static bool IsBefore(const Pair& a, const Pair& b) {
+    return a.overlap > b.overlap || (a.overlap == b.overlap && a.prediction < b.prediction);
   }
 
   int64_t count_;
-  size_t boxes_;
-  std::vector<float> overlaps_;  // (boxes of the truth, predictions)
+  std::vector<std::vector<Pair>> pairs_;  // of each box, with the predictions that it touches
   Matches found_;
 };
 

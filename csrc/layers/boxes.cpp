@@ -93,26 +93,34 @@ void Boxes::Overlaps(const Box& box, float* overlaps) const {
 
 namespace {
 
-// The places of the best scores, in falling order, the first of equal ones first.
+struct Scored {
+  float score;
+  int32_t place, box;
+
+  bool operator<(const Scored& other) const {  // is before: better, or as good and earlier
+    return score > other.score || (score == other.score && place < other.place);
+  }
+};
+
+// The best of the candidates, in falling order, the first of equal ones first.
 std::vector<int32_t> best_first(const Boxes& boxes, std::span<const int32_t> candidates,
                                 std::span<const float> scores, const NmsOptions& options) {
-  std::vector<int32_t> order;
+  std::vector<Scored> order;
   order.reserve(candidates.size());
   for (size_t i = 0; i < candidates.size(); ++i) {
-    const bool counts = scores[i] > options.least_score && is_finite(boxes[candidates[i]]);
-    if (counts) order.push_back(static_cast<int32_t>(i));
+    if (!(scores[i] > options.least_score) || !is_finite(boxes[candidates[i]])) continue;
+    order.push_back({scores[i], static_cast<int32_t>(i), candidates[i]});
   }
-  const auto is_better = [&](int32_t a, int32_t b) {
-    return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
-  };
   const auto count = static_cast<int64_t>(order.size());
   if (options.top_k >= 0 && options.top_k < count) {
-    std::nth_element(order.begin(), order.begin() + options.top_k, order.end(), is_better);
+    std::nth_element(order.begin(), order.begin() + options.top_k, order.end());
     order.resize(options.top_k);
   }
-  std::sort(order.begin(), order.end(), is_better);
-  for (int32_t& i : order) i = candidates[i];
-  return order;
+  std::sort(order.begin(), order.end());
+  std::vector<int32_t> best;
+  best.reserve(order.size());
+  for (const Scored& s : order) best.push_back(s.box);
+  return best;
 }
 
 }  // namespace

@@ -318,13 +318,16 @@ class MultiBoxLoss final : public LayerOf<MultiBoxLossParams, LossParams> {
       const int64_t label = t >= 0 ? labels[t] : p.background_label_id;
       const float* row = costs_.data() + i * classes_;
       if (is_softmax) {
-        out[i] = -std::log(std::max(row[label], FLT_MIN));
+        out[i] = std::max(row[label], FLT_MIN);
       } else {
         out[i] = std::accumulate(row, row + classes_, 0.0f);
         if (label >= 0 && label < classes_) out[i] -= scores[i * classes_ + label];
       }
-      if (std::isnan(out[i])) out[i] = FLT_MAX;  // to be seen in the loss
     }
+    if (is_softmax) {
+      kernels::activation_kernels().log_forward(priors_, out.data(), 1, 0, -1, out.data());
+    }
+    for (float& cost : out) cost = std::isnan(cost) ? FLT_MAX : cost;  // to be seen in the loss
     return out;
   }
 

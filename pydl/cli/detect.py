@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add("input", metavar="INPUT", help="an image; or a .csv of windows: see below")
     add("output", metavar="OUTPUT", help="a picture or .csv to write; of windows .csv or .h5")
     add("--model", metavar="FILE", help="a deploy prototxt, or a .safetensors, that finds objects")
-    flags.add_net_flags(parser)
+    flags.add_net_flags(parser, python=False)  # add_model_flags has it
     add("--label_map", metavar="FILE", help="a label map: names of the classes")
     add("--threshold", type=float, default=0.5, metavar="P", help="least score to show (0.5)")
     add("--mean", metavar="M", help="values with commas, a .binaryproto or a .npy")

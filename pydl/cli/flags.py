@@ -113,8 +113,10 @@ def add_command(
     )
 
 
-def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None:
-    """-level, -stage and, if asked for, -weights."""
+def add_net_flags(
+    parser: argparse.ArgumentParser, weights: bool = True, python: bool = True
+) -> None:
+    """-level, -stage and, if asked for, -weights and -allow_python."""
     if weights:
         parser.add_argument(
             "--weights",
@@ -127,7 +129,8 @@ def add_net_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None
     parser.add_argument(
         "--stage", type=split, default=[], metavar="A[,B]", help="stages of the net's state"
     )
-    add_python_flag(parser)
+    if python:
+        add_python_flag(parser)
 
 
 def add_python_flag(parser: Parser) -> None:

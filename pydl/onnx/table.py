@@ -11,13 +11,15 @@ from pydl.onnx.layer import Layer
 Exporter = Callable[[Graph, Layer], None]
 
 _FILES = (
-    "activations", "arithmetic", "convolution", "inputs", "losses", "normalisation", "pooling",
-    "recurrent", "reductions", "selection", "shapes",
+    "activations", "arithmetic", "convolution", "detection", "inputs", "losses",
+    "normalisation", "pooling", "recurrent", "reductions", "selection", "shapes",
 )  # fmt: skip
 _table: dict[str, Exporter] = {}
 
 # Why a layer that pydl can run has no ONNX form.
 REFUSED = {
+    "DetectionEvaluate": "it scores a test; leave it out of the net to export",
+    "MultiBoxLoss": "it matches boxes; export the net without its loss",
     "HDF5Output": "it writes a file; leave it out of the net to export",
     "Python": "its code is Python; replace it by layers, or leave it out of the net to export",
 }
