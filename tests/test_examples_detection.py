@@ -13,7 +13,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.append(str(EXAMPLES))
 from objects.pictures import PictureMaker  # noqa: E402
 from objects.scores import (  # noqa: E402
-    Detections, average_precision, mean_average_precision, overlaps, suppressed,
+    Detections,
+    average_precision,
+    mean_average_precision,
+    overlaps,
+    suppressed,
 )  # fmt: skip
 
 
@@ -59,7 +63,7 @@ def test_pictures_hold_what_they_say():
     rng = np.random.default_rng(0)
     for picture in (maker.make(rng) for _ in range(20)):
         assert picture.image.shape == (1, 128, 128) and picture.image.dtype == np.float32
-        assert 0 <= picture.image.min() and picture.image.max() <= 1
+        assert picture.image.min() >= 0 and picture.image.max() <= 1
         assert len(picture.boxes) == len(picture.labels) >= 1
         assert (picture.boxes >= 0).all() and (picture.boxes < 128).all()
         sides = (picture.boxes[:, 2:] - picture.boxes[:, :2] + 1).max(1)
