@@ -197,6 +197,37 @@ def test_bad_shapes(kind):
         pooler(kind, images=(2, 12))
 
 
+@pytest.mark.parametrize("kind", ["ROIPooling", "ROIAlign"])
+def test_onnx(kind):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    from pydl.onnx import to_model
+
+    net, shape = pooler(kind)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    want = net.forward(x=x, rois=ROIS)["y"]
+    session = runtime.InferenceSession(
+        to_model(net).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (got,) = session.run(None, {"x": x, "rois": ROIS})
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", POOLERS)
+def test_in_a_bf16_net(kind):
+    """Between layers of bfloat16: as in float32, to that type's precision."""
+    param, channels = POOLERS[kind]
+    text = layer("Power", bottoms="x", tops="p") + layer(kind, param, bottoms="p rois", tops="q")
+    text += layer("Power", bottoms="q")
+    shape = (2, channels, 6, 7)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    found = [
+        make_net(text, {"x": shape, "rois": ROIS.shape}, precision=p).forward(x=x, rois=ROIS)["y"]
+        for p in ("FLOAT32", "BF16")
+    ]
+    np.testing.assert_allclose(*found, atol=0.03)
+
+
 # R-FCN's hard examples
 
 

@@ -437,3 +437,135 @@ def test_the_written_prototxt_keeps_the_python_layer():
     prototxt.net_spec(message)
     assert message.layer[0].type == "Python"
     assert pydl.prototxt.net_spec(message)["layers"][0]["type"] == "Proposal"
+
+
+# Whole nets as their authors wrote them, with few channels
+
+CONV = (
+    "num_output: {} kernel_size: {} pad: {} weight_filler {{ type: 'gaussian' std: 0.05 }}".format
+)
+
+
+def convolution(bottom, top, outputs, kernel=1):
+    fields = f"convolution_param {{ {CONV(outputs, kernel, kernel // 2)} }}"
+    return layer("Convolution", fields, bottom, top)
+
+
+def python(module, bottoms, tops, param_str):
+    name = "".join(word.capitalize() for word in module.split("_"))
+    fields = f'module: "rpn.{module}" layer: "{name}" param_str: "{param_str}"'
+    return layer("Python", f"python_param {{ {fields} }}", bottoms, tops, name=module)
+
+
+def proposals(phase="TRAIN"):
+    """The part that Faster R-CNN and R-FCN share: 3 anchors of 16 to 64 pixels a side."""
+    anchors = "{'feat_stride': 8, 'scales': [1, 2, 4], 'ratios': [1]}"
+    shape = "reshape_param {{ shape {{ dim: 0 dim: {} dim: -1 dim: 0 }} }}".format
+    pool = "pooling_param { pool: MAX kernel_size: 8 stride: 8 }"
+    return (
+        layer("Pooling", pool, "data", "pooled") + convolution("pooled", "conv5_3", 8, 3)
+        + convolution("conv5_3", "rpn_cls_score", 6) + convolution("conv5_3", "rpn_bbox_pred", 12)
+        + layer("Reshape", shape(2), "rpn_cls_score", "rpn_cls_score_reshape")
+        + python("anchor_target_layer", "rpn_cls_score gt_boxes im_info data",
+                 "rpn_labels rpn_targets rpn_inside rpn_outside", anchors)
+        + layer("SoftmaxWithLoss", "loss_weight: 1 propagate_down: 1 propagate_down: 0 "
+                "loss_param { ignore_label: -1 normalize: true }",
+                "rpn_cls_score_reshape rpn_labels", "rpn_cls_loss")
+        + layer("SmoothL1Loss", "loss_weight: 1 smooth_l1_loss_param { sigma: 3 }",
+                "rpn_bbox_pred rpn_targets rpn_inside rpn_outside", "rpn_loss_bbox")
+        + layer("Softmax", bottoms="rpn_cls_score_reshape", tops="rpn_cls_prob")
+        + layer("Reshape", shape(6), "rpn_cls_prob", "rpn_cls_prob_reshape")
+        + python("proposal_layer", "rpn_cls_prob_reshape rpn_bbox_pred im_info", "rpn_rois",
+                 anchors)
+    )  # fmt: skip
+
+
+def faster_rcnn():
+    losses = "labels targets inside outside"
+    return (
+        proposals()
+        + python("proposal_target_layer", "rpn_rois gt_boxes", f"rois {losses}", "'num_classes': 4")
+        + layer("ROIPooling", "roi_pooling_param { pooled_w: 3 pooled_h: 3 spatial_scale: 0.125 }",
+                "conv5_3 rois", "pool5")
+        + layer("InnerProduct", "inner_product_param { num_output: 4 "
+                "weight_filler { type: 'xavier' } }", "pool5", "cls_score")
+        + layer("InnerProduct", "inner_product_param { num_output: 16 "
+                "weight_filler { type: 'xavier' } }", "pool5", "bbox_pred")
+        + layer("SoftmaxWithLoss", "propagate_down: 1 propagate_down: 0 loss_weight: 1",
+                "cls_score labels", "loss_cls")
+        + layer("SmoothL1Loss", "loss_weight: 1", "bbox_pred targets inside outside", "loss_bbox")
+    )  # fmt: skip
+
+
+def rfcn():
+    """With online hard example mining and one box regression for all classes."""
+    psroi = ("psroi_pooling_param {{ spatial_scale: 0.125 output_dim: {} group_size: 3 }}").format
+    mean = "pooling_param { pool: AVE kernel_size: 3 stride: 3 }"
+    fixed = "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 16 }"
+    no = "propagate_down: false "
+    return (
+        proposals()
+        + python("proposal_target_layer", "rpn_rois gt_boxes", "rois labels targets inside outside",
+                 "'num_classes': 2")
+        + convolution("conv5_3", "rfcn_cls", 4 * 9) + convolution("conv5_3", "rfcn_bbox", 8 * 9)
+        + layer("PSROIPooling", psroi(4), "rfcn_cls rois", "cls_rois")
+        + layer("PSROIPooling", psroi(8), "rfcn_bbox rois", "bbox_rois")
+        + layer("Pooling", mean, "cls_rois", "cls_score")
+        + layer("Pooling", mean, "bbox_rois", "bbox_pred")
+        + layer("SoftmaxWithLossOHEM", 3 * "loss_weight: 0 " + 2 * no, "cls_score labels",
+                "temp_loss_cls temp_prob_cls per_roi_loss_cls", name="per_roi_cls")
+        + layer("SmoothL1LossOHEM", 2 * "loss_weight: 0 " + 3 * no, "bbox_pred targets inside",
+                "temp_loss_bbox per_roi_loss_bbox", name="per_roi_bbox")
+        + layer("Eltwise", 2 * no, "per_roi_loss_cls per_roi_loss_bbox", "per_roi_loss")
+        + layer("BoxAnnotatorOHEM", 4 * no + "box_annotator_ohem_param { roi_per_img: 16 "
+                "ignore_label: -1 }", "rois per_roi_loss labels inside",
+                "labels_ohem weights_ohem", name="annotator")
+        + layer("Silence", bottoms="outside temp_loss_cls temp_prob_cls temp_loss_bbox", tops="",
+                name="silence")
+        + layer("SoftmaxWithLoss", "loss_weight: 1 loss_param { ignore_label: -1 } "
+                "propagate_down: true propagate_down: false", "cls_score labels_ohem", "loss_cls")
+        + layer("Accuracy", "accuracy_param { ignore_label: -1 } " + 2 * no,
+                "cls_score labels_ohem", "accuracy")
+        + layer("SmoothL1LossOHEM", f"loss_weight: 1 {fixed} propagate_down: true {2 * no}",
+                "bbox_pred targets weights_ohem", "loss_bbox")
+    )  # fmt: skip
+
+
+OBJECTS = np.float32([[10, 12, 50, 47, 1], [60, 30, 90, 80, 3]])
+
+
+def train_step(text, objects=OBJECTS, keep="all"):
+    """The losses and gradients of a pass over a picture of 96 x 128 pixels."""
+    inputs = {"data": np.random.default_rng(0).random((1, 3, 96, 128)),
+              "im_info": np.float32([[96, 128, 1]]), "gt_boxes": np.float32(objects)}  # fmt: skip
+    net = make_net(input_layers(inputs) + text, keep=keep)
+    net.forward(**inputs)
+    net.backward()
+    gradients = [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+    return net, gradients
+
+
+@pytest.mark.parametrize("make", [faster_rcnn, rfcn])
+def test_whole_nets_train(make):
+    net, gradients = train_step(make())
+    assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in gradients)
+    assert net.blobs["labels"].data.max() == 3
+    for (_, again), keep in ((train_step(make()), "all"), (train_step(make(), keep="outputs"), "")):
+        for a, b in zip(gradients, again, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7, err_msg=f"{keep}")
+
+
+@pytest.mark.parametrize("make", [faster_rcnn, rfcn])
+def test_whole_nets_train_on_a_picture_without_objects(make):
+    net, gradients = train_step(make(), np.zeros((0, 5)))
+    assert all(np.isfinite(g).all() for g in gradients)
+    assert net.blobs["labels"].data.max() == 0
+    assert net.blobs["loss_bbox"].data == 0 and net.blobs["rpn_loss_bbox"].data == 0
+
+
+def test_hard_examples_of_a_whole_net():
+    net, _ = train_step(rfcn())
+    loss, labels = (net.blobs[n].data.ravel() for n in ("per_roi_loss", "labels_ohem"))
+    hardest = np.argsort(-loss, kind="stable")[:16]
+    assert (labels >= 0).sum() == 16 and (labels[hardest] >= 0).all()
+    np.testing.assert_array_equal(labels[hardest], net.blobs["labels"].data.ravel()[hardest])

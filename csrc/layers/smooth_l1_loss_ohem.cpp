@@ -2,10 +2,10 @@
 // which R-FCN chooses hard examples (Dai et al. 2016, arXiv:1605.06409). Each difference d counts
 // d^2 / 2 up to 1, |d| - 1/2 beyond.
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
+#include "kernels/loss.h"
 #include "layers/ohem_loss_params.h"
 #include "pydl/layer.h"
 
@@ -38,53 +38,50 @@ class SmoothL1LossOhem final : public LayerOf<OhemLossParams> {
   }
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
-    const int64_t items = bottom[0]->shape(0), channels = bottom[0]->shape(1);
-    float* each = top.size() > 1 ? top[1]->mutable_data() : nullptr;
-    const Differences d(bottom);
-    double loss = 0;
-    for (int64_t n = 0; n < items; ++n) {
-      for (int64_t i = 0; i < inner_; ++i) {
-        double sum = 0;
-        for (int64_t c = 0; c < channels; ++c) {
-          const float x = std::abs(d.of((n * channels + c) * inner_ + i));
-          sum += x < 1 ? 0.5f * x * x : x - 0.5f;
-        }
-        if (each) each[n * inner_ + i] = static_cast<float>(sum);
-        loss += sum;
-      }
-    }
+    const int64_t places = bottom[0]->shape(0) * inner_;
+    const double loss = kernels::loss_kernels().smooth_l1(
+        bottom[0]->count(), bottom[0]->data(), bottom[1]->data(), Weights(bottom), nullptr, 1);
     normalizer_ =
-        params_of().normalizer(OhemNormalization::kBatchSize, items, inner_, items * inner_);
+        params_of().normalizer(OhemNormalization::kBatchSize, bottom[0]->shape(0), inner_, places);
     top[0]->mutable_data()[0] = static_cast<float>(loss / normalizer_);
+    if (top.size() > 1) WriteEach(bottom, top[1]->mutable_data());
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     const auto scale = static_cast<float>(top[0]->diff()[0] / normalizer_);
     const float* each = top.size() > 1 ? top[1]->diff() : nullptr;
-    const int64_t channels = bottom[0]->shape(1);
-    const Differences d(bottom);
     for (int b = 0; b < 2; ++b) {
       if (down[b] == Propagate::kNo) continue;
       float* dx = bottom[b]->mutable_diff();
+      kernels::loss_kernels().smooth_l1_backward(bottom[0]->count(), bottom[b]->data(),
+                                                 bottom[1 - b]->data(), Weights(bottom), nullptr, 1,
+                                                 each ? 1 : scale, dx);
+      if (!each) continue;
+      const int64_t item = bottom[0]->count(1);  // values
       for (int64_t i = 0; i < bottom[0]->count(); ++i) {
-        const int64_t place = i / (channels * inner_) * inner_ + i % inner_;
-        const float slope = std::clamp(d.of(i), -1.0f, 1.0f) * d.weight(i);
-        dx[i] = (b == 0 ? slope : -slope) * (scale + (each ? each[place] : 0));
+        dx[i] *= scale + each[i / item * inner_ + i % inner_];
       }
     }
   }
 
  private:
-  struct Differences {
-    const float *a, *b, *w;
+  static const float* Weights(const Blobs& bottom) {
+    return bottom.size() > 2 ? bottom[2]->data() : nullptr;
+  }
 
-    explicit Differences(const Blobs& bottom)
-        : a(bottom[0]->data()),
-          b(bottom[1]->data()),
-          w(bottom.size() > 2 ? bottom[2]->data() : nullptr) {}
-    float weight(int64_t i) const { return w ? w[i] : 1; }
-    float of(int64_t i) const { return weight(i) * (a[i] - b[i]); }
-  };
+  void WriteEach(const Blobs& bottom, float* each) const {
+    const float *a = bottom[0]->data(), *b = bottom[1]->data(), *w = Weights(bottom);
+    const int64_t channels = bottom[0]->shape(1);
+    for (int64_t place = 0; place < bottom[0]->shape(0) * inner_; ++place) {
+      const int64_t first = place / inner_ * channels * inner_ + place % inner_;
+      double sum = 0;
+      for (int64_t i = first; i < first + channels * inner_; i += inner_) {
+        const float d = std::abs((w ? w[i] : 1) * (a[i] - b[i]));
+        sum += d < 1 ? 0.5f * d * d : d - 0.5f;
+      }
+      each[place] = static_cast<float>(sum);
+    }
+  }
 
   int64_t inner_ = 1;
   double normalizer_ = 1;

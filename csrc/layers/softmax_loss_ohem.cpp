@@ -1,6 +1,7 @@
 // SoftmaxWithLossOHEM: SoftmaxWithLoss with the loss of each label as a third top, by which R-FCN
 // chooses hard examples (Dai et al. 2016, arXiv:1605.06409).
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 

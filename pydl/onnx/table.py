@@ -12,16 +12,24 @@ Exporter = Callable[[Graph, Layer], None]
 
 _FILES = (
     "activations", "arithmetic", "convolution", "detection", "inputs", "losses",
-    "normalisation", "pooling", "recurrent", "reductions", "selection", "shapes",
+    "normalisation", "pooling", "recurrent", "reductions", "rois", "selection", "shapes",
 )  # fmt: skip
 _table: dict[str, Exporter] = {}
 
 # Why a layer that pydl can run has no ONNX form.
+_TRAINING = "it is for training; export the net in phase TEST, or leave it out"
 REFUSED = {
+    "AnchorTarget": _TRAINING,
+    "BoxAnnotatorOHEM": _TRAINING,
     "DetectionEvaluate": "it scores a test; leave it out of the net to export",
     "MultiBoxLoss": "it matches boxes; export the net without its loss",
     "HDF5Output": "it writes a file; leave it out of the net to export",
     "Python": "its code is Python; replace it by layers, or leave it out of the net to export",
+    "Proposal": "ONNX has no suppression of boxes in whole pixels; export the net in parts",
+    "ProposalTarget": _TRAINING,
+    "PSROIPooling": "ONNX has no operator for it; export the net in parts",
+    "SmoothL1LossOHEM": _TRAINING,
+    "SoftmaxWithLossOHEM": _TRAINING,
 }
 
 

@@ -5,8 +5,6 @@
 // the order of the regions, whatever the number of threads.
 #include "kernels/roi.h"
 
-#include <type_traits>
-
 #include "kernels/cpu/tasks.h"
 #include "kernels/cpu/turn.h"
 
@@ -21,11 +19,11 @@ constexpr int64_t kBlock = 4 * kLanes;  // channels that are worked on together
 // body.operator()<NV>(c, n): four vectors at once while there are as many, then single ones, n
 // lanes in the last.
 template <class Body>
-PYDL_INLINE void for_each_group(int64_t c0, int64_t c1, const Body& body) {
-  int64_t c = c0;
-  for (; c + kBlock <= c1; c += kBlock) body.template operator()<4>(c, kLanes);
-  for (; c + kLanes <= c1; c += kLanes) body.template operator()<1>(c, kLanes);
-  if (c < c1) body.template operator()<1>(c, c1 - c);
+PYDL_INLINE void for_each_group(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + kBlock <= channels; c += kBlock) body.template operator()<4>(c, kLanes);
+  for (; c + kLanes <= channels; c += kLanes) body.template operator()<1>(c, kLanes);
+  if (c < channels) body.template operator()<1>(c, channels - c);
 }
 
 // Bin b of region r: positions [h.begin, h.end) x [w.begin, w.end).
@@ -102,7 +100,7 @@ PYDL_INLINE void max_bin(const RoiShape& s, const Bin& bin, const float* x, int6
 template <bool kIndices>
 [[gnu::flatten]] void max_of_bin(const RoiShape& s, const Bin& bin, const float* x, float* y,
                                  int32_t* argmax) {
-  for_each_group(0, s.c, [&]<int NV>(int64_t c, int64_t n) {
+  for_each_group(s.c, [&]<int NV>(int64_t c, int64_t n) {
     if (!bin.empty()) {
       return max_bin<NV, kIndices>(s, bin, x + c, n, y + c, kIndices ? argmax + c : nullptr);
     }
@@ -134,16 +132,16 @@ void max_forward(const RoiShape& s, const int32_t* image, const int32_t* rows,
 
 void max_backward(const RoiShape& s, const int32_t* image, const float* dy, const int32_t* argmax,
                   float* dx) {
-  constexpr int64_t kLine = 16;  // channels: a line of the cache
+  const int64_t line = smaller(16, round_up(s.c, kLanes));  // channels of a line of the cache
   const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
       const int32_t* at = argmax + i * s.c + c0;
       if (image[i / s.bins()] != n || at[0] < 0) continue;  // an empty bin is -1 in all channels
       const float* from = dy + i * s.c + c0;
-      for (int64_t c = 0; c < width; ++c) sums[at[c] * kLine + c] += from[c];
+      for (int64_t c = 0; c < width; ++c) sums[at[c] * line + c] += from[c];
     }
   };
-  for_each_block(s, kLine, s.rois * s.bins(), dx, scatter);
+  for_each_block(s, line, s.rois * s.bins(), dx, scatter);
 }
 
 // ---- mean of position-sensitive maps ----
@@ -243,7 +241,7 @@ PYDL_INLINE void for_each_tap(const RoiShape& s, const Taps& rows, const Taps& c
 
 [[gnu::flatten]] void align_bin(const RoiShape& s, const Taps& rows, const Taps& columns, int64_t r,
                                 int64_t b, const float* x, float* y) {
-  for_each_group(0, s.c, [&]<int NV>(int64_t c, int64_t n) {
+  for_each_group(s.c, [&]<int NV>(int64_t c, int64_t n) {
     Vec sum[NV] = {};
     for_each_tap(s, rows, columns, r, b, [&](int64_t at, float weight) {
 #pragma GCC unroll 4
@@ -255,16 +253,16 @@ PYDL_INLINE void for_each_tap(const RoiShape& s, const Taps& rows, const Taps& c
 }
 
 [[gnu::flatten]] void align_bin_backward(const RoiShape& s, const Taps& rows, const Taps& columns,
-                                         int64_t r, int64_t b, int64_t width, const float* dy,
-                                         float* sums) {
-  for_each_group(0, width, [&]<int NV>(int64_t c, int64_t n) {
+                                         int64_t r, int64_t b, int64_t width, int64_t step,
+                                         const float* dy, float* sums) {
+  for_each_group(width, [&]<int NV>(int64_t c, int64_t n) {
     Vec part[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) part[v] = load_some(dy + c + v * kLanes, n);
     for_each_tap(s, rows, columns, r, b, [&](int64_t at, float weight) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
-        float* to = sums + at * kBlock + c + v * kLanes;
+        float* to = sums + at * step + c + v * kLanes;
         store_some(to, load_some(to, n) + weight * part[v], n);
       }
     });
@@ -288,14 +286,15 @@ void align_backward(const RoiShape& s, const int32_t* image, const int32_t* row_
                     const int32_t* column_at, const float* column_weight, const float* dy,
                     float* dx) {
   const Taps rows{row_first, row_at, row_weight}, columns{column_first, column_at, column_weight};
+  const int64_t block = smaller(kBlock, round_up(s.c, kLanes));
   const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
       const int64_t r = i / s.bins();
       if (image[r] != n) continue;
-      align_bin_backward(s, rows, columns, r, i % s.bins(), width, dy + i * s.c + c0, sums);
+      align_bin_backward(s, rows, columns, r, i % s.bins(), width, block, dy + i * s.c + c0, sums);
     }
   };
-  for_each_block(s, kBlock, 9 * s.rois * s.bins(), dx, scatter);
+  for_each_block(s, block, 9 * s.rois * s.bins(), dx, scatter);
 }
 
 }  // namespace
