@@ -18,10 +18,10 @@ def pytest_collection_modifyitems(config, items):
     """Timings run with --bench and nothing else of their file does; without, they do not."""
     bench = config.getoption("--bench")
     timed = {item.path for item in items if "bench" in item.keywords}
-    left_out = [i for i in items if i.path in timed and ("bench" in i.keywords) != bench]
-    items[:] = [item for item in items if item not in set(left_out)]
+    left_out = {i for i in items if i.path in timed and ("bench" in i.keywords) != bench}
+    items[:] = [item for item in items if item not in left_out]
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=list(left_out))
 
 
 def pytest_configure(config):

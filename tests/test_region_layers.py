@@ -100,7 +100,7 @@ class TestRegion:
         np.testing.assert_allclose(
             net.forward(x=x)["y"], expected_rows(x[0], 0.2, 0.4), rtol=1e-5, atol=1e-6
         )
-        with pytest.raises(Error, match="no gradient"):
+        with pytest.raises(Error, match="has a gradient"):
             check_gradients(region("softmax: true"), {"x": (1, 16, 2, 2)})
 
     @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_small_yolo_learns_to_find_squares():
     """
     anchors = "biases: 0.8 biases: 0.8 biases: 1.5 biases: 0.8"
     loss = f"""layer {{ name: "loss" type: "RegionLoss" bottom: "scores" bottom: "objects"
-        top: "loss" region_loss_param {{ num: 2 num_class: 2 {anchors} thresh: 0.6
+        top: "loss" region_loss_param {{ num: 2 num_class: 2 {anchors} thresh: 0.6 rescore: false
         object_scale: 5 noobject_scale: 1 coord_scale: 1 }} }}"""
     solver = prototxt.new("SolverParameter", base_lr=0.002, type="Adam", momentum=0.9)
     solver.lr_policy, solver.random_seed = "fixed", 3
@@ -317,7 +317,7 @@ def test_a_small_yolo_learns_to_find_squares():
             objects[n] = label, (left + w / 2) / 24, (top + h / 2) / 24, w / 24, h / 24
         return x, objects
 
-    for _ in range(400):
+    for _ in range(500):
         x, objects = pictures()
         solver.net.blobs["x"].data[...] = x
         solver.net.blobs["objects"].data[...] = objects

@@ -44,6 +44,10 @@ class Correlation final : public LayerOf<CorrelationParams> {
           p.kernel_size);
     check(p.stride_1 > 0 && p.stride_2 > 0, "stride_1 ", p.stride_1, " and stride_2 ", p.stride_2,
           " must be positive");
+    constexpr int64_t kMost = 1 << 12;
+    check(p.max_displacement / p.stride_2 <= kMost && p.kernel_size <= kMost, "max_displacement ",
+          p.max_displacement, " of stride_2 ", p.stride_2, ", and kernel_size ", p.kernel_size,
+          ": more than ", kMost, " pixels each way are not compared");
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {

@@ -49,11 +49,11 @@ class Region final : public LayerOf<RegionParams> {
     check(p.anchors > 0, "region_param.anchors must be positive, got ", p.anchors);
     check(p.coords == 4, "region_param.coords must be 4, got ", p.coords);
     check(p.softmax != p.logistic, "give softmax: true (YOLOv2) or logistic: true (YOLOv3)");
-    const auto wanted = static_cast<size_t>(2 * p.anchors);
+    const auto wanted = 2 * static_cast<size_t>(p.anchors);
     check(p.biases.empty() || p.biases.size() == wanted, "biases has ", p.biases.size(),
           " numbers; ", wanted, " are needed, the width and height of each of ", p.anchors,
           " anchors");
-    Blob* biases = AddParam({2 * p.anchors});
+    Blob* biases = AddParam({int64_t{2} * p.anchors});
     std::fill_n(biases->mutable_data(), wanted, 1.0f);
     std::copy(p.biases.begin(), p.biases.end(), biases->mutable_data());
     spec_.param.resize(std::max<size_t>(spec_.param.size(), 1));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "kernels/eltwise.h"
 #include "kernels/parallel.h"
 #include "layers/labels.h"
 #include "layers/loss_params.h"
@@ -70,8 +71,9 @@ class RegionLoss final : public LayerOf<RegionLossParams> {
     check(p.coords == 4, "region_loss_param.coords must be 4, got ", p.coords);
     check(p.num > 0 && p.num_class > 0, "num ", p.num, " and num_class ", p.num_class,
           " must be positive");
-    check(p.biases.size() == 2 * p.num, "biases has ", p.biases.size(), " numbers; ", 2 * p.num,
-          " are needed, the width and height of each of ", p.num, " anchors");
+    check(p.biases.size() == 2 * static_cast<size_t>(p.num), "biases has ", p.biases.size(),
+          " numbers; ", int64_t{2} * p.num, " are needed, the width and height of each of ", p.num,
+          " anchors");
     const bool positive = *std::min_element(p.biases.begin(), p.biases.end()) > 0;
     check(positive, "biases must be positive: widths and heights in cells");
     check(p.softmax_tree.empty() && p.class_map.empty(),
@@ -124,9 +126,8 @@ class RegionLoss final : public LayerOf<RegionLossParams> {
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
     if (down[0] == Propagate::kNo) return;
     const auto scale = static_cast<float>(top[0]->diff()[0] / mean_divisor(bottom[0]->shape(0)));
-    const float* gradient = gradient_.data();
-    float* dx = bottom[0]->mutable_diff();
-    for (int64_t i = 0; i < gradient_.count(); ++i) dx[i] = scale * gradient[i];
+    kernels::eltwise_kernels().scale(gradient_.count(), scale, gradient_.data(),
+                                     bottom[0]->mutable_diff());
   }
 
  private:

@@ -48,6 +48,8 @@ class Resample final : public LayerOf<ResampleParams> {
   void SetUp(const Blobs&, const Blobs&) override {
     check(params_of().type != ResampleType::kArea,
           "type AREA is not computed, as in FlowNet; use LINEAR, CUBIC or NEAREST");
+    check(params_of().factor > 0 && params_of().factor < 1e6f,
+          "factor must be positive and less than a million, got ", params_of().factor);
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
