@@ -21,7 +21,7 @@ def image_identity(channels: int) -> str:
     """A convolution with weights 1: what stands beside it works in channels-last, as in nets."""
     return (
         f'type: "Convolution" param {{ lr_mult: 0 }} convolution_param {{ num_output: {channels} '
-        f'group: {channels} kernel_size: 1 bias_term: false weight_filler {{ value: 1 }} }}'
+        f"group: {channels} kernel_size: 1 bias_term: false weight_filler {{ value: 1 }} }}"
     )
 
 
