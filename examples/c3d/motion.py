@@ -67,7 +67,7 @@ def c3d(batch, train):
     """3x3x3 convolutions; the first pooling leaves all frames."""
     net = Builder("C3D for motion", batch=batch, classes=len(MOTIONS), train=train)
     blob = net.input("data", batch, 1, FRAMES, SIZE, SIZE)
-    for i, filters in enumerate((16, 32, 64), 1):
+    for i, filters in enumerate((8, 16, 32), 1):
         blob = net.relu(f"relu{i}a", net.conv(f"conv{i}a", blob, filters, 3, pad=1))
         window = (1, 2, 2) if i == 1 else 2
         blob = net.pool(f"pool{i}", blob, "MAX", window, window)
@@ -83,7 +83,7 @@ def train(clips, iterations):
             "SolverParameter",
             net_param=c3d(BATCH, train=True),
             type="Adam",
-            base_lr=0.001,
+            base_lr=0.002,
             lr_policy="cosine",
             max_iter=iterations,
             random_seed=1,
@@ -116,7 +116,7 @@ def draw(path, clips, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--clips", type=int, default=400, help="to test on (400)")
     args = parser.parse_args()
     x_train, _, x_test, _ = pydl.data.load("mnist_sample")

@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         subparsers, "zoo", "Lists, shows and writes well-known nets.", _EPILOG
     )
     parser.set_defaults(run=run)
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="{list,show,write}", required=True)
     flags.add_command(
         actions, "list", "Shows each net's input, size and paper.", "example:\n  pydl zoo list\n"
     )

@@ -1,4 +1,4 @@
-"""examples/tracking: the tracker on boxes, and the whole on a few frames."""
+"""examples/tracking: the tracker on boxes, and the whole on a few frames; examples/c3d."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from cli_tools import environment
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "tracking"
-pytest.importorskip("scipy")
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
 def tracker(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLE))
+    pytest.importorskip("scipy")
+    monkeypatch.syspath_prepend(str(EXAMPLES / "tracking"))
     import tracker
 
     return tracker
@@ -54,8 +54,36 @@ def test_assignment_is_the_best_of_all_together(tracker):
     assert tracker.assign([], theirs, 0.25) == []
 
 
-def test_example_runs(tmp_path):
-    command = [sys.executable, EXAMPLE / "track.py", "--frames", "8", "--iterations", "2"]
+@pytest.mark.parametrize(
+    ("program", "flags", "shown", "picture"),
+    [
+        ("tracking/track.py", ["--frames", "8", "--iterations", "2"], "MOTA", "tracks.png"),
+        ("c3d/motion.py", ["--iterations", "2", "--clips", "8"], "accuracy", "motion.png"),
+    ],
+)
+def test_example_runs(tmp_path, program, flags, shown, picture):
+    pytest.importorskip("PIL")
+    if program.startswith("tracking"):
+        pytest.importorskip("scipy")
+    command = [sys.executable, EXAMPLES / program, *flags]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "MOTA" in done.stdout and (tmp_path / "tracks.png").exists()
+    assert shown in done.stdout and (tmp_path / picture).exists()
+
+
+def test_clips_move_as_their_labels_say(monkeypatch):
+    """Centres of mass of clips without noise."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "c3d"))
+    import motion
+
+    digits = np.zeros((1, 1, 28, 28))
+    digits[:, :, 10:18, 8:20] = 255  # wider than high
+    clips = motion.Clips(digits, seed=1)
+    rows, columns = np.mgrid[: motion.SIZE, : motion.SIZE]
+    for label, (name, (dx, dy, _, zoom)) in enumerate(motion.MOTIONS.items()):
+        clip = np.maximum(clips.clip(label) - 0.5, 0)
+        mass = clip.sum(axis=(1, 2))
+        x, y = ((clip * at).sum(axis=(1, 2)) / mass for at in (columns, rows))
+        assert np.sign(round((x[-1] - x[0]) / 4)) == dx, name
+        assert np.sign(round((y[-1] - y[0]) / 4)) == dy, name
+        assert np.sign(np.round(np.log(mass[-1] / mass[0]))) == zoom, name
