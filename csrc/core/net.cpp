@@ -197,10 +197,9 @@ void Net::CheckChains(int begin, int end) const {
     if (node.chain.empty() || !node.layer->fuses_backward()) continue;
     const int head = nodes_[node.chain[0]].chain_head, tail = node.chain.back();
     const bool inside = end <= head && tail <= begin, outside = tail < end || begin < head;
-    check(!node.split || outside, "the last forward pass began behind layer \"",
-          node.layer->name(), "\", which had run as one with those up to \"",
-          nodes_[tail].layer->name(), "\"; before a backward pass through them run one from \"",
-          node.layer->name(), "\" on");
+    check(!node.split || outside, "the last forward pass began behind layer \"", node.layer->name(),
+          "\", which had run as one with those up to \"", nodes_[tail].layer->name(),
+          "\"; before a backward pass through them run one from \"", node.layer->name(), "\" on");
     if (!node.chained) continue;
     check(inside || outside, "a backward pass from layer \"", nodes_[begin].layer->name(),
           "\" to \"", nodes_[end].layer->name(), "\" cuts through layers that run as one: \"",
