@@ -19,7 +19,8 @@ def pytest_collection_modifyitems(config, items):
     bench = config.getoption("--bench")
     timed = {item.path for item in items if "bench" in item.keywords}
     left_out = [i for i in items if i.path in timed and ("bench" in i.keywords) != bench]
-    items[:] = [item for item in items if item not in set(left_out)]
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
 
