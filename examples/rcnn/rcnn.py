@@ -88,7 +88,7 @@ class Classifier:
             object_ = (labels == label) & (overlap > 0.9)  # the objects and what is as good
             other = (labels != label) | (overlap < NOTHING)
             used = object_ | other
-            svm = LinearSVC(C=1, class_weight={True: 2, False: 1}, max_iter=3000)
+            svm = LinearSVC(C=1, class_weight={True: 2, False: 1}, dual=False, tol=1e-3)
             self.svms.append(svm.fit(seen[used] / self.scale, object_[used]))
 
     def scores(self, seen):

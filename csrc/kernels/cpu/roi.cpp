@@ -40,6 +40,14 @@ struct Bin {
   float share() const { return 1.0f / static_cast<float>((h.end - h.begin) * (w.end - w.begin)); }
 };
 
+// Channels of an image whose sums stay in the second cache: a multiple of what is worked on
+// together.
+int64_t scatter_block(const RoiShape& s) {
+  constexpr int64_t kFloats = 1 << 17;
+  const int64_t most = larger(kFloats / larger(1, s.h * s.w) / kBlock, 1) * kBlock;
+  return smaller(most, round_up(s.c, kLanes));
+}
+
 // body(image, first channel, how many, sums): blocks of channels of images, in parallel. The sums
 // (h * w, block), 0 at first, are then dx: its own rows are often a power of two apart, so that
 // what is scattered over them would fight for a few sets of the cache.
@@ -132,16 +140,22 @@ void max_forward(const RoiShape& s, const int32_t* image, const int32_t* rows,
 
 void max_backward(const RoiShape& s, const int32_t* image, const float* dy, const int32_t* argmax,
                   float* dx) {
-  const int64_t line = smaller(16, round_up(s.c, kLanes));  // channels of a line of the cache
+  constexpr int64_t kLine = 16, kAhead = 8;  // floats of a line of the cache; bins
+  const int64_t block = scatter_block(s);
   const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
       const int32_t* at = argmax + i * s.c + c0;
       if (image[i / s.bins()] != n || at[0] < 0) continue;  // an empty bin is -1 in all channels
       const float* from = dy + i * s.c + c0;
-      for (int64_t c = 0; c < width; ++c) sums[at[c] * line + c] += from[c];
+      // Bins lie too far apart to be fetched unasked.
+      for (int64_t c = 0; c < width; c += kLine) {
+        __builtin_prefetch(at + kAhead * s.c + c);
+        __builtin_prefetch(from + kAhead * s.c + c);
+      }
+      for (int64_t c = 0; c < width; ++c) sums[at[c] * block + c] += from[c];
     }
   };
-  for_each_block(s, line, s.rois * s.bins(), dx, scatter);
+  for_each_block(s, block, s.rois * s.bins(), dx, scatter);
 }
 
 // ---- mean of position-sensitive maps ----
@@ -286,7 +300,7 @@ void align_backward(const RoiShape& s, const int32_t* image, const int32_t* row_
                     const int32_t* column_at, const float* column_weight, const float* dy,
                     float* dx) {
   const Taps rows{row_first, row_at, row_weight}, columns{column_first, column_at, column_weight};
-  const int64_t block = smaller(kBlock, round_up(s.c, kLanes));
+  const int64_t block = scatter_block(s);
   const auto scatter = [&](int64_t n, int64_t c0, int64_t width, float* sums) {
     for (int64_t i = 0; i < s.rois * s.bins(); ++i) {
       const int64_t r = i / s.bins();
