@@ -70,6 +70,17 @@ class TestPrototxt:
         assert prototxt.parse(prototxt.dumps(message)) == message
         assert message.layer[1].quantization_param.scale_in == [0.5, 2]
 
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("DENSE_IMAGE_DATA", "DenseImageData"), ("CORRELATION", "Correlation"),
+         ("CTC_LOSS", "CtcLoss"), ("WARP_CTC_LOSS", "WarpCTCLoss"), ("PRELU", "PReLU")],
+    )  # fmt: skip
+    def test_types_that_forks_added_to_the_old_form(self, name, kind):
+        net = prototxt.parse(f'layers {{ name: "l" type: {name} bottom: "x" top: "y" }}')
+        assert net.layer[0].type == kind
+        with pytest.raises(Error, match='"DENSE_IMAGE" is not one of'):
+            prototxt.parse('layers { name: "l" type: DENSE_IMAGE }')
+
     def test_a_data_layers(self):
         text = """layer { name: "d" type: "Data" top: "x" data_param { source: "mnist_sample/train"
             batch_size: 2 threads: 4 parser_threads: 2 cache: true shuffle: true }
