@@ -27,7 +27,7 @@ Operations and what they take (widths are the heights if left out, the rest its 
     rnn      mb t ic oc
     lstmunit mb oc, one step
     argmax   mb ic ih iw k, the k largest channels
-    correlation  mb ic ih iw d s2, d pixels each way in steps of s2, and subtract
+    correlation  mb ic ih iw d step, d pixels each way in steps, and subtract
     crop     mb ic ih iw oh ow, from the corner on
     ctc      mb t ic, with t / 5 labels each
     mvn      mb ic ih iw, and across for whole images
@@ -522,9 +522,9 @@ def _argmax(d: Description) -> Made:
 
 
 def _correlation(d: Description) -> Made:
-    most = d.get("d", 4)
+    most, step = d.get("d", 4), d.get("step")
     kind = "SUBTRACT" if "subtract" in d.words else "MULTIPLY"
-    param = f"kernel_size: 1 max_displacement: {most} pad: {most} stride_2: {d.get('s2')}"
+    param = f"kernel_size: 1 max_displacement: {most} pad: {most} stride_2: {step}"
     layer = f'type: "Correlation" correlation_param {{ {param} correlation_type: {kind} }}'
     return layer, (_images(d),) * 2
 
@@ -694,7 +694,7 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "rnn": (("mb", "t", "ic", "oc"), ()),
     "lstmunit": (("mb", "oc"), ()),
     "argmax": ((*IMAGES, "k"), ()),
-    "correlation": ((*IMAGES, "d", "s2"), ("subtract",)),
+    "correlation": ((*IMAGES, "d", "step"), ("subtract",)),
     "crop": ((*IMAGES, "oh", "ow"), ()),
     "ctc": (("mb", "t", "ic"), ()),
     "mvn": (IMAGES, ("across",)),

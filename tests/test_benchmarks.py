@@ -322,7 +322,7 @@ def test_operation_with_a_mistake(line, message):
      "lstm mb2t3ic4oc5", "rnn mb2t3ic4oc5", "lstmunit mb2oc5", "argmax ic5ih4k2", "crop ic3ih6oh4",
      "mvn ic3ih4 mb2", "reduce ic3ih4 mb2 asum", "reindex ic3ih4 mb3", "slice ic4ih3",
      "tile ic3ih4tiles3", "ctc t10ic4 mb2", "correlation ic5ih4d2", "warp ic3ih5 mb2",
-     "correlation ic5ih6d2s2 subtract", "resample ic3ih5oh7", "resample ic3ih7oh3 cubic",
+     "correlation ic5ih6d2step2 subtract", "resample ic3ih5oh7", "resample ic3ih7oh3 cubic",
      "conv ic4ih7oc6kh3ph1 mb2 bf16", "gemm m5n6k7 bf16", "pool ic3ih7kh3sh2 max bf16",
      "ip mb2ic5oc4 bf16"],
 )  # fmt: skip

@@ -70,6 +70,17 @@ class TestPrototxt:
         assert prototxt.parse(prototxt.dumps(message)) == message
         assert message.layer[1].quantization_param.scale_in == [0.5, 2]
 
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("DENSE_IMAGE_DATA", "DenseImageData"), ("CORRELATION", "Correlation"),
+         ("CTC_LOSS", "CtcLoss"), ("WARP_CTC_LOSS", "WarpCTCLoss"), ("PRELU", "PReLU")],
+    )  # fmt: skip
+    def test_types_that_forks_added_to_the_old_form(self, name, kind):
+        net = prototxt.parse(f'layers {{ name: "l" type: {name} bottom: "x" top: "y" }}')
+        assert net.layer[0].type == kind
+        with pytest.raises(Error, match='"DENSE_IMAGE" is not one of'):
+            prototxt.parse('layers { name: "l" type: DENSE_IMAGE }')
+
     def test_a_data_layers(self):
         text = """layer { name: "d" type: "Data" top: "x" data_param { source: "mnist_sample/train"
             batch_size: 2 threads: 4 parser_threads: 2 cache: true shuffle: true }
@@ -288,6 +299,34 @@ class TestOpenCv:
             assert kind not in known, f"{kind} is there: take it off the list"
         else:
             assert kind in known
+
+    @pytest.mark.parametrize(
+        ("text", "inputs"),
+        [
+            (layer("Region", "region_param { classes: 3 anchors: 2 softmax: 1 thresh: 0.1 }"),
+             {"x": 1.5 * normal(1, 2, 3, 16)}),
+            (layer("Correlation", "correlation_param { kernel_size: 3 max_displacement: 2 pad: 3 "
+                   "stride_1: 1 stride_2: 2 }", bottoms="x z"),
+             {"x": normal(1, 5, 6, 7), "z": normal(1, 5, 6, 7, seed=1)}),
+            (layer("FlowWarp", bottoms="x z"),
+             {"x": normal(1, 5, 6, 7), "z": 2 * normal(1, 2, 6, 7, seed=1)}),
+        ],
+        ids=["Region", "Correlation", "FlowWarp"],
+    )  # fmt: skip
+    def test_the_same_numbers(self, text, inputs, tmp_path):
+        cv2 = pytest.importorskip("cv2", reason="OpenCV 4 is not installed")
+        net, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+        net.write_text(input_layers(inputs) + text)
+        anchors = [np.float32([1, 1.5, 2.5, 2])] if "Region" in text else []
+        weights.write_bytes(binary_layer("y", "", anchors, clashes=()))
+        theirs = cv2.dnn.readNetFromCaffe(str(net), str(weights))
+        for name, value in inputs.items():
+            theirs.setInput(value, name)
+        want = theirs.forward()
+        ours = pydl.Net(prototxt.load_net(net), phase="TEST")
+        if anchors:
+            ours.load(weights)
+        np.testing.assert_allclose(ours.forward(**inputs)["y"], want, rtol=1e-5, atol=1e-6)
 
     def test_each_name_stands_once(self):
         elsewhere = " ".join(FROM_ELSEWHERE.values()).split()

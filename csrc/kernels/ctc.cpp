@@ -79,7 +79,14 @@ class Paths {
   double CostBy(double* share, double* least) const {
     const int64_t size = steps_ * states_;
     std::vector<P> p(size), alpha(size), beta(states_), after(states_);
-    for (int64_t i = 0; i < size; ++i) set_log(log_p_[i], &p[i]);
+    for (int64_t t = 0; t < steps_; ++t) {
+      P* now = p.data() + t * states_;
+      set_log(log_p_[t * states_], &now[0]);  // every second state is the same blank
+      for (int64_t s = 1; s < states_; s += 2) {
+        set_log(log_p_[t * states_ + s], &now[s]);
+        now[s + 1] = now[0];
+      }
+    }
     const double log_scale = Forward(p.data(), alpha.data());
     const P* last = alpha.data() + (steps_ - 1) * states_;
     const P end = states_ > 1 ? last[states_ - 1] + last[states_ - 2] : last[0];

@@ -145,6 +145,15 @@ class Resample final : public LayerOf<ResampleParams> {
     return x < 2 ? x * (x * (2.5f - 0.5f * x) - 4) + 2 : 0;
   }
 
+  static void TrimZeros(ResampleTap* tap) {
+    std::vector<float>& weights = tap->weights;
+    while (weights.size() > 1 && weights.back() == 0) weights.pop_back();
+    while (weights.size() > 1 && weights.front() == 0) {
+      weights.erase(weights.begin());
+      ++tap->first;
+    }
+  }
+
   // As in FlowNet, the place in the bottom is shifted by half the scale of the other axis.
   std::vector<ResampleTap> Taps(int64_t size, int64_t out, int64_t other, int64_t other_out) const {
     const float scale = static_cast<float>(size) / static_cast<float>(out);
@@ -170,6 +179,7 @@ class Resample final : public LayerOf<ResampleParams> {
         sum += taps[i].weights.back();
       }
       for (float& weight : taps[i].weights) weight = sum == 0 ? 0 : weight / sum;
+      TrimZeros(&taps[i]);
     }
     return taps;
   }

@@ -20,6 +20,7 @@ from pydl.prototxt.bind import UNKNOWN, bind, tree_of
 from pydl.prototxt.layer_types import V1_TYPES
 from pydl.prototxt.literals import parse_int
 from pydl.prototxt.message import Message
+from pydl.prototxt.schema import declarations
 from pydl.prototxt.text import NAME, NUMBER, STRING, Field, Node, Scalar
 from pydl.prototxt.values import not_one_of
 
@@ -170,7 +171,17 @@ def _current_type(item: Field) -> str:
             f"for type: {value} write layer {{ }}"
         )
     types = _enum("V1LayerParameter", "LayerType")
+    if isinstance(value, Scalar) and value.kind == NAME and value.value not in types:
+        of_a_fork = _type_spelt_as(value.value)
+        if of_a_fork:
+            return of_a_fork
     return V1_TYPES[types[_enum_name(item, types)]]
+
+
+def _type_spelt_as(name: str) -> str | None:
+    """The layer type of today for a name that a fork added to V1's: DENSE_IMAGE_DATA, say."""
+    plain = name.replace("_", "").lower()
+    return next((kind for kind in declarations() if kind.lower() == plain), None)
 
 
 def _has_transforms(layer: Node) -> bool:
