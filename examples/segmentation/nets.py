@@ -5,11 +5,11 @@ from scenes import CLASSES, SIZE
 
 from pydl.zoo import Builder
 
-WIDTHS = (16, 32, 64)  # channels at 64, 32 and 16 pixels across
+WIDTHS = (16, 32, 64, 128)  # channels at 64, 32, 16 and 8 pixels across
 
 
 def fcn(batch, train):
-    """Scores at three sizes, of which the coarser are interpolated and added to the finer."""
+    """Scores at four sizes, of which the coarser are interpolated and added to the finer."""
     net = begin("FCN", batch, train)
     blob, scores = "data", []
     for level, width in enumerate(WIDTHS, 1):
@@ -18,9 +18,9 @@ def fcn(batch, train):
         scores.append(net.conv(f"score{level}", blob, net.classes, 1))
         if level < len(WIDTHS):
             blob = net.pool(f"pool{level}", blob, "MAX", 2, 2)
-    blob = convolution(net, "conv4", blob, width, 5)
-    blob = net.add("fuse3", [net.conv("score4", blob, net.classes, 1), scores.pop()])
-    for level in (2, 1):
+    blob = scores.pop()
+    while scores:
+        level = len(scores)
         blob = net.deconv(f"up{level}", blob, net.classes, 4, stride=2, pad=1)
         blob = net.add(f"fuse{level}", [blob, scores.pop()])
     net.segmenter(blob, SIZE, SIZE)
@@ -35,7 +35,7 @@ def segnet(batch, train):
         for i in (1, 2):
             blob = convolution(net, f"conv{level}_{i}", blob, width)
         blob = net.pool(f"pool{level}", blob, "MAX", 2, 2, mask=f"pool{level}_mask")
-    for level in (3, 2, 1):
+    for level in range(len(WIDTHS), 0, -1):
         blob = net.layer("Upsample", f"upsample{level}", [blob, f"pool{level}_mask"])
         blob = convolution(net, f"conv{level}_2_D", blob, WIDTHS[level - 1])
         blob = convolution(net, f"conv{level}_1_D", blob, WIDTHS[max(level - 2, 0)])
@@ -51,4 +51,6 @@ def begin(name, batch, train):
 
 def convolution(net, name, bottom, filters, kernel=3):
     blob = net.conv(name, bottom, filters, kernel, pad=kernel // 2, bias=None)
-    return net.relu(f"{name}/relu", net.bn(blob, f"{name}/bn", f"{name}/scale"))
+    # Statistics of the last batches: the run is too short for Caffe's 0.999.
+    blob = net.bn(blob, f"{name}/bn", f"{name}/scale", average=0.95)
+    return net.relu(f"{name}/relu", blob)

@@ -147,11 +147,14 @@ class Builder:
         *,
         top: str | None = None,
         eps: float = 1e-5,
+        average: float = 0.999,
         frozen: bool = False,
     ) -> str:
-        """BatchNorm and Scale, in place unless `top` is given; `frozen`: by the stored statistics
-        in training too."""
+        """BatchNorm and Scale, in place unless `top` is given; `average`: what is left of the
+        stored statistics after a batch; `frozen`: by those in training too."""
         param: dict[str, Any] = {"eps": eps} if eps != 1e-5 else {}
+        if average != 0.999:
+            param["moving_average_fraction"] = average
         if frozen:
             param["use_global_stats"] = True
         fields = {"batch_norm_param": param} if param else {}

@@ -65,7 +65,7 @@ def _propose(net: Builder, blob: str, class_agnostic: bool = False) -> None:
         tops = ["rois", "labels", *_BOX_INPUTS]
         param: dict[str, Any] = {"num_classes": net.classes}
         if class_agnostic:
-            param["class_agnostic"] = True
+            param |= {"class_agnostic": True, "batch_size": -1}  # hard examples are chosen of all
         net.layer("ProposalTarget", "roi-data", ["rpn_rois", "gt_boxes"], tops,
                   proposal_target_param=param)  # fmt: skip
 
