@@ -20,8 +20,9 @@ GOLDEN = Path(__file__).parent / "golden"
 BENCHMARK_NETS = Path(__file__).parent.parent / "benchmarks" / "nets"
 HERE = set(_core.layer_declarations())
 CASES = [
-    entry
-    for entry in json.loads((GOLDEN / "layers" / "index.json").read_text())
+    entry | {"folder": root / "layers" / entry["type"]}
+    for root in (GOLDEN, GOLDEN.parent / "golden_forks")
+    for entry in json.loads((root / "layers" / "index.json").read_text())
     if entry["type"] in HERE & set(exporters())
 ]
 # Layers that fill their own tops: there is nothing to compute.
@@ -82,8 +83,8 @@ def small_net(layers, shape="2 3 9 7", **options):
 )
 def test_layer(entry, monkeypatch):
     """Each case of a layer that Caffe computed, with its parameters and bottoms."""
-    folder, case = GOLDEN / "layers" / entry["type"], entry["case"]
-    monkeypatch.chdir(folder)
+    case = entry["case"]
+    monkeypatch.chdir(entry["folder"])
     with np.load("arrays.npz") as archive:
         values = {
             key.removeprefix(f"{case}/"): archive[key]
