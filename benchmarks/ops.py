@@ -17,8 +17,8 @@ Operations and what they take (widths are the heights if left out, the rest its 
     spp      mb ic ih iw levels, and max or avg
     lrn      mb ic ih iw ls, across channels
     bn       mb ic ih iw, in training
-    eltwise  mb ic ih iw, and relu, sigmoid, tanh, elu, abs, bnll, clip, exp, log, power, swish,
-             threshold, sum or prod
+    eltwise  mb ic ih iw, and relu, relu6, sigmoid, tanh, elu, abs, bnll, clip, exp, log, power,
+             swish, hard_swish, mish, threshold, sum or prod
     softmax  mb ic
     loss     mb ic ih iw, and softmax, infogain, multinomial, sigmoid, hinge, squared_hinge,
              euclidean, smooth_l1 or contrastive
@@ -41,6 +41,13 @@ Operations and what they take (widths are the heights if left out, the rest its 
     psroipool mb oc ih iw g r
     warp     mb ic ih iw, by a flow
     detect   mb p ic: output (boxes of p priors and ic classes), or their loss
+    permute  mb ic ih iw, to (mb, ih, iw, ic), as SSD does before it joins its outputs
+    shuffle  mb ic ih iw g, of the channels of g groups
+    interp   mb ic ih iw oh ow, between aligned corners
+    l2norm   mb ic ih iw, of the channels of each pixel
+    axpy     mb ic ih iw, with a factor for each channel
+    reorg    mb ic ih iw s
+    unpool   mb ic ih iw, by indices, to twice the height and width
 
 and each the word bf16, for activations and their gradients in bfloat16.
 
@@ -481,6 +488,9 @@ ACTIVATIONS = {
     "log": 'type: "Log" log_param { scale: 0.1 shift: 2 }',
     "power": 'type: "Power" power_param { power: 1.5 scale: 0.1 shift: 2 }',
     "swish": 'type: "Swish"',
+    "relu6": 'type: "ReLU6"',
+    "hard_swish": 'type: "HardSwish"',
+    "mish": 'type: "Mish"',
     "threshold": 'type: "Threshold"',
 }
 
@@ -607,6 +617,34 @@ ROI_LAYERS = {
     )
 }  # fmt: skip
 
+
+def _interp(d: Description) -> Made:
+    d.need("oh")
+    h, w = d.pair("o", 1)
+    return f'type: "Interp" interp_param {{ height: {h} width: {w} }}', (_images(d),)
+
+
+def _l2norm(d: Description) -> Made:
+    param = "across_spatial: false channel_shared: false scale_filler { value: 20 }"
+    return f'type: "Normalize" norm_param {{ {param} }}', (_images(d),)
+
+
+def _shuffle(d: Description) -> Made:
+    param = f"shuffle_channel_param {{ group: {d.get('g', 2)} }}"
+    return f'type: "ShuffleChannel" {param}', (_images(d),)
+
+
+def _axpy(d: Description) -> Made:
+    images = _images(d)
+    return 'type: "Axpy"', ((*images[:2], 1, 1), images, images)
+
+
+def _unpool(d: Description) -> Made:
+    images = _images(d)
+    places = f'type: "uniform" max: {4 * images[2] * images[3] - 0.01}'
+    return 'type: "Upsample"', (images,), (images, places)
+
+
 LOSSES = {
     "softmax": 'type: "SoftmaxWithLoss"',
     "infogain": 'type: "InfogainLoss"',
@@ -664,7 +702,16 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "roialign": _roi,
     "psroipool": _psroi,
     "warp": _warp,
-}
+    "permute": lambda d: (
+        'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', (_images(d),)),
+    "shuffle": _shuffle,
+    "interp": _interp,
+    "l2norm": _l2norm,
+    "axpy": _axpy,
+    "reorg": lambda d: (
+        f'type: "Reorg" reorg_param {{ stride: {d.get("s", 2)} }}', (_images(d),)),
+    "unpool": _unpool,
+}  # fmt: skip
 FAMILIES = {
     "conv": Conv,
     "deconv": Deconv,
@@ -707,6 +754,13 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "roialign": ((*IMAGES, "ph", "pw", "r", "n"), ()),
     "psroipool": (("mb", "oc", "ih", "iw", "g", "r"), ()),
     "warp": (IMAGES, ()),
+    "permute": (IMAGES, ()),
+    "shuffle": ((*IMAGES, "g"), ()),
+    "interp": ((*IMAGES, "oh", "ow"), ()),
+    "l2norm": (IMAGES, ()),
+    "axpy": (IMAGES, ()),
+    "reorg": ((*IMAGES, "s"), ()),
+    "unpool": (IMAGES, ()),
 }
 
 

@@ -125,6 +125,16 @@ if torch:
         def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
             return self.function(*bottoms)
 
+    class Normalize(nn.Module):
+        """The channels of each pixel by their length, times a factor for each."""
+
+        def __init__(self, blobs: Blobs) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.from_numpy(np.array(blobs[0]).reshape(1, -1, 1, 1)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.normalize(x, dim=1) * self.scale
+
     class InnerProduct(nn.Linear):
         def __init__(self, p: Params, blobs: Blobs) -> None:
             super().__init__(blobs[0].shape[1], blobs[0].shape[0], bias=len(blobs) > 1)
@@ -257,6 +267,24 @@ def _reduction(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(lambda x: of_rows(x.flatten(axis)))
 
 
+def _permute(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    # From plain memory, as pydl has it in such a net.
+    return Call(lambda x: x.contiguous().permute(p["order"]).contiguous())
+
+
+def _shuffle_channel(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return Call(lambda x: nn.functional.channel_shuffle(x, p.get("group", 1)))
+
+
+def _interp(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    resize = partial(nn.functional.interpolate, mode="bilinear", align_corners=True)
+    return Call(lambda x: resize(x, size=(p["height"], p["width"])))
+
+
+def _normalize(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return Normalize(blobs)
+
+
 def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
 
@@ -311,6 +339,14 @@ MAKERS = {
     "Reduction": _reduction,
     "Tile": lambda p, blobs, in_place: Call(lambda x: torch.cat([x] * p["tiles"], dim=1)),
     "Embed": _embed,
+    "Permute": _permute,
+    "ShuffleChannel": _shuffle_channel,
+    "Interp": _interp,
+    "Normalize": _normalize,
+    "Axpy": lambda p, blobs, in_place: Call(lambda a, x, y: torch.addcmul(y, a, x)),
+    "ReLU6": lambda p, blobs, in_place: nn.ReLU6(inplace=in_place),
+    "HardSwish": lambda p, blobs, in_place: nn.Hardswish(inplace=in_place),
+    "Mish": lambda p, blobs, in_place: nn.Mish(),
     "LSTM": lambda p, blobs, in_place: Lstm(blobs),
     "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),
     "Sigmoid": lambda p, blobs, in_place: nn.Sigmoid(),

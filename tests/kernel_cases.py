@@ -187,7 +187,8 @@ CASES: list[Case] = []
 
 # Families whose kernels take float32 or bfloat16.
 TYPED = (
-    "eltwise", "activation", "pool", "lrn", "embed", "recurrent", "norm", "reduce.sum_middle"
+    "eltwise", "activation", "pool", "lrn", "embed", "recurrent", "norm", "reduce.sum_middle",
+    "l2_norm", "interp",
 )  # fmt: skip
 
 
@@ -265,6 +266,10 @@ def affine() -> None:
             note = f"{shape} {'scale ' if scale else ''}{'bias' if bias else ''}".strip()
             both_places("eltwise.affine_forward", *size, x(*size), scale, bias, out(*size),
                         note=note)  # fmt: skip
+        both_places("eltwise.multiply_add", *size, x(*size), parameter(channels), x(*size),
+                    out(*size))  # fmt: skip
+        case("eltwise.multiply_add", *size, x(*size), parameter(channels), x(*size), Same(5),
+             note=f"{shape} second")  # fmt: skip
         atol = 2e-7 * outer * inner + 1e-6
         for dscale, dbias in ((1, 1), (1, 0), (0, 1)):
             case("eltwise.affine_backward_params", *size, x(*size) if dscale else None, x(*size),
@@ -310,6 +315,50 @@ def movement() -> None:
     ):  # fmt: skip
         case("eltwise.to_channels_last", n, c, s, x(n, c, s), out(n, s, c), tolerance=0)
         case("eltwise.to_plain", n, c, s, x(n, s, c), out(n, c, s), tolerance=0)
+
+
+def l2_norm() -> None:
+    for rows, positions, channels in (
+        (0, 1, 3), (1, 1, 1), (5, 1, 7), (3, 4, 16), (700, 1, 33), (2, 1000, 21), (70, 1, 512),
+        (1, 3, 1030), (40_009, 1, 3), (2, 40_009, 1),
+    ):  # fmt: skip
+        shape = kernels.l2_norm.L2NormShape(rows=rows, positions=positions, channels=channels)
+        size, note = (rows, positions, channels), f"{rows} {positions} {channels}"
+        scale = parameter(channels)
+        for eps in (1e-10, 0.5):
+            both_places("l2_norm.forward", shape, x(*size), eps, scale, 1.5, statistic(rows),
+                        out(*size), note=f"{note} {eps}")  # fmt: skip
+        lengths = parameter(rows, fill=positive)
+        atol = 2e-7 * rows * positions + 1e-6
+        for dx, dscale in (
+            (out(*size), total(channels)), (Same(5), total(channels)), (out(*size), None),
+            (None, total(channels)),
+        ):  # fmt: skip
+            words = f"{note} {'dx ' if dx else ''}{'dscale' if dscale else ''}".strip()
+            case("l2_norm.backward", shape, x(*size), scale, -0.7, lengths, x(*size), dx, dscale,
+                 note=words, tolerance=1e-5, atol=atol)  # fmt: skip
+
+
+def interp() -> None:
+    # (n, channels, of each axis (size, begin, in, out))
+    for n, channels, h, w in (
+        (1, 1, (1, 0, 1, 1), (1, 0, 1, 1)),
+        (2, 3, (4, 0, 4, 7), (5, 0, 5, 9)),
+        (1, 17, (9, 0, 9, 4), (8, 0, 8, 3)),  # smaller
+        (2, 21, (8, 2, 5, 11), (9, 1, 6, 13)),  # of a part
+        (1, 33, (1, 0, 1, 6), (1, 0, 1, 5)),
+        (3, 16, (6, 0, 6, 1), (5, 0, 5, 1)),
+        (1, 5, (40, 0, 40, 3), (3, 0, 3, 40)),
+        (1, 2, (3, 0, 3, 300), (4, 1, 2, 400)),
+        (2, 64, (20, 0, 20, 39), (20, 0, 20, 39)),
+        (1, 21, (33, 0, 33, 257), (33, 0, 33, 257)),
+        (1, 8, (7, 0, 7, 7), (6, 0, 6, 6)),
+    ):
+        shape = kernels.interp.InterpShape(n, channels, h, w)
+        note = f"{n} {channels} {h} {w}"
+        image, result = (n, h[0], w[0], channels), (n, h[3], w[3], channels)
+        case("interp.forward", shape, x(*image), out(*result), note=note, tolerance=1e-5)
+        case("interp.backward", shape, x(*result), out(*image), note=note, tolerance=1e-5)
 
 
 def activation() -> None:
@@ -369,6 +418,15 @@ def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
     both_places("activation.exp_forward", n, a, -0.7, 1.35, out(n), tolerance=1e-5, **note)
     backward("exp_backward", a, -0.7, **note)
     both_places("activation.threshold", n, a, 0.25, out(n), **exact)
+    for slope in (0.0, 0.25):
+        line = f"{label} {slope}"
+        wide = replace(a, fill=lambda rng, shape: 5 * fill(rng, shape))
+        both_places("activation.relu6_forward", n, wide, slope, out(n), note=line, tolerance=0)
+        backward("relu6_backward", wide, slope, note=line, tolerance=0)
+    for kernel in ("hard_swish", "mish"):
+        wide = replace(a, fill=lambda rng, shape: 3 * fill(rng, shape))
+        both_places(f"activation.{kernel}_forward", n, wide, out(n), tolerance=1e-5, **note)
+        backward(f"{kernel}_backward", wide, tolerance=1e-5, atol=1e-6, **note)
     for beta in (1.0, 1.7):
         both_places("activation.swish_forward", n, a, beta, out(n), note=f"{label} {beta}")
         backward("swish_backward", a, beta, note=f"{label} {beta}")
@@ -487,7 +545,14 @@ def pool() -> None:
                  From(functools.partial(_pool_mask, image)), out(image), note=label)  # fmt: skip
             case("pool.ave_forward", shape, a, y, note=label)
             case("pool.ave_backward", shape, x(pooled), out(image), note=label)
-            if channels_last and not np.any(pad):
+            if np.any(pad):
+                inside = kernels.pool.PoolShape(
+                    n, c, *full, channels_last=channels_last, padding_counts=False
+                )
+                label += " inside"
+                case("pool.ave_forward", inside, a, y, note=label)
+                case("pool.ave_backward", inside, x(pooled), out(image), note=label)
+            elif channels_last:
                 stochastic_pool(shape, image, pooled, mask, note)
 
 
@@ -590,6 +655,14 @@ def softmax() -> None:
             for least in (1.2e-38, 0.01):
                 case("softmax.loss", shape, p, labels, ignore, 0, least, out(1, dtype=np.int64),
                      note=f"{text} {least}")  # fmt: skip
+            for given, smoothing in itertools.product((True, False), (0.0, 0.1, 1.0)):
+                of_class = x(classes, fill=positive) if given else None
+                words = f"{text} {'weights ' * given}{smoothing}"
+                case("softmax.smoothed_loss", shape, p, labels, ignore, 0, of_class, smoothing,
+                     1e-5, out(1, dtype=np.int64), note=words,
+                     atol=1e-6 * outer * inner)  # fmt: skip
+                case("softmax.smoothed_loss_backward", shape, p, labels, ignore, 0, of_class,
+                     smoothing, 0.25, out(*size), note=words)  # fmt: skip
             weights, sums = x(classes, classes), x(classes)
             case("softmax.infogain", shape, p, labels, ignore, 0, weights, 1e-20,
                  out(1, dtype=np.int64), note=text, atol=1e-5 * outer * inner)  # fmt: skip
@@ -1162,8 +1235,8 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, cost_volume, pool,
-                    lrn, softmax, loss, boxes, arg_max, image, reduce, roi, norm, update, gemm,
-                    embed, recurrent, conv, conv_bf16):  # fmt: skip
+                    interp, lrn, l2_norm, softmax, loss, boxes, arg_max, image, reduce, roi, norm,
+                    update, gemm, embed, recurrent, conv, conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

@@ -1,4 +1,5 @@
-"""Every layer, solver and refusal against what Caffe computes (tests/golden/README.md)."""
+"""Every layer, solver and refusal against what Caffe computes (tests/golden/README.md), and the
+layers of its forks against what these compute (tests/golden_forks/README.md)."""
 
 import functools
 import json
@@ -16,12 +17,15 @@ from pydl import _core, caffe
 from pydl.errors import Error
 
 GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_FORKS = Path(__file__).parent / "golden_forks"
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "replay.py"
+SHARED_FORKS = SHARED.parents[1] / "golden_forks"
 # Layers whose forward pass moves or compares values (some of them: if the prototxt says MAX).
 MOVES = {
     *("ArgMax", "BatchReindex", "Clip", "Concat", "Crop", "Data", "Dropout", "DummyData"),
     *("Filter", "Flatten", "HDF5Data", "Im2col", "ImageData", "Input", "MemoryData", "Parameter"),
-    *("ReLU", "Reshape", "Silence", "Slice", "Split", "Threshold", "Tile"),
+    *("Permute", "ROIPooling", "ReLU", "ReLU6", "Reorg", "Reshape", "ShuffleChannel", "Silence"),
+    *("Slice", "Split", "Threshold", "Tile", "Upsample"),
 }
 COMPARES = {"Eltwise", "Pooling", "SPP"}
 TYPES = set(_core.layer_declarations())
@@ -33,11 +37,13 @@ def layer_types(path):
     return set(re.findall(r'\btype:\s*"(\w+)"', path.read_text())) - {"Nonsense"}
 
 
-LAYERS = [
-    entry
-    for entry in json.loads((GOLDEN / "layers" / "index.json").read_text())
-    if entry["type"] in TYPES
-]
+def layer_cases(root):
+    entries = json.loads((root / "layers" / "index.json").read_text())
+    return [entry | {"folder": root / "layers" / entry["type"]} for entry in entries]
+
+
+LAYERS = [entry for entry in layer_cases(GOLDEN) if entry["type"] in TYPES]
+FORKS = layer_cases(GOLDEN_FORKS)
 REPLAYED = [entry for entry in LAYERS if entry["type"] != "HDF5Output"]  # it has nothing to compare
 SOLVERS = sorted(
     path.name
@@ -52,8 +58,8 @@ REJECTS = {
 
 
 @functools.cache
-def arrays(layer_type):
-    with np.load(GOLDEN / "layers" / layer_type / "arrays.npz") as data:
+def arrays(folder):
+    with np.load(folder / "arrays.npz") as data:
         return dict(data)
 
 
@@ -64,7 +70,7 @@ class Arrays:
         prefix = entry["case"] + "/"
         self._values = {
             key.removeprefix(prefix): value
-            for key, value in arrays(entry["type"]).items()
+            for key, value in arrays(entry["folder"]).items()
             if key.startswith(prefix)
         }
 
@@ -100,13 +106,15 @@ def layer_id(entry):
 
 
 @pytest.mark.parametrize("isa", _core.kernels.available_isas())
-@pytest.mark.parametrize("entry", LAYERS, ids=layer_id)
+@pytest.mark.parametrize("entry", LAYERS + FORKS, ids=layer_id)
 def test_layer(entry, isa, monkeypatch, tmp_path):
+    if entry["type"] not in TYPES:
+        pytest.skip(f"there is no layer {entry['type']} yet")
     _core.kernels.set_isa(isa)
     for what in (entry["type"], entry["case"]):
         if package := PACKAGES.get(what):
             pytest.importorskip(package, reason=f"the optional package {package} is not installed")
-    folder = GOLDEN / "layers" / entry["type"]
+    folder = entry["folder"]
     if entry["type"] == "HDF5Output":  # which writes there
         folder = shutil.copytree(folder, tmp_path / "case")
     monkeypatch.chdir(folder)
@@ -280,13 +288,18 @@ def run_reject(name, verdict):
         net.forward()
 
 
-@pytest.mark.parametrize("kind", ["layers", "solvers"])
-def test_shared_replay(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [("layers", SHARED.parent), ("solvers", SHARED.parent), ("layers", SHARED_FORKS)],
+    ids=["layers", "solvers", "forks"],
+)
+def test_shared_replay(kind, source, tmp_path):
     """The script that real Caffe passes, where its folder is beside the checkout."""
     if not SHARED.exists():
         pytest.skip(f"{SHARED} is not there: the copy under tests/golden was replayed")
     root = tmp_path / "golden"
-    shutil.copytree(SHARED.parent / kind, root / kind)
+    shutil.copytree(source / kind, root / kind)
+    replayed = SOLVERS
     if kind == "solvers":
         for folder in (root / kind).iterdir():
             if folder.name not in SOLVERS:
@@ -294,7 +307,9 @@ def test_shared_replay(kind, tmp_path):
     else:
         index = root / kind / "index.json"
         index.chmod(0o644)
-        known = {(e["type"], e["case"]) for e in REPLAYED}
+        cases = FORKS if source == SHARED_FORKS else REPLAYED
+        replayed = [e for e in cases if e["type"] in TYPES]
+        known = {(e["type"], e["case"]) for e in replayed}
         entries = json.loads(index.read_text())
         index.write_text(json.dumps([e for e in entries if (e["type"], e["case"]) in known]))
     result = subprocess.run(
@@ -303,4 +318,4 @@ def test_shared_replay(kind, tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{len(REPLAYED if kind == 'layers' else SOLVERS)} passed, 0 failed" in result.stdout
+    assert f"{len(replayed)} passed, 0 failed" in result.stdout

@@ -23,6 +23,7 @@ LABELS = np.array([2.0, 0, 1, 2, 1])
 POSITIVE = np.random.default_rng(2).uniform(0.5, 2, (2, 5, 4, 3))
 ROIS = np.array([[0, 1, 2, 9, 11], [1, 0, 0, 13, 11], [0, 4, 4, 4, 4], [1, 7.3, 2.9, 12.1, 6.4],
                  [0, -9, -5, 4, 3], [1, 10, 8, 40, 30]])  # fmt: skip
+WIDE = 4 * np.random.default_rng(3).standard_normal((2, 4, 6, 5))
 GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
 # Six boxes and their variances; two known ones.
 PRIORS = np.array([
@@ -57,6 +58,17 @@ LAYERS = {
     "Convolution two bottoms": (
         conv("3 kernel_size: 3", bottoms="x z", tops="y u", name="c"),
         {"x": (1, 2, 5, 4), "z": (1, 2, 5, 4)}, {}),
+    "Convolution hole": (conv("3 kernel_size: 3 pad: 2 hole: 2"), IMAGE, {}),
+    "DepthwiseConvolution": (
+        conv("8 kernel_size: 3 group: 4 pad: 1").replace("Convolution", "DepthwiseConvolution"),
+        IMAGE, {}),
+    "ConvolutionDepthwise": (
+        conv("4 kernel_size: 3 pad: 1 stride: 2").replace("Convolution", "ConvolutionDepthwise"),
+        IMAGE, {}),
+    "Convolution3D": (
+        conv("3 kernel_size: 3 kernel_depth: 2 pad: 1 temporal_stride: 2")
+        .replace("Convolution", "Convolution3D"),
+        {"x": (1, 2, 4, 4, 5)}, {}),
     "Deconvolution": (deconv("5 kernel_size: 3"), IMAGE, {}),
     "Deconvolution pad stride": (deconv("3 kernel_size: 4 pad: 1 stride: 2"), IMAGE, {}),
     "Deconvolution 1x1": (deconv("7 kernel_size: 1"), IMAGE, {"uses": "gemm_1x1"}),
@@ -98,6 +110,11 @@ LAYERS = {
         IMAGE, {}),
     "Pooling AVE": (pooling("pool: AVE kernel_size: 3 stride: 2"), IMAGE, {}),
     "Pooling AVE pad": (pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), IMAGE, {}),
+    "Pooling AVE inside": (
+        pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1 avg_include_pad: false"), IMAGE, {}),
+    "Pooling3D": (
+        layer("Pooling3D", "pooling_param { kernel_size: 2 kernel_depth: 2 stride: 2"
+              " temporal_stride: 1 }"), {"x": (2, 3, 4, 5, 6)}, {}),
     "Pooling global": (pooling("pool: AVE global_pooling: true"), IMAGE, {}),
     "Pooling MAX 1-D": (pooling("pool: MAX kernel_size: 3 stride: 2 pad: 1"), {"x": (2, 3, 9)}, {}),
     "Pooling MAX 3-D": (
@@ -176,6 +193,11 @@ LAYERS = {
     "Power root": (
         layer("Power", "power_param { power: 0.37 scale: 2 shift: 0.5 }"), {"x": POSITIVE}, {}),
     "Power -1": (layer("Power", "power_param { power: -1 }"), {"x": POSITIVE}, {}),
+    "ReLU6": (layer("ReLU6"), {"x": WIDE}, {}),
+    "ReLU6 leaky": (layer("ReLU6", "relu6_param { negative_slope: 0.2 }"), {"x": WIDE}, {}),
+    "ReLU6 turned": (layer("ReLU6", "relu6_param { negative_slope: -0.7 }"), {"x": WIDE}, {}),
+    "HardSwish": (layer("HardSwish"), {"x": WIDE}, {}),
+    "Mish": (layer("Mish"), {"x": WIDE}, {}),
     "Swish": (layer("Swish"), IMAGE, {}),
     "Swish beta": (layer("Swish", "swish_param { beta: 1.7 }"), IMAGE, {}),
     "Dropout": (layer("Dropout"), IMAGE, {}),
@@ -202,6 +224,13 @@ LAYERS = {
         layer("SoftmaxWithLoss", "loss_param { normalization: NONE } softmax_param { axis: 0 }",
               bottoms="x t"),
         {"x": (3, 5), "t": LABELS}, {}),
+    "SoftmaxWithLoss smoothed": (
+        layer("SoftmaxWithLoss", "loss_param { label_smoothing: 0.2 ignore_label: 1 }",
+              bottoms="x t"), {"x": (5, 3), "t": LABELS}, {}),
+    "SoftmaxWithLoss weighted": (
+        layer("SoftmaxWithLoss", "loss_param { weight_by_label_freqs: true class_weighting: 0.5"
+              " class_weighting: 2 class_weighting: 1.5 label_smoothing: 0.1 }", bottoms="x t"),
+        {"x": (2, 3, 2, 2), "t": np.arange(8.0).reshape(2, 2, 2) % 3}, {}),
     "ContrastiveLoss": (
         layer("ContrastiveLoss", "contrastive_loss_param { margin: 2.5 }", bottoms="x z t"),
         {"x": (5, 3), "z": (5, 3), "t": LABELS}, {}),
@@ -279,6 +308,36 @@ LAYERS = {
         layer("Crop", "crop_param { axis: 1 offset: 1 }", bottoms="x z"),
         IMAGE | {"z": (2, 3, 4, 2)}, {}),
     "Reverse": (layer("Reverse", "reverse_param { axis: 1 axis: 2 }"), {"x": (2, 3, 4)}, {}),
+    "Permute": (layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }"),
+                IMAGE, {}),
+    "Permute convolved": (
+        conv("4 kernel_size: 3", tops="c")
+        + layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", bottoms="c"),
+        IMAGE, {}),
+    "Permute identity": (layer("Permute", "permute_param { order: 0 }"), IMAGE, {}),
+    "ShuffleChannel": (
+        layer("ShuffleChannel", "shuffle_channel_param { group: 2 }"), IMAGE, {}),
+    "ShuffleChannel convolved": (
+        conv("6 kernel_size: 3", tops="c")
+        + layer("ShuffleChannel", "shuffle_channel_param { group: 3 }", bottoms="c"), IMAGE, {}),
+    "Reorg": (layer("Reorg"), {"x": (2, 4, 4, 6)}, {}),
+    "Reorg reverse": (
+        layer("Reorg", "reorg_param { stride: 2 reverse: true }"), IMAGE, {}),
+    "Axpy": (
+        layer("Axpy", bottoms="a x z"), {"a": (2, 4, 1, 1)} | IMAGE | {"z": (2, 4, 6, 5)}, {}),
+    "Axpy convolved": (
+        conv("4 kernel_size: 3 pad: 1", tops="c")
+        + layer("Axpy", bottoms="a c z"), {"a": (2, 4)} | IMAGE | {"z": (2, 4, 6, 5)}, {}),
+    "Interp": (layer("Interp", "interp_param { zoom_factor: 3 }"), IMAGE, {}),
+    "Interp smaller": (layer("Interp", "interp_param { height: 3 width: 4 }"), IMAGE, {}),
+    "Interp part": (
+        layer("Interp", "interp_param { height: 9 width: 2 pad_beg: -1 pad_end: -2 }"), IMAGE, {}),
+    "Interp like": (
+        layer("Interp", bottoms="x z"), IMAGE | {"z": (1, 2, 7, 9)}, {}),
+    "Upsample": (
+        layer("Upsample", bottoms="x i"),
+        {"x": (2, 3, 2, 3), "i": np.random.default_rng(5).permuted(
+            np.tile(np.arange(24.0), (6, 1)), axis=1)[:, :6].reshape(2, 3, 2, 3)}, {}),
     "Tile": (layer("Tile", "tile_param { tiles: 3 }"), {"x": (2, 3, 4)}, {}),
     "Tile last": (layer("Tile", "tile_param { axis: -1 tiles: 5 }"), IMAGE, {}),
     "BatchReindex": (
@@ -299,6 +358,30 @@ LAYERS = {
     "BatchNorm 2-D": (layer("BatchNorm", "batch_norm_param { eps: 0.1 }"), {"x": (7, 3)}, {}),
     "BatchNorm global": (
         layer("BatchNorm", "batch_norm_param { use_global_stats: true }"), IMAGE, {}),
+    "BatchNorm NVIDIA": (
+        layer("BatchNorm", "batch_norm_param { scale_bias: true eps: 0.1 }"), IMAGE, {}),
+    "BatchNorm Intel": (
+        layer("BatchNorm", "batch_norm_param { use_weight_bias: true bias_term: false }"),
+        IMAGE, {}),
+    "BatchNorm Intel global": (
+        layer("BatchNorm", "batch_norm_param { use_weight_bias: true use_global_stats: true }"),
+        IMAGE, {}),
+    "BN SegNet": (layer("BN"), IMAGE, {}),
+    "BN SegNet TEST": (layer("BN"), IMAGE, {"phase": "TEST"}),
+    "BN SegNet inference": (layer("BN", "bn_param { bn_mode: INFERENCE }"), IMAGE, {}),
+    "BN PSPNet": (layer("BN", "bn_param { eps: 0.1 }"), IMAGE, {}),
+    "BN PSPNet TEST": (layer("BN", "bn_param { momentum: 0.9 }"), IMAGE, {"phase": "TEST"}),
+    "BN PSPNet frozen": (layer("BN", "bn_param { frozen: true }"), IMAGE, {}),
+    "Convolution BN ReLU": (
+        conv("4 kernel_size: 3", tops="c") + layer("BN", "bn_param { eps: 0.1 }", "c", "b")
+        + layer("ReLU", bottoms="b"), IMAGE, {"max_skipped": 0.1}),
+    "Normalize": (layer("Normalize"), IMAGE, {}),
+    "Normalize positions": (
+        layer("Normalize", "norm_param { across_spatial: false channel_shared: false }"),
+        IMAGE, {}),
+    "Normalize channels": (layer("Normalize", "norm_param { channel_shared: false }"), IMAGE, {}),
+    "Normalize eps": (
+        layer("Normalize", "norm_param { across_spatial: false eps: 0.5 }"), IMAGE, {}),
     "MVN": (layer("MVN"), IMAGE, {}),
     "MVN across": (layer("MVN", "mvn_param { across_channels: true }"), IMAGE, {}),
     "MVN mean": (layer("MVN", "mvn_param { normalize_variance: false }"), IMAGE, {}),
@@ -374,8 +457,8 @@ NO_GRADIENT = {
     "Python",  # up to its class; see test_pycaffe_python_layer.py
 }
 IN_PLACE = {
-    *("BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "MVN", "PReLU", "Power"),
-    *("ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH"),
+    *("BN", "BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "HardSwish", "MVN"),
+    *("Mish", "PReLU", "Power", "ReLU", "ReLU6", "Scale", "Sigmoid", "Softmax", "Swish", "TanH"),
 }
 
 

@@ -20,8 +20,9 @@ GOLDEN = Path(__file__).parent / "golden"
 BENCHMARK_NETS = Path(__file__).parent.parent / "benchmarks" / "nets"
 HERE = set(_core.layer_declarations())
 CASES = [
-    entry
-    for entry in json.loads((GOLDEN / "layers" / "index.json").read_text())
+    entry | {"folder": root / "layers" / entry["type"]}
+    for root in (GOLDEN, GOLDEN.parent / "golden_forks")
+    for entry in json.loads((root / "layers" / "index.json").read_text())
     if entry["type"] in HERE & set(exporters())
 ]
 # Layers that fill their own tops: there is nothing to compute.
@@ -85,8 +86,8 @@ def small_net(layers, shape="2 3 9 7", **options):
 )
 def test_layer(entry, monkeypatch):
     """Each case of a layer that Caffe computed, with its parameters and bottoms."""
-    folder, case = GOLDEN / "layers" / entry["type"], entry["case"]
-    monkeypatch.chdir(folder)
+    case = entry["case"]
+    monkeypatch.chdir(entry["folder"])
     with np.load("arrays.npz") as archive:
         values = {
             key.removeprefix(f"{case}/"): archive[key]
@@ -97,6 +98,8 @@ def test_layer(entry, monkeypatch):
     blobs = net.params.get("l", [])
     for i, blob in enumerate(blobs):
         blob.data[...] = values[f"param/{i}"]
+    for name in set(net.params) - {"l"}:  # Parameter layers
+        net.params[name][0].data[...] = values[f"bottom/{name}"]
     refused = entry["type"] == "Dropout" and entry["phase"] == "TRAIN"
     if refused:
         with pytest.raises(pydl.Error, match="phase TRAIN"):
@@ -303,7 +306,7 @@ def test_a_net_without_outputs_is_refused():
 
 def test_unknown_layer_type_is_refused(monkeypatch):
     monkeypatch.delitem(exporters(), "ReLU")
-    with pytest.raises(pydl.Error, match=r'"relu" \(ReLU\).*knows no ONNX form.*PReLU'):
+    with pytest.raises(pydl.Error, match=r'"relu" \(ReLU\).*knows no ONNX form.*ReLU6'):
         to_model(small_net(CONV))
 
 
@@ -359,3 +362,71 @@ def test_layers_over_one_and_three_axes(shape):
         shape=shape,
     )
     check(net, random_inputs(net))
+
+
+# ---- layers of forks ----
+def one(layer_type, params="", bottoms="data", top="y"):
+    names = "".join(f'bottom: "{name}" ' for name in bottoms.split())
+    return f'layer {{ name: "l" type: "{layer_type}" {names} top: "{top}" {params} }}'
+
+
+POOLED = """layer { name: "p" type: "Pooling" bottom: "data" top: "p" top: "m"
+  pooling_param { kernel_size: 2 stride: 2 } }"""
+FORKS = {
+    "hole": (one("Convolution", "convolution_param { num_output: 4 kernel_size: 3 hole: 2 }"), {}),
+    "depthwise": (one("ConvolutionDepthwise", "convolution_param { kernel_size: 3 }"), {}),
+    "C3D convolution": (
+        one("Convolution3D", "convolution3d_param { num_output: 4 kernel_size: 3 pad: 1 "
+            "kernel_depth: 2 temporal_stride: 2 }"), {"shape": "1 2 5 6 7"}),
+    "C3D convolution of images": (
+        one("Convolution3D", "convolution_param { num_output: 4 kernel_size: 3 }"),
+        {"shape": "1 2 5 6 7"}),
+    "C3D pooling": (
+        one("Pooling3D", "pooling_param { kernel_size: 2 stride: 2 kernel_depth: 3 "
+            "temporal_stride: 2 }"), {"shape": "1 2 5 6 7"}),
+    "average inside": (
+        one("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 "
+            "avg_include_pad: false }"), {}),
+    "rounded down": (
+        one("Pooling", "pooling_param { kernel_size: 2 stride: 2 ceil_mode: false }"), {}),
+    "ReLU6 leaky": (one("ReLU6", "relu6_param { negative_slope: 0.1 }"), {}),
+    "HardSwish": (one("HardSwish"), {}),
+    "Mish": (one("Mish"), {}),
+    "unpooled": (POOLED + one("Upsample", "upsample_param { upsample_h: 9 upsample_w: 7 }", "p m"),
+                 {"batch": 3}),
+    "interpolated part": (
+        one("Interp", "interp_param { zoom_factor: 3 pad_beg: -1 pad_end: -2 }"), {}),
+    "interpolated like another": (POOLED + one("Interp", bottoms="p data"), {}),
+    "SegNet's BN": (
+        one("BN").replace('top: "y"', 'top: "y" top: "mean" top: "variance"'), {}),
+    "SegNet's BN in inference": (one("BN", "bn_param { bn_mode: INFERENCE }"), {}),
+    "PSPNet's BN": (one("BN", "bn_param { momentum: 0.9 }"), {}),
+    "PSPNet's BN frozen": (one("BN", "bn_param { frozen: true }"), {"phase": "TRAIN"}),
+    "NVIDIA's BatchNorm": (one("BatchNorm", "batch_norm_param { scale_bias: true }"), {}),
+    "Intel's BatchNorm": (
+        one("BatchNorm", "batch_norm_param { use_weight_bias: true bias_term: false }"), {}),
+    "Intel's BatchNorm in training": (
+        one("BatchNorm", "batch_norm_param { use_weight_bias: true }"), {"phase": "TRAIN"}),
+    "weighed loss": (
+        input_layer("t", "2 9 7") + one("SoftmaxWithLoss", "loss_param { label_smoothing: 0.1 "
+        "weight_by_label_freqs: true class_weighting: 1 class_weighting: 3 class_weighting: 2 }",
+        "data t"), {"phase": "TRAIN"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORKS)
+def test_layer_of_a_fork(name):
+    layers, options = FORKS[name]
+    batch = options.get("batch")
+    net = small_net(layers, **{key: options[key] for key in options if key != "batch"})
+    random = np.random.RandomState(4)
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = random.uniform(0.5, 1.5, blob.shape)
+    inputs = random_inputs(net)
+    if "t" in inputs:
+        inputs["t"] = random.randint(0, 3, inputs["t"].shape).astype("f")
+    model = check(net, inputs)
+    if batch:
+        data = random.randn(batch, *inputs["data"].shape[1:]).astype("f")
+        assert_same(run(model, {"data": data})["y"], net.forward(data=data)["y"])

@@ -10,8 +10,11 @@
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
 #include "kernels/image.h"
+#include "kernels/interp.h"
+#include "kernels/l2_norm.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
+#include "kernels/movement.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
@@ -58,6 +61,10 @@ void bind_eltwise(py::module_ m) {
         const int64_t n = outer * channels * inner;
         return Extents{optional(n), n, optional(channels), optional(channels)};
       });
+  def("multiply_add", &K::multiply_add, [](int64_t outer, int64_t channels, int64_t inner) {
+    const int64_t n = outer * channels * inner;
+    return Extents{n, channels, n, n};
+  });
   def("copy_rows", &K::copy_rows,
       [](int64_t rows, int64_t row, int64_t x_stride, int64_t y_stride) {
         const auto span = [&](int64_t stride) { return rows > 0 ? (rows - 1) * stride + row : 0; };
@@ -96,6 +103,12 @@ void bind_activation(py::module_ m) {
   def("power_backward", &K::power_backward, kAll);
   def("swish_forward", &K::swish_forward, kAll);
   def("swish_backward", &K::swish_backward, kAll);
+  def("relu6_forward", &K::relu6_forward, kAll);
+  def("relu6_backward", &K::relu6_backward, kAll);
+  def("hard_swish_forward", &K::hard_swish_forward, kAll);
+  def("hard_swish_backward", &K::hard_swish_backward, kAll);
+  def("mish_forward", &K::mish_forward, kAll);
+  def("mish_backward", &K::mish_backward, kAll);
   def("threshold", &K::threshold, kAll);
   def("prelu_forward", &K::prelu_forward, [](int64_t outer, int64_t channels, int64_t inner) {
     const int64_t n = outer * channels * inner;
@@ -167,15 +180,22 @@ void bind_image(py::module_ m) {
 void bind_pool(py::module_ m) {
   using S = PoolShape;
   using Axis = std::array<int64_t, 5>;
-  const auto axis = [](const Axis& a) { return PoolAxis{a[0], a[1], a[2], a[3], a[4]}; };
+  const auto axis = [](const Axis& a, bool padding_counts) {
+    return PoolAxis{a[0], a[1], a[2], a[3], a[4], padding_counts};
+  };
   // Of each axis (in, out, kernel, stride, pad).
   py::class_<S>(m, "PoolShape")
       .def(py::init([=](int64_t n, int64_t c, const Axis& d, const Axis& h, const Axis& w,
-                        bool channels_last) {
-             return S{n, c, axis(d), axis(h), axis(w), channels_last};
+                        bool channels_last, bool padding_counts) {
+             return S{n,
+                      c,
+                      axis(d, padding_counts),
+                      axis(h, padding_counts),
+                      axis(w, padding_counts),
+                      channels_last};
            }),
            py::arg("n"), py::arg("c"), py::arg("d"), py::arg("h"), py::arg("w"),
-           py::arg("channels_last"))
+           py::arg("channels_last"), py::arg("padding_counts") = true)
       .def_property_readonly("mask_is_small", &pool_mask_is_small);
   const auto in = [](const S& s) { return s.n * s.c * s.in_count(); };
   const auto out = [](const S& s) { return s.n * s.c * s.out_count(); };
@@ -382,6 +402,16 @@ void bind_softmax(py::module_ m) {
                const int64_t n = s.outer * s.classes * s.inner;
                return Extents{n, s.outer * s.inner, n};
              });
+  def_kernel(m, "smoothed_loss", &softmax_kernels, &K::smoothed_loss,
+             [](const S& s, bool, int, float, float) {
+               const int64_t positions = s.outer * s.inner;
+               return Extents{positions * s.classes, positions, optional(s.classes), 1};
+             });
+  def_kernel(m, "smoothed_loss_backward", &softmax_kernels, &K::smoothed_loss_backward,
+             [](const S& s, bool, int, float, float) {
+               const int64_t positions = s.outer * s.inner, n = positions * s.classes;
+               return Extents{n, positions, optional(s.classes), n};
+             });
   def_kernel(m, "infogain", &softmax_kernels, &K::infogain, [](const S& s, bool, int, float) {
     const int64_t n = s.outer * s.classes * s.inner;
     return Extents{n, s.outer * s.inner, s.classes * s.classes, 1};
@@ -445,6 +475,65 @@ void bind_norm(py::module_ m) {
              });
 }
 
+void bind_l2_norm(py::module_ m) {
+  using S = L2NormShape;
+  def_shape(m, "L2NormShape", field("rows", &S::rows), field("positions", &S::positions),
+            field("channels", &S::channels));
+  const auto count = [](const S& s) { return s.rows * s.positions * s.channels; };
+  using K = L2NormKernels;
+  def_kernel(m, "forward", &l2_norm_kernels, &K::forward, [=](const S& s, float, float) {
+    return Extents{count(s), s.channels, s.rows, count(s)};
+  });
+  def_kernel(m, "backward", &l2_norm_kernels, &K::backward, [=](const S& s, float) {
+    const int64_t n = count(s);
+    return Extents{n, s.channels, s.rows, n, optional(n), optional(s.channels)};
+  });
+}
+
+void bind_interp(py::module_ m) {
+  using S = InterpShape;
+  using Axis = std::array<int64_t, 4>;
+  // Of each axis (size, begin, in, out).
+  py::class_<S>(m, "InterpShape")
+      .def(py::init([](int64_t n, int64_t channels, const Axis& h, const Axis& w) {
+             return S{n, channels, {h[0], h[1], h[2], h[3]}, {w[0], w[1], w[2], w[3]}};
+           }),
+           py::arg("n"), py::arg("channels"), py::arg("h"), py::arg("w"));
+  const auto in = [](const S& s) { return s.n * s.h.size * s.w.size * s.channels; };
+  const auto out = [](const S& s) { return s.n * s.h.out * s.w.out * s.channels; };
+  using K = InterpKernels;
+  def_kernel(m, "forward", &interp_kernels, &K::forward,
+             [=](const S& s) { return Extents{in(s), out(s)}; });
+  def_kernel(m, "backward", &interp_kernels, &K::backward,
+             [=](const S& s) { return Extents{out(s), in(s)}; });
+}
+
+// Functions that are the same at all instruction sets, as a table.
+struct MovementKernels {
+  void (*copy_box)(const Box&, ConstArray x, Array y);
+};
+const MovementKernels& movement_kernels() {
+  static constexpr MovementKernels kKernels = {&copy_box};
+  return kKernels;
+}
+
+void bind_movement(py::module_ m) {
+  def_shape(m, "Box", field("shape", &Box::shape), field("x_stride", &Box::x_stride),
+            field("y_stride", &Box::y_stride));
+  // Up to where each stride reaches.
+  const auto extent = [](const std::vector<int64_t>& shape, const std::vector<int64_t>& stride) {
+    int64_t last = 0;
+    for (size_t i = 0; i < shape.size(); ++i) {
+      if (shape[i] == 0) return int64_t{0};
+      last += (shape[i] - 1) * stride[i];
+    }
+    return last + 1;
+  };
+  def_kernel(m, "copy_box", &movement_kernels, &MovementKernels::copy_box, [=](const Box& b) {
+    return Extents{extent(b.shape, b.x_stride), extent(b.shape, b.y_stride)};
+  });
+}
+
 void bind_update(py::module_ m) {
   using S = UpdateShape;
   using K = UpdateKernels;
@@ -484,6 +573,9 @@ void bind_kernel_families(py::module_& m) {
   bind_softmax(m.def_submodule("softmax"));
   bind_loss(m.def_submodule("loss"));
   bind_norm(m.def_submodule("norm"));
+  bind_l2_norm(m.def_submodule("l2_norm"));
+  bind_interp(m.def_submodule("interp"));
+  bind_movement(m.def_submodule("movement"));
   bind_update(m.def_submodule("update"));
 }
 

@@ -43,6 +43,14 @@ struct ActivationKernels {
                          float power, float factor, Array dx);
   void (*swish_forward)(int64_t n, ConstArray x, float beta, Array y);  // x sigmoid(beta x)
   void (*swish_backward)(int64_t n, ConstArray x, ConstArray dy, float beta, Array dx);
+  // min(max(x, 0), 6), but negative_slope x for x < 0
+  void (*relu6_forward)(int64_t n, ConstArray x, float negative_slope, Array y);
+  // y: the output or the input. The gradient is 0 at exactly 6, negative_slope at exactly 0.
+  void (*relu6_backward)(int64_t n, ConstArray y, ConstArray dy, float negative_slope, Array dx);
+  void (*hard_swish_forward)(int64_t n, ConstArray x, Array y);  // x min(max(x + 3, 0), 6) / 6
+  void (*hard_swish_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);
+  void (*mish_forward)(int64_t n, ConstArray x, Array y);  // x tanh(log(1 + exp(x)))
+  void (*mish_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);
   void (*threshold)(int64_t n, ConstArray x, float threshold, Array y);  // x > threshold ? 1 : 0
   // x, y: (outer, channels, inner); slope: (channels), or (1) with channels = 1.
   void (*prelu_forward)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,

@@ -11,6 +11,8 @@
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
 #include "kernels/image.h"
+#include "kernels/interp.h"
+#include "kernels/l2_norm.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -32,6 +34,8 @@ PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
 PYDL_DISPATCH(ImageKernels, image, ref, avx512)
+PYDL_DISPATCH(InterpKernels, interp, ref, avx512)
+PYDL_DISPATCH(L2NormKernels, l2_norm, ref, avx512)
 PYDL_DISPATCH(LossKernels, loss, ref, avx512)
 PYDL_DISPATCH(LrnKernels, lrn, ref, avx512_bf16)
 PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)

@@ -35,6 +35,9 @@ struct EltwiseKernels {
   // y = x scale[c] + bias[c]; x: (outer, channels, inner). scale or bias may be null.
   void (*affine_forward)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
                          const float* scale, const float* bias, Array y);
+  // y = x scale[c] + z; x, z, y: (outer, channels, inner).
+  void (*multiply_add)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
+                       const float* scale, ConstArray z, Array y);
   // dscale[c] += sum dy x, dbias[c] += sum dy; either may be null.
   void (*affine_backward_params)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
                                  ConstArray dy, float* dscale, float* dbias);

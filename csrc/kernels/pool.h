@@ -2,10 +2,10 @@
 // Fergus 2013, arXiv:1301.3557).
 //
 // A window starts at o * stride - pad. For MAX it is clipped to the input; the first maximum in
-// row-major order wins. For AVE it is clipped to the input plus padding to get the divisor, then to
-// the input for the sum. A window wholly outside the input (Caffe's CEIL rule with stride > kernel
-// and no padding) gives 0, no mask and no gradient; Caffe gives NaN or -FLT_MAX and writes out of
-// bounds.
+// row-major order wins. For AVE it is clipped to the input plus padding to get the divisor (to the
+// input alone if padding does not count), then to the input for the sum. A window wholly outside
+// the input (Caffe's CEIL rule with stride > kernel and no padding) gives 0, no mask and no
+// gradient; Caffe gives NaN or -FLT_MAX and writes out of bounds.
 //
 // A later value wins only if it compares greater: NaN stays where it comes first in a window, and
 // is passed over elsewhere.
@@ -21,6 +21,7 @@ namespace pydl::kernels {
 
 struct PoolAxis {
   int64_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0;
+  bool padding_counts = true;
 };
 
 struct PoolShape {

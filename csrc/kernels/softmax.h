@@ -22,6 +22,16 @@ struct SoftmaxKernels {
   // dx = scale (p - onehot(label)), 0 where ignored.
   void (*loss_backward)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
                         int ignore_label, float scale, float* dx);
+  // The same where each class is expected with a probability of its own,
+  // q[k] = (1 - smoothing) onehot(label)[k] + smoothing / classes, and positions weigh
+  // class_weight[label] (null: 1): the sum of -class_weight[label] q[k] log(max(p[k], least)).
+  double (*smoothed_loss)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
+                          int ignore_label, const float* class_weight, float smoothing, float least,
+                          int64_t* valid);
+  // dx = scale class_weight[label] (p - q), 0 where ignored.
+  void (*smoothed_loss_backward)(const SoftmaxShape&, const float* p, const float* label,
+                                 bool has_ignore, int ignore_label, const float* class_weight,
+                                 float smoothing, float scale, float* dx);
   // Likewise the sum of -weights[label, k] log(max(p[k], least)), over all classes k as well.
   // weights: (classes, classes)
   double (*infogain)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,

@@ -24,16 +24,22 @@ void ConvLayer::SetUp(const Blobs& bottom, const Blobs& top) {
   channel_axis_ = bottom[0]->CanonicalAxis(p.axis);
   axes_ = bottom[0]->axes() - channel_axis_ - 1;
   window_ = read_window(p, axes_);
-  check(p.num_output && *p.num_output > 0, "convolution_param.num_output must be given and ",
-        "positive", p.num_output ? ", got " + std::to_string(*p.num_output) : "");
   channels_ = bottom[0]->shape(channel_axis_);
-  check(p.group > 0 && channels_ % p.group == 0 && num_output() % p.group == 0, "group ", p.group,
-        " must divide both the ", channels_, " input channels and num_output ", num_output());
+  outputs_ = read_outputs(channels_);
   const ConvShape problem = problem_of(*bottom[0]);
   Shape weights{problem.oc, problem.ic / problem.group};
   weights.insert(weights.end(), window_.kernel.begin(), window_.kernel.end());
   AddParam(weights, &p.weight_filler);
   if (p.bias_term) AddParam({num_output()}, &p.bias_filler);
+}
+
+ConvLayer::Outputs ConvLayer::read_outputs(int64_t channels) const {
+  const ConvolutionParams& p = params_of();
+  check(p.num_output && *p.num_output > 0, "convolution_param.num_output must be given and ",
+        "positive", p.num_output ? ", got " + std::to_string(*p.num_output) : "");
+  check(p.group > 0 && channels % p.group == 0 && *p.num_output % p.group == 0, "group ", p.group,
+        " must divide both the ", channels, " input channels and num_output ", *p.num_output);
+  return {*p.num_output, p.group};
 }
 
 void ConvLayer::Reshape(const Blobs& bottom, const Blobs& top) {
@@ -59,7 +65,7 @@ ConvShape ConvLayer::problem_of(const Blob& bottom) const {
         " channels, but its bottom is now ", shape_text(shape));
   ConvShape c;
   c.n = bottom.count(0, channel_axis_);
-  c.group = params_of().group;
+  c.group = outputs_.group;
   c.kernel = window_.kernel;
   c.stride = window_.stride;
   c.pad = window_.pad;

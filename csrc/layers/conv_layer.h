@@ -42,7 +42,14 @@ class ConvLayer : public LayerOf<ConvolutionParams> {
   virtual std::unique_ptr<kernels::Conv> make_kernel(const kernels::ConvShape& problem) const = 0;
   virtual FoldedWeights::Order weights_order(const kernels::ConvShape& problem) const = 0;
 
-  int64_t num_output() const { return *params_of().num_output; }
+  struct Outputs {
+    int64_t channels;  // of a top
+    int64_t group;
+  };
+  // For bottoms of so many channels.
+  virtual Outputs read_outputs(int64_t channels) const;
+
+  int64_t num_output() const { return outputs_.channels; }
   const Window& window() const { return window_; }
 
  private:
@@ -61,6 +68,7 @@ class ConvLayer : public LayerOf<ConvolutionParams> {
 
   int channel_axis_ = 1, axes_ = 2;
   int64_t channels_ = 0;  // of a bottom
+  Outputs outputs_{};
   Window window_;
   kernels::ConvShape problem_;
   std::unique_ptr<kernels::Conv> conv_;

@@ -7,11 +7,15 @@ namespace pydl {
 
 Window read_window(const ConvolutionParams& p, int axes) {
   const auto kernel = (p.kernel_h || p.kernel_w) ? "kernel" : "kernel_size";
+  const PerAxis hole{"hole", p.hole, p.hole_h, p.hole_w};
+  check(p.dilation.empty() || !hole.is_given(), "give either dilation or hole, not both");
   Window w;
-  w.kernel = PerAxis{kernel, p.kernel_size, p.kernel_h, p.kernel_w}.read(axes, std::nullopt, 1);
-  w.stride = PerAxis{"stride", p.stride, p.stride_h, p.stride_w}.read(axes, 1, 1);
-  w.pad = PerAxis{"pad", p.pad, p.pad_h, p.pad_w}.read(axes, 0, 0);
-  w.dilation = PerAxis{"dilation", p.dilation, {}, {}}.read(axes, 1, 1);
+  w.kernel = PerAxis{kernel, p.kernel_size, p.kernel_h, p.kernel_w, p.kernel_depth}.read(
+      axes, std::nullopt, 1);
+  w.stride =
+      PerAxis{"stride", p.stride, p.stride_h, p.stride_w, p.temporal_stride}.read(axes, 1, 1);
+  w.pad = PerAxis{"pad", p.pad, p.pad_h, p.pad_w, p.temporal_pad}.read(axes, 0, 0);
+  w.dilation = (hole.is_given() ? hole : PerAxis{"dilation", p.dilation, {}, {}}).read(axes, 1, 1);
   return w;
 }
 

@@ -11,6 +11,8 @@ struct ConvolutionParams {
   bool bias_term = true;
   std::vector<int32_t> pad, kernel_size, stride, dilation;
   std::optional<int32_t> pad_h, pad_w, kernel_h, kernel_w, stride_h, stride_w;
+  std::vector<int32_t> hole;
+  std::optional<int32_t> hole_h, hole_w, kernel_depth, temporal_stride, temporal_pad;
   int32_t group = 1;
   FillerParams weight_filler, bias_filler;
   Engine engine = Engine::kDefault;
@@ -32,6 +34,13 @@ struct ConvolutionParams {
         Field("kernel_w", &P::kernel_w, "kernel columns; 2-D only"),
         Field("stride_h", &P::stride_h, "stride along rows; 2-D only, in the place of stride"),
         Field("stride_w", &P::stride_w, "stride along columns; 2-D only"),
+        Field("hole", &P::hole, "DeepLab's name of dilation"),
+        Field("hole_h", &P::hole_h, "dilation along rows; 2-D only, in the place of hole"),
+        Field("hole_w", &P::hole_w, "dilation along columns; 2-D only"),
+        Field("kernel_depth", &P::kernel_depth,
+              "C3D: the kernel along the first of three axes; kernel_size is for the others"),
+        Field("temporal_stride", &P::temporal_stride, "C3D: the stride along the first axis"),
+        Field("temporal_pad", &P::temporal_pad, "C3D: the padding along the first axis"),
         Field("group", &P::group, "channels are cut into this many independent groups"),
         Field("weight_filler", &P::weight_filler, "start values of the weights"),
         Field("bias_filler", &P::bias_filler, "start values of the bias"),

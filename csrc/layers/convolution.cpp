@@ -1,11 +1,14 @@
-// Convolution over any number of spatial axes, with groups, stride, padding and dilation.
+// Convolution over any number of spatial axes, with groups, stride, padding and dilation; and the
+// types by which forks of Caffe have parts of that.
 
+#include "core/check.h"
 #include "layers/conv_layer.h"
+#include "layers/video_params.h"
 
 namespace pydl {
 
 // W: (num_output, C / group, kernel...)
-class Convolution final : public ConvLayer {
+class Convolution : public ConvLayer {
  protected:
   void set_sizes(int64_t channels, const std::vector<int64_t>& in,
                  kernels::ConvShape* problem) const override {
@@ -25,7 +28,38 @@ class Convolution final : public ConvLayer {
   }
 };
 
+// MobileNet's, with its groups written out.
+class DepthwiseConvolution final : public Convolution {};
+
+// Each channel by itself; num_output need not be given, and is not looked at.
+class ConvolutionDepthwise final : public Convolution {
+ protected:
+  Outputs read_outputs(int64_t channels) const override {
+    check(channels > 0, "its bottom has no channels");
+    return {channels, channels};
+  }
+};
+
+// C3D's (Tran et al. 2015, arXiv:1412.0767), over (N, C, length, height, width).
+class Convolution3d final : public Convolution {
+ public:
+  static Value schemas() { return video_schemas<ConvolutionParams>("convolution3d_param"); }
+
+ protected:
+  void ReadParams(const Value& params) override {
+    Convolution::ReadParams(video_params<ConvolutionParams>(params, "convolution3d_param"));
+  }
+};
+
 PYDL_REGISTER_LAYER("Convolution", Convolution,
                     "Convolution over any number of axes, with groups, stride, padding, dilation.");
+PYDL_REGISTER_LAYER("DepthwiseConvolution", DepthwiseConvolution,
+                    "Convolution under the name that MobileNet's Caffe has for one with as many "
+                    "groups as channels.");
+PYDL_REGISTER_LAYER("ConvolutionDepthwise", ConvolutionDepthwise,
+                    "Convolution of each channel by itself; the bottom says how many there are.");
+PYDL_REGISTER_LAYER("Convolution3D", Convolution3d,
+                    "C3D's convolution over length, height and width: kernel_depth, "
+                    "temporal_stride and temporal_pad are for the length.");
 
 }  // namespace pydl

@@ -6,7 +6,12 @@ namespace pydl {
 
 std::vector<int64_t> PerAxis::read(int axes, OptionalInt otherwise, int least) const {
   std::vector<int64_t> out;
-  if (h || w) {
+  if (depth) {
+    check(axes == 3, "kernel_depth, temporal_stride and temporal_pad are for 3 spatial axes, but ",
+          "there are ", axes);
+    out = PerAxis{name, given, h, w}.read(2, otherwise, least);
+    out.insert(out.begin(), *depth);
+  } else if (h || w) {
     check(axes == 2, name, "_h and ", name, "_w are for 2 spatial axes, but there are ", axes);
     check(given.empty(), "give either ", name, " or ", name, "_h and ", name, "_w, not both");
     out = {h.value_or(otherwise.value_or(0)), w.value_or(otherwise.value_or(0))};

@@ -9,11 +9,12 @@ namespace pydl {
 
 using OptionalInt = std::optional<int32_t>;
 
-// A field that is given once for all axes, once per axis, or as _h and _w with two axes.
+// A field that is given once for all axes, once per axis, or as _h and _w with two axes; where
+// `depth` is given, for the last two of three axes.
 struct PerAxis {
   const char* name;
   const std::vector<int32_t>& given;
-  OptionalInt h, w;
+  OptionalInt h, w, depth = {};
 
   bool is_given() const { return !given.empty() || h || w; }
   // One entry per axis: `otherwise` where nothing is given. Throws pydl::Error for contradictions,

@@ -9,6 +9,7 @@
 #include "layers/engine.h"
 #include "layers/per_axis.h"
 #include "layers/pooler.h"
+#include "layers/video_params.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -20,9 +21,11 @@ struct PoolingParams {
   PoolMethod pool = PoolMethod::kMax;
   std::vector<int32_t> pad, kernel_size, stride;
   OptionalInt pad_h, pad_w, kernel_h, kernel_w, stride_h, stride_w;
+  OptionalInt kernel_depth, temporal_stride, temporal_pad;
   Engine engine = Engine::kDefault;
   bool global_pooling = false;
   RoundMode round_mode = RoundMode::kCeil;
+  bool ceil_mode = true, torch_pooling = false, avg_include_pad = true;
 
   static auto fields() {
     using P = PoolingParams;
@@ -46,7 +49,19 @@ struct PoolingParams {
         Field("engine", &P::engine, "accepted for Caffe's files; no effect"),
         Field("global_pooling", &P::global_pooling, "one window over the whole input"),
         Field("round_mode", &P::round_mode,
-              "CEIL: windows may reach beyond the far edge; FLOOR: they may not"));
+              "CEIL: windows may reach beyond the far edge; FLOOR: they may not"),
+        Field("ceil_mode", &P::ceil_mode, "false: round_mode is FLOOR"),
+        Field("torch_pooling", &P::torch_pooling, "NVIDIA's: true: round_mode is FLOOR"),
+        Field("avg_include_pad", &P::avg_include_pad,
+              "Intel's: whether AVE divides by the padding in a window as well"),
+        Field("kernel_depth", &P::kernel_depth,
+              "C3D: the window along the first of three axes; kernel_size is for the others"),
+        Field("temporal_stride", &P::temporal_stride, "C3D: the stride along the first axis"),
+        Field("temporal_pad", &P::temporal_pad, "C3D: the padding along the first axis"));
+  }
+
+  RoundMode rounding() const {
+    return ceil_mode && !torch_pooling ? round_mode : RoundMode::kFloor;
   }
 };
 
@@ -79,7 +94,7 @@ int64_t windows(int64_t size, int64_t kernel, int64_t stride, int64_t pad, Round
 
 // bottom: (N, C, in...)   tops: (N, C, out...), and for MAX if wanted the index of each maximum in
 // its plane, as floats, through which no gradient passes.
-class Pooling final : public LayerOf<PoolingParams> {
+class Pooling : public LayerOf<PoolingParams> {
  public:
   Arity tops() const override { return {1, params_of().pool == PoolMethod::kMax ? 2 : 1}; }
   Layouts layouts() const override {
@@ -107,9 +122,10 @@ class Pooling final : public LayerOf<PoolingParams> {
     check(axes_ >= 1 && axes_ <= 3, "needs a bottom of 3 to 5 axes (N, C, and one to three more), ",
           "got shape ", shape_text(bottom[0]->shape()));
     const auto name = p.kernel_h || p.kernel_w ? "kernel" : "kernel_size";
-    const PerAxis kernel{name, p.kernel_size, p.kernel_h, p.kernel_w};
-    stride_ = read_sizes({"stride", p.stride, p.stride_h, p.stride_w}, axes_, 1, 1);
-    pad_ = read_sizes({"pad", p.pad, p.pad_h, p.pad_w}, axes_, 0, 0);
+    const PerAxis kernel{name, p.kernel_size, p.kernel_h, p.kernel_w, p.kernel_depth};
+    stride_ =
+        read_sizes({"stride", p.stride, p.stride_h, p.stride_w, p.temporal_stride}, axes_, 1, 1);
+    pad_ = read_sizes({"pad", p.pad, p.pad_h, p.pad_w, p.temporal_pad}, axes_, 0, 0);
     if (p.global_pooling) {
       check(!kernel.is_given(), "global_pooling takes the whole input as its window; ",
             "leave out kernel_size, kernel_h and kernel_w");
@@ -139,8 +155,9 @@ class Pooling final : public LayerOf<PoolingParams> {
     Shape y_shape{x.shape(0), x.shape(1)};
     bool fits = true;
     for (int i = 0; i < axes_; ++i) {
-      const int64_t out = windows(in[i], kernel_[i], stride_[i], pad_[i], params_of().round_mode);
-      *axes[3 - axes_ + i] = {in[i], out, kernel_[i], stride_[i], pad_[i]};
+      const int64_t out = windows(in[i], kernel_[i], stride_[i], pad_[i], params_of().rounding());
+      *axes[3 - axes_ + i] = {in[i],      out,     kernel_[i],
+                              stride_[i], pad_[i], params_of().avg_include_pad};
       y_shape.push_back(out);
       fits = fits && out > 0 && in[i] > 0;
     }
@@ -192,9 +209,23 @@ class Pooling final : public LayerOf<PoolingParams> {
   int64_t draws_ = 0;  // forward passes that sampled
 };
 
+// C3D's (Tran et al. 2015, arXiv:1412.0767), over (N, C, length, height, width).
+class Pooling3d final : public Pooling {
+ public:
+  static Value schemas() { return video_schemas<PoolingParams>("pooling3d_param"); }
+
+ protected:
+  void ReadParams(const Value& params) override {
+    Pooling::ReadParams(video_params<PoolingParams>(params, "pooling3d_param"));
+  }
+};
+
 PYDL_REGISTER_LAYER("Pooling", Pooling,
                     "Maximum, average or stochastic pooling over windows of the axes after the "
                     "second, one to three; a last window wholly beyond the input is dropped. With "
                     "MAX a second top has the index of each maximum in its plane.");
+PYDL_REGISTER_LAYER("Pooling3D", Pooling3d,
+                    "C3D's pooling over length, height and width: kernel_depth, temporal_stride "
+                    "and temporal_pad are for the length.");
 
 }  // namespace pydl

@@ -81,6 +81,7 @@ def _python(layer: Message) -> str:
 _TYPES: dict[str, Callable[[Message], str]] = {
     "Convolution": _convolution,
     "Deconvolution": _convolution,
+    "DepthwiseConvolution": _convolution,
     "Pooling": _pooling,
     "InnerProduct": _outputs("inner_product_param"),
     "Embed": _outputs("embed_param"),

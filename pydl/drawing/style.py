@@ -5,14 +5,15 @@ from __future__ import annotations
 # (fill, stroke)
 _PLAIN = ("#eef2f6", "#98a2b3")
 _KINDS = {
-    ("#d1e9ff", "#2e90fa"): "Convolution Deconvolution Im2col",
+    ("#d1e9ff", "#2e90fa"): "Convolution Deconvolution Im2col "
+    "DepthwiseConvolution ConvolutionDepthwise Convolution3D",
     ("#e0eaff", "#6172f3"): "InnerProduct Embed Bias Scale LSTM RNN Recurrent LSTMUnit",
-    ("#ffead5", "#fb6514"): "Pooling SPP",
-    ("#dcfae6", "#17b26a"): "ReLU PReLU ELU Sigmoid TanH BNLL Swish Clip AbsVal Power Exp Log "
-    "Threshold Dropout Softmax",
-    ("#fef7c3", "#eaaa08"): "BatchNorm LRN MVN",
+    ("#ffead5", "#fb6514"): "Pooling Pooling3D SPP Interp Upsample",
+    ("#dcfae6", "#17b26a"): "ReLU ReLU6 PReLU ELU Sigmoid TanH BNLL Swish HardSwish Mish Clip "
+    "AbsVal Power Exp Log Threshold Dropout Softmax",
+    ("#fef7c3", "#eaaa08"): "BatchNorm BN LRN MVN Normalize",
     ("#ebe9fe", "#7a5af8"): "Concat Eltwise Slice Split Crop Reshape Flatten Tile Reduction "
-    "BatchReindex Filter ArgMax Silence",
+    "BatchReindex Filter ArgMax Silence Axpy Permute Reorg ShuffleChannel",
     ("#fee4e2", "#f04438"): "Accuracy",
     ("#e6f4f1", "#15b79e"): "Input Data ImageData HDF5Data MemoryData WindowData DummyData "
     "Parameter",

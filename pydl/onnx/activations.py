@@ -46,6 +46,26 @@ def prelu(g: Graph, layer: Layer) -> None:
     g.op("PRelu", layer.x, slope, out=layer.outputs[0])
 
 
+@exports("ReLU6")
+def relu6(g: Graph, layer: Layer) -> None:
+    slope = layer.message.relu6_param.negative_slope
+    if slope:
+        g.op("Min", g.op("LeakyRelu", layer.x, alpha=slope), 6.0, out=layer.outputs[0])
+    else:
+        g.op("Clip", layer.x, 0.0, 6.0, out=layer.outputs[0])
+
+
+@exports("HardSwish")
+def hard_swish(g: Graph, layer: Layer) -> None:
+    g.op("Mul", layer.x, g.op("HardSigmoid", layer.x, alpha=1 / 6, beta=0.5), out=layer.outputs[0])
+
+
+@exports("Mish")
+def mish(g: Graph, layer: Layer) -> None:
+    gate = g.op("Tanh", g.op("Softplus", layer.x))
+    g.op("Mul", layer.x, gate, out=layer.outputs[0])
+
+
 @exports("Swish")
 def swish(g: Graph, layer: Layer) -> None:
     gate = g.op("Sigmoid", g.scaled(layer.x, layer.message.swish_param.beta))

@@ -23,6 +23,14 @@ def eltwise(g: Graph, layer: Layer) -> None:
         g.op("Mul", product, layer.inputs[-1], out=layer.outputs[0])
 
 
+@exports("Axpy")
+def axpy(g: Graph, layer: Layer) -> None:
+    a, x, y = layer.inputs
+    shape = layer.bottom_shapes[1]
+    factors = g.reshape(a, [0, shape[1], *[1] * (len(shape) - 2)])
+    g.op("Add", g.op("Mul", x, factors), y, out=layer.outputs[0])
+
+
 @exports("Scale")
 def scale(g: Graph, layer: Layer) -> None:
     p = layer.message.scale_param

@@ -25,10 +25,10 @@ class Window:
     def read(cls, p: Message, spatial: int) -> Window:
         """From convolution_param, for so many spatial axes."""
         return cls(
-            _per_axis(p, "kernel", p.kernel_size, spatial, 1),
-            _per_axis(p, "stride", p.stride, spatial, 1),
-            _per_axis(p, "pad", p.pad, spatial, 0),
-            _per_axis(p, "", p.dilation, spatial, 1),
+            _per_axis(p, "kernel", p.kernel_size, spatial, 1, "kernel_depth"),
+            _per_axis(p, "stride", p.stride, spatial, 1, "temporal_stride"),
+            _per_axis(p, "pad", p.pad, spatial, 0, "temporal_pad"),
+            _per_axis(p, "hole", list(p.dilation) or p.hole, spatial, 1),
         )
 
     def attributes(self, group: int) -> dict:
@@ -41,17 +41,47 @@ class Window:
         }
 
 
-def _per_axis(p: Message, name: str, values: list[int], spatial: int, default: int) -> list[int]:
-    if name and (p.HasField(f"{name}_h") or p.HasField(f"{name}_w")):
-        return [getattr(p, f"{name}_h"), getattr(p, f"{name}_w")]
+def _per_axis(
+    p: Message, name: str, values: list[int], spatial: int, default: int, depth: str = ""
+) -> list[int]:
+    if depth and p.HasField(depth):
+        return [getattr(p, depth), *_per_axis(p, name, values, spatial - 1, default)]
+    if p.HasField(f"{name}_h") or p.HasField(f"{name}_w"):
+        given = [f"{name}_h", f"{name}_w"]
+        return [getattr(p, field) if p.HasField(field) else default for field in given]
     values = list(values) or [default]
     return values * spatial if len(values) == 1 else values
 
 
-@exports("Convolution")
+@exports("Convolution", "DepthwiseConvolution", "Convolution3D")
 def convolution(g: Graph, layer: Layer) -> None:
-    p = layer.message.convolution_param
-    _for_each_bottom(g, layer, "Conv", p.group)
+    _for_each_bottom(g, layer, "Conv", _parameters(layer).group)
+
+
+@exports("ConvolutionDepthwise")
+def convolution_depthwise(g: Graph, layer: Layer) -> None:
+    _for_each_bottom(g, layer, "Conv", layer.shape[layer.axis(_parameters(layer).axis)])
+
+
+def _parameters(layer: Layer) -> Message:
+    if layer.type == "Convolution3D":
+        return with_video_defaults(layer, "convolution_param", "convolution3d_param")
+    return layer.message.convolution_param
+
+
+def with_video_defaults(layer: Layer, *names: str) -> Message:
+    """The parameters of a layer of C3D, under one of two names, with what it takes for the length
+    where nothing is said about it."""
+    message = layer.message
+    p = getattr(message, next((name for name in names if message.HasField(name)), names[0]))
+    for field, others, default in (
+        ("kernel_depth", p.kernel_size, 1),
+        ("temporal_stride", p.stride, 1),
+        ("temporal_pad", p.pad, 0),
+    ):
+        if not p.HasField(field) and len(others) < 3:
+            setattr(p, field, default)
+    return p
 
 
 @exports("Deconvolution")
@@ -62,7 +92,7 @@ def deconvolution(g: Graph, layer: Layer) -> None:
 
 def _for_each_bottom(g: Graph, layer: Layer, kind: str, group: int) -> None:
     """All bottoms go through the same weights (out, in / group, kernel...)."""
-    p = layer.message.convolution_param
+    p = _parameters(layer)
     axis = layer.axis(p.axis)
     spatial = len(layer.shape) - axis - 1
     window = Window.read(p, spatial) if spatial else Window([1], [1], [0], [1])

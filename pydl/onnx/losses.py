@@ -18,6 +18,15 @@ def softmax_with_loss(g: Graph, layer: Layer) -> None:
     probability = g.op("Softmax", layer.x, axis=axis)
     labels, valid = _labels(g, layer, axis)
     losses = _minus_log(g, _at_labels(g, layer, probability, labels, axis), _LEAST_SOFTMAX)
+    p = layer.message.loss_param
+    if p.label_smoothing and layer.phase == "TRAIN":
+        costs = _minus_log(g, _three_axes(g, layer, probability, axis), _LEAST_SOFTMAX)
+        of_all = g.op("ReduceMean", costs, [1], keepdims=1)
+        at_labels = g.scaled(losses, 1 - p.label_smoothing)
+        losses = g.op("Add", at_labels, g.scaled(of_all, p.label_smoothing))
+    if p.weight_by_label_freqs:
+        weights = np.array(p.class_weighting, np.float32)
+        losses = g.op("Mul", losses, g.op("Gather", weights, labels))
     _sum(g, layer, losses, valid, "VALID", axis)
     if len(layer.outputs) > 1:
         g.op("Identity", probability, out=layer.outputs[1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pydl.onnx.convolution import with_video_defaults
 from pydl.onnx.graph import Graph
 from pydl.onnx.layer import Layer, Shape
 from pydl.onnx.table import exports
@@ -22,6 +23,7 @@ class Pool:
     pad: list[int]
     size: Shape  # of the input
     windows: Shape  # how many
+    padding_counts: bool = True  # for averages
 
     @property
     def reach(self) -> list[int]:
@@ -30,16 +32,28 @@ class Pool:
         return [max(0, (n - 1) * s + k - p - size) for n, s, k, p, size in axes]
 
 
+def _parameters(layer: Layer) -> Message:
+    if layer.type == "Pooling3D":
+        return with_video_defaults(layer, "pooling_param", "pooling3d_param")
+    return layer.message.pooling_param
+
+
 def _read(layer: Layer) -> Pool:
-    p, size = layer.message.pooling_param, layer.shape[2:]
+    p, size = _parameters(layer), layer.shape[2:]
     axes = len(size)
-    kernel = list(size) if p.global_pooling else _per_axis(p, "kernel", "kernel_size", axes, 1)
-    stride, pad = _per_axis(p, "stride", "stride", axes, 1), _per_axis(p, "pad", "pad", axes, 0)
-    return Pool(kernel, stride, pad, size, layer.top_shapes[0][2:])
+    kernel = _per_axis(p, "kernel", "kernel_size", axes, 1, "kernel_depth")
+    kernel = list(size) if p.global_pooling else kernel
+    stride = _per_axis(p, "stride", "stride", axes, 1, "temporal_stride")
+    pad = _per_axis(p, "pad", "pad", axes, 0, "temporal_pad")
+    return Pool(kernel, stride, pad, size, layer.top_shapes[0][2:], p.avg_include_pad)
 
 
-def _per_axis(p: Message, name: str, field: str, axes: int, default: int) -> list[int]:
-    """A field for all axes, one per axis, or as _h and _w."""
+def _per_axis(
+    p: Message, name: str, field: str, axes: int, default: int, depth: str = ""
+) -> list[int]:
+    """A field for all axes, one per axis, as _h and _w, or with C3D's name for the length."""
+    if depth and p.HasField(depth):
+        return [getattr(p, depth), *_per_axis(p, name, field, axes - 1, default)]
     if p.HasField(f"{name}_h") or p.HasField(f"{name}_w"):
         return [getattr(p, f"{name}_h"), getattr(p, f"{name}_w")]
     given = getattr(p, field)
@@ -48,9 +62,9 @@ def _per_axis(p: Message, name: str, field: str, axes: int, default: int) -> lis
     return values * axes if len(values) == 1 else values
 
 
-@exports("Pooling")
+@exports("Pooling", "Pooling3D")
 def pooling(g: Graph, layer: Layer) -> None:
-    method = layer.message.pooling_param.pool
+    method = _parameters(layer).pool
     pool = _read(layer)
     if method == "STOCHASTIC":
         if layer.phase == "TRAIN":
@@ -79,7 +93,13 @@ def _max_pads(g: Graph, x: str, pool: Pool) -> tuple[str, list[int]]:
 
 
 def average(g: Graph, x: str, pool: Pool, out: str | None = None) -> str:
-    """AVE: divided by the window's size up to the end of the padding, which counts as zeros."""
+    """AVE: divided by the window's size up to the end of the padding, which counts as zeros, or by
+    what of it is in the input."""
+    if not pool.padding_counts:
+        pads = [*pool.pad, *pool.reach]
+        return g.op(
+            "AveragePool", x, kernel_shape=pool.kernel, strides=pool.stride, pads=pads, out=out
+        )
     pads = [*pool.pad, *(min(r, p) for r, p in zip(pool.reach, pool.pad, strict=True))]
     beyond = [r - p for r, p in zip(pool.reach, pool.pad, strict=True)]
     if max(beyond) <= 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pydl.onnx.graph import Graph
 from pydl.onnx.layer import Layer
 from pydl.onnx.table import exports
@@ -53,6 +55,61 @@ def reshape(g: Graph, layer: Layer) -> None:
     middle = [0 if d == 0 else -1 if d == -1 else d for d in asked]
     target = [0] * begin + middle + list(top[begin + len(asked) :])
     g.reshape(layer.x, target, out=layer.outputs[0])
+
+
+@exports("Permute")
+def permute(g: Graph, layer: Layer) -> None:
+    named = list(layer.message.permute_param.order)
+    rest = [axis for axis in range(len(layer.shape)) if axis not in named]
+    g.op("Transpose", layer.x, perm=named + rest, out=layer.outputs[0])
+
+
+@exports("ShuffleChannel")
+def shuffle_channel(g: Graph, layer: Layer) -> None:
+    group, channels = layer.message.shuffle_channel_param.group, layer.shape[1]
+    groups = g.reshape(layer.x, [0, group, channels // group, -1])
+    turned = g.op("Transpose", groups, perm=[0, 2, 1, 3])
+    g.reshape(turned, [0, *layer.shape[1:]], out=layer.outputs[0])
+
+
+@exports("Reorg")
+def reorg(g: Graph, layer: Layer) -> None:
+    # Between (C / s^2, H s, W s) and (s, s, C / s^2, H, W), whatever shape these values have.
+    p, top = layer.message.reorg_param, list(layer.top_shapes[0][1:])
+    s = p.stride
+    if p.reverse:
+        channels, height, width = layer.shape[1:]
+        split, perm = [s, s, channels // s**2, height, width], [0, 3, 4, 1, 5, 2]
+    else:
+        channels, height, width = layer.shape[1] // s**2, layer.shape[2], layer.shape[3]
+        split, perm = [channels, height, s, width, s], [0, 3, 5, 1, 2, 4]
+    turned = g.op("Transpose", g.reshape(layer.x, [0, *split]), perm=perm)
+    g.reshape(turned, [0, *top], out=layer.outputs[0])
+
+
+@exports("Interp")
+def interp(g: Graph, layer: Layer) -> None:
+    p, x, size = layer.message.interp_param, layer.x, layer.shape[2:]
+    if p.pad_beg or p.pad_end:
+        ends = [n + p.pad_end for n in size]
+        x = g.op("Slice", x, [-p.pad_beg] * 2, ends, [2, 3])
+        size = tuple(n + p.pad_beg + p.pad_end for n in size)
+    # A scale is rounded down to a size.
+    scales = [(out + 0.5) / n for out, n in zip(layer.top_shapes[0][2:], size, strict=True)]
+    g.op(
+        "Resize", x, "", np.array([1, 1, *scales], np.float32), mode="linear",
+        coordinate_transformation_mode="align_corners", out=layer.outputs[0],
+    )  # fmt: skip
+
+
+@exports("Upsample")
+def upsample(g: Graph, layer: Layer) -> None:
+    _, channels, height, width = layer.top_shapes[0]
+    values, places = (g.reshape(x, [0, channels, -1]) for x in layer.inputs)
+    batch = g.op("Slice", g.op("Shape", layer.x), [0], [1], [0])
+    empty = g.op("Expand", 0.0, g.op("Concat", batch, [channels, height * width], axis=0))
+    planes = g.op("ScatterElements", empty, g.cast(places, "int64"), values, axis=2)
+    g.reshape(planes, [0, channels, height, width], out=layer.outputs[0])
 
 
 @exports("Crop")

@@ -1,8 +1,10 @@
 """Takes from a full folder of golden data the part that the tests here replay.
 
     python tests/golden/pack.py FOLDER
+    python tests/golden/pack.py FOLDER_OF_FORKS tests/golden_forks
 
-writes all folders beside this file but ``formats/``; README.md says what they hold.
+writes all folders beside this file but ``formats/``, or what FOLDER has of them to another place;
+README.md says what they hold.
 """
 
 import argparse
@@ -63,13 +65,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    source, target = parser.parse_args().folder, Path(__file__).parent
+    parser.add_argument("target", type=Path, nargs="?", default=Path(__file__).parent)
+    given = parser.parse_args()
+    source, target = given.folder, given.target
     for name, pack in (
         ("layers", pack_layers),
         ("solvers", pack_solvers),
         ("rejects", pack_rejects),
         *((name, copy) for name in COPIED),
     ):
+        if not (source / name).is_dir():
+            continue
         shutil.rmtree(target / name, ignore_errors=True)
         pack(source / name, target / name)
     shutil.copyfile(source / "stats.json", target / "stats.json")

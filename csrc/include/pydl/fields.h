@@ -54,6 +54,15 @@ constexpr FieldList<F...> Fields(const char* name, F... items) {
   return {name, {items...}};
 }
 
+// Those of a struct that P derives from, and its own.
+template <class P, class... Base, class... Member, class... F>
+constexpr auto FieldsAfter(const FieldList<FieldOf<Base, Member>...>& base, F... own) {
+  const auto join = [&](const FieldOf<Base, Member>&... f) {
+    return Fields(base.name, FieldOf<P, Member>{f.name, f.member, f.help}..., own...);
+  };
+  return std::apply(join, base.items);
+}
+
 struct EnumName {
   const char* name;
   int value;

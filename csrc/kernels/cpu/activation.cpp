@@ -145,6 +145,55 @@ void swish_backward(int64_t n, ConstArray x, ConstArray dy, float beta, Array dx
   apply(n, kMathGrain, slope, dx, x, dy);
 }
 
+void relu6_forward(int64_t n, ConstArray x, float negative_slope, Array y) {
+  const auto limited = [=](Vec v) {  // -infinity gives 0, not 0 * infinity
+    const Vec left = negative_slope == 0 ? Vec{} : negative_slope * v;
+    return select(v > 6.0f, broadcast(6.0f), select(v < 0.0f, left, v));
+  };
+  apply(n, kGrain, limited, y, x);
+}
+
+void relu6_backward(int64_t n, ConstArray y, ConstArray dy, float negative_slope, Array dx) {
+  const auto slope = [=](Vec out, Vec d) {
+    const Vec left = select(out > 0.0f, Vec{}, negative_slope * d);
+    return select((out > 0.0f) & (out < 6.0f), d, left);
+  };
+  apply(n, kGrain, slope, dx, y, dy);
+}
+
+void hard_swish_forward(int64_t n, ConstArray x, Array y) {
+  apply(n, kGrain, [](Vec v) { return v * clamp(v + 3.0f, 0.0f, 6.0f) * (1.0f / 6); }, y, x);
+}
+
+void hard_swish_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
+  const auto slope = [](Vec in, Vec d) {
+    const Vec middle = d * (in * (1.0f / 3) + 0.5f);
+    return select(in < -3.0f, Vec{}, select(in > 3.0f, d, middle));
+  };
+  apply(n, kGrain, slope, dx, x, dy);
+}
+
+// The gate tanh(log(1 + e)) = w / (w + 2), w = e (e + 2), e = exp(v), is 1 from here on.
+PYDL_INLINE Vec mish_limited(Vec v) { return select(v > 20.0f, broadcast(20.0f), v); }
+
+void mish_forward(int64_t n, ConstArray x, Array y) {
+  const auto gated = [](Vec v) {
+    const Vec e = exp(mish_limited(v)), w = e * (e + 2.0f);
+    return v * (w / (w + 2.0f));
+  };
+  apply(n, kMathGrain, gated, y, x);
+}
+
+void mish_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
+  // gate + v sigmoid(v) (1 - gate^2)
+  const auto slope = [](Vec in, Vec d) {
+    const Vec v = mish_limited(in);
+    const Vec e = exp(v), w = e * (e + 2.0f), scale = 1.0f / (w + 2.0f);
+    return d * (w * scale + v * (e / (e + 1.0f)) * (4.0f * (w + 1.0f) * scale * scale));
+  };
+  apply(n, kMathGrain, slope, dx, x, dy);
+}
+
 void threshold(int64_t n, ConstArray x, float limit, Array y) {
   apply(n, kGrain, [=](Vec v) { return select(v > limit, broadcast(1.0f), Vec{}); }, y, x);
 }
@@ -225,6 +274,12 @@ const ActivationKernels activation = {PYDL_TYPED(relu_forward),
                                       power_backward,
                                       swish_forward,
                                       swish_backward,
+                                      relu6_forward,
+                                      relu6_backward,
+                                      hard_swish_forward,
+                                      hard_swish_backward,
+                                      mish_forward,
+                                      mish_backward,
                                       threshold,
                                       PYDL_TYPED(prelu_forward),
                                       PYDL_TYPED(prelu_backward),

@@ -125,6 +125,13 @@ void affine_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, 
 }
 
 template <class T>
+void multiply_add(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* scale,
+                  const T* z, T* y) {
+  map_channels({outer, channels, inner}, pointers(x, z), pointers(scale), y,
+               [](const Vec* v, const Vec* p) { return v[0] * p[0] + v[1]; });
+}
+
+template <class T>
 void affine_backward_params(int64_t outer, int64_t channels, int64_t inner, const T* x, const T* dy,
                             float* dscale, float* dbias) {
   const Channels s{outer, channels, inner};
@@ -247,6 +254,7 @@ const EltwiseKernels eltwise = {PYDL_TYPED(fill),
                                 PYDL_TYPED(sumsq),
                                 PYDL_TYPED(dot),
                                 PYDL_TYPED(affine_forward),
+                                PYDL_TYPED(multiply_add),
                                 PYDL_TYPED(affine_backward_params),
                                 PYDL_TYPED(copy_rows),
                                 PYDL_TYPED(to_channels_last),

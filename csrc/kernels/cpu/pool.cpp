@@ -20,8 +20,11 @@ struct Axis : PoolAxis {
   int64_t first(int64_t o) const { return o * stride - pad; }
   // Window o within the input; empty if it lies outside.
   Range window(int64_t o) const { return {larger(first(o), 0), smaller(first(o) + kernel, in)}; }
-  // Its size within the input and its padding.
-  int64_t extent(int64_t o) const { return smaller(first(o) + kernel, in + pad) - first(o); }
+  // What counts of its size.
+  int64_t extent(int64_t o) const {
+    if (!padding_counts) return window(o).end - window(o).begin;
+    return smaller(first(o) + kernel, in + pad) - first(o);
+  }
 };
 
 // The windows [begin, end) that cover a position, as it moves forward. One division in all.

@@ -166,15 +166,22 @@ struct Labels {
   const float* label;
   bool has_ignore;
   int ignore;
+  const float* class_weight = nullptr;
+
   bool ignored(int64_t i) const { return has_ignore && static_cast<int>(label[i]) == ignore; }
+  // Of position i; 0 where it is ignored.
+  float weight(int64_t i) const {
+    if (ignored(i)) return 0;
+    return class_weight ? class_weight[static_cast<int>(label[i])] : 1;
+  }
 };
 
 constexpr int64_t kLossBlock = 1024;
 
-// The sum of -log over one block of positions; adds the valid ones to *valid.
+// The weighed sum of -log at the labels of one block of positions; adds the valid ones to *valid.
 double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, float least,
                   int64_t first, int64_t n, int64_t* valid) {
-  float picked[kLossBlock];
+  float picked[kLossBlock], weights[kLossBlock];
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = first + i;
     const bool ignored = labels.ignored(at);
@@ -182,12 +189,13 @@ double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, f
     const int64_t k = ignored ? 0 : static_cast<int>(labels.label[at]);
     const float q = p[(at / s.inner * s.classes + k) * s.inner + at % s.inner];
     picked[i] = ignored ? 1.0f : q < least ? least : q;
+    weights[i] = labels.weight(at);
   }
   double total = 0;
   for (int64_t begin = 0; begin < n; begin += kStretch * kLanes) {
     Vec sums{};
     for_each_vector(begin, smaller(begin + kStretch * kLanes, n), [&](int64_t i, int64_t lanes) {
-      const Vec l = log(load_some(picked + i, lanes));
+      const Vec l = log(load_some(picked + i, lanes)) * load_some(weights + i, lanes);
       sums -= lanes == kLanes ? l : select(iota() < static_cast<int32_t>(lanes), l, Vec{});
     });
     total += sum(sums);
@@ -217,9 +225,8 @@ double sum_items(int64_t count, int64_t grain, int64_t* valid, const ItemLoss& i
   return total;
 }
 
-double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
-            int ignore_label, float least, int64_t* valid) {
-  const Labels labels{label, has_ignore, ignore_label};
+double loss_at_labels(const SoftmaxShape& s, const float* p, const Labels& labels, float least,
+                      int64_t* valid) {
   const int64_t count = s.outer * s.inner;
   return sum_items(ceil_div(count, kLossBlock), kMathGrain / kLossBlock, valid,
                    [&](int64_t block, int64_t* part) {
@@ -229,54 +236,133 @@ double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_
                    });
 }
 
-void loss_backward_row(int64_t n, const float* p, int64_t k, bool ignored, float scale, float* dx) {
-  const float at_label = ignored ? 0 : scale * (p[k] - 1.0f);
+PYDL_INLINE Vec log_of_at_least(Vec p, float least) {
+  return log(select(p < least, broadcast(least), p));
+}
+
+double sum_of_logs(int64_t n, const float* p, float least) {
+  double total[1] = {0};
+  sum_run<1>(
+      n, pointers(p), 0, Vectors<0>{},
+      [=](const Vec* v, const Vec*, Vec* sum) { sum[0] += log_of_at_least(v[0], least); }, total);
+  return total[0];
+}
+
+// Of n <= kLanes positions from `first` on.
+double weighed_logs_of_columns(const SoftmaxShape& s, const float* p, const Labels& labels,
+                               int64_t first, int64_t n, float least) {
+  Vec weight{};
+  for (int64_t i = 0; i < n; ++i) weight[i] = labels.weight(first + i);
+  double total = 0;
+  for (int64_t begin = 0; begin < s.classes; begin += kStretch) {
+    Vec sums{};
+    for (int64_t k = begin; k < smaller(begin + kStretch, s.classes); ++k) {
+      sums += log_of_at_least(load_some(p + k * s.inner, n), least);
+    }
+    total += sum(select(weight != 0.0f, weight * sums, Vec{}));
+  }
+  return total;
+}
+
+// The weighed sum of -log over all classes.
+double loss_at_all(const SoftmaxShape& s, const float* p, const Labels& labels, float least) {
+  int64_t unused = 0;
+  if (s.inner == 1) {
+    return -sum_items(s.outer, items_worth(kMathGrain, s.classes), &unused,
+                      [&](int64_t o, int64_t*) {
+                        const float weight = labels.weight(o);
+                        const float* row = p + o * s.classes;
+                        return weight == 0 ? 0.0 : weight * sum_of_logs(s.classes, row, least);
+                      });
+  }
+  const int64_t pieces = ceil_div(s.inner, kLanes);
+  return -sum_items(s.outer * pieces, items_worth(kMathGrain, s.classes * kLanes), &unused,
+                    [&](int64_t item, int64_t*) {
+                      const int64_t o = item / pieces, at = item % pieces * kLanes;
+                      return weighed_logs_of_columns(s, p + o * s.classes * s.inner + at, labels,
+                                                     o * s.inner + at,
+                                                     smaller(kLanes, s.inner - at), least);
+                    });
+}
+
+double smoothed_loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                     int ignore_label, const float* class_weight, float smoothing, float least,
+                     int64_t* valid) {
+  const Labels labels{label, has_ignore, ignore_label, class_weight};
+  const double at_labels = loss_at_labels(s, p, labels, least, valid);
+  if (smoothing == 0) return at_labels;
+  const double share = static_cast<double>(smoothing) / static_cast<double>(s.classes);
+  return (1 - static_cast<double>(smoothing)) * at_labels +
+         share * loss_at_all(s, p, labels, least);
+}
+
+double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+            int ignore_label, float least, int64_t* valid) {
+  return smoothed_loss(s, p, label, has_ignore, ignore_label, nullptr, 0, least, valid);
+}
+
+// What is expected of each class, and of the label's.
+struct Target {
+  float elsewhere, at_label;
+  Target(int64_t classes, float smoothing)
+      : elsewhere(smoothing / static_cast<float>(classes)), at_label(1 - smoothing + elsewhere) {}
+};
+
+void loss_backward_row(int64_t n, const float* p, int64_t k, bool ignored, const Target& target,
+                       float scale, float* dx) {
+  const float at_label = ignored ? 0 : scale * (p[k] - target.at_label);
   for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
-    store_some(dx + i, ignored ? Vec{} : scale * load_some(p + i, lanes), lanes);
+    const Vec d = scale * (load_some(p + i, lanes) - target.elsewhere);
+    store_some(dx + i, ignored ? Vec{} : d, lanes);
   });
   if (!ignored) dx[k] = at_label;
 }
 
-// label: of the strip.
+// labels: of the strip.
 void loss_backward_strip(int64_t classes, int64_t step, int64_t n, const float* p,
-                         const Labels& labels, float scale, float* dx) {
-  const Vec one = broadcast(1.0f);
+                         const Labels& labels, const Target& target, float scale, float* dx) {
+  const Vec elsewhere = broadcast(target.elsewhere), at_label = broadcast(target.at_label);
+  float weights[kStrip];
+  for (int64_t i = 0; i < n; ++i) weights[i] = scale * labels.weight(i);
   for (int64_t k = 0; k < classes; ++k) {
-    for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    for_each_vector(0, n, [=, &weights](int64_t i, int64_t lanes) {
       const VecI label = truncate(load_some(labels.label + i, lanes));
-      const Vec target = select(label == static_cast<int32_t>(k), one, Vec{});
-      Vec d = scale * (load_some(p + k * step + i, lanes) - target);
+      const Vec expected = select(label == static_cast<int32_t>(k), at_label, elsewhere);
+      Vec d = load_some(weights + i, lanes) * (load_some(p + k * step + i, lanes) - expected);
       if (labels.has_ignore) d = select(label == labels.ignore, Vec{}, d);
       store_some(dx + k * step + i, d, lanes);
     });
   }
 }
 
-void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
-                   int ignore_label, float scale, float* dx) {
-  const Labels labels{label, has_ignore, ignore_label};
+void smoothed_loss_backward(const SoftmaxShape& s, const float* p, const float* label,
+                            bool has_ignore, int ignore_label, const float* class_weight,
+                            float smoothing, float scale, float* dx) {
+  const Labels labels{label, has_ignore, ignore_label, class_weight};
+  const Target target(s.classes, smoothing);
   if (s.inner == 1) {
     parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o) {
         const bool ignored = labels.ignored(o);
         const int64_t k = ignored ? 0 : static_cast<int>(label[o]), at = o * s.classes;
-        loss_backward_row(s.classes, p + at, k, ignored, scale, dx + at);
+        loss_backward_row(s.classes, p + at, k, ignored, target, scale * labels.weight(o), dx + at);
       }
     });
   } else {
     for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
       const int64_t at = o * s.classes * s.inner + first;
-      const Labels here{label + o * s.inner + first, has_ignore, ignore_label};
-      loss_backward_strip(s.classes, s.inner, n, p + at, here, scale, dx + at);
+      const Labels here{label + o * s.inner + first, has_ignore, ignore_label, class_weight};
+      loss_backward_strip(s.classes, s.inner, n, p + at, here, target, scale, dx + at);
     });
   }
 }
 
-// ---- infogain: labels weigh all classes ----
-
-PYDL_INLINE Vec log_of_at_least(Vec p, float least) {
-  return log(select(p < least, broadcast(least), p));
+void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                   int ignore_label, float scale, float* dx) {
+  smoothed_loss_backward(s, p, label, has_ignore, ignore_label, nullptr, 0, scale, dx);
 }
+
+// ---- infogain: labels weigh all classes ----
 
 // w: the label's row of weights
 double infogain_row(int64_t n, const float* p, const float* w, float least) {
@@ -402,7 +488,8 @@ void infogain_backward(const SoftmaxShape& s, const float* p, const float* label
 
 }  // namespace
 
-const SoftmaxKernels softmax = {forward,       backward, loss,
-                                loss_backward, infogain, infogain_backward};
+const SoftmaxKernels softmax = {forward,       backward,         loss,
+                                loss_backward, smoothed_loss,    smoothed_loss_backward,
+                                infogain,      infogain_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

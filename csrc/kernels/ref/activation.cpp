@@ -167,6 +167,55 @@ void swish_backward(int64_t n, const T* x, const T* dy, float beta, T* dx) {
 }
 
 template <class T>
+void relu6_forward(int64_t n, const T* x, float negative_slope, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = x[i];
+    y[i] = v > 6 ? 6 : v < 0 ? leaky(v, negative_slope) : v;
+  }
+}
+
+template <class T>
+void relu6_backward(int64_t n, const T* y, const T* dy, float negative_slope, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float d = dy[i];
+    dx[i] = y[i] > 0 ? (y[i] < 6 ? d : 0) : negative_slope * d;
+  }
+}
+
+template <class T>
+void hard_swish_forward(int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i], gate = v < -3 ? 0 : v > 3 ? 1 : (v + 3) / 6;
+    y[i] = static_cast<float>(v * gate);
+  }
+}
+
+template <class T>
+void hard_swish_backward(int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    dx[i] = static_cast<float>(dy[i] * (v < -3 ? 0 : v > 3 ? 1 : (2 * v + 3) / 6));
+  }
+}
+
+template <class T>
+void mish_forward(int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    y[i] = static_cast<float>(v * std::tanh(std::log1p(std::exp(v))));
+  }
+}
+
+template <class T>
+void mish_backward(int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i] > 100 ? 100.0 : static_cast<double>(x[i]);
+    const double gate = std::tanh(std::log1p(std::exp(v))), s = 1 / (1 + std::exp(-v));
+    dx[i] = static_cast<float>(dy[i] * (gate + v * s * (1 - gate * gate)));
+  }
+}
+
+template <class T>
 void threshold(int64_t n, const T* x, float limit, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] > limit ? 1 : 0;
 }
@@ -209,14 +258,21 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
 }  // namespace
 
 const ActivationKernels activation = {
-    PYDL_TYPED(relu_forward),     PYDL_TYPED(relu_backward),  PYDL_TYPED(sigmoid_forward),
-    PYDL_TYPED(sigmoid_backward), PYDL_TYPED(tanh_forward),   PYDL_TYPED(tanh_backward),
-    PYDL_TYPED(elu_forward),      PYDL_TYPED(elu_backward),   PYDL_TYPED(abs_forward),
-    PYDL_TYPED(abs_backward),     PYDL_TYPED(bnll_forward),   PYDL_TYPED(bnll_backward),
-    PYDL_TYPED(clip_forward),     PYDL_TYPED(clip_backward),  PYDL_TYPED(exp_forward),
-    PYDL_TYPED(exp_backward),     PYDL_TYPED(log_forward),    PYDL_TYPED(log_backward),
-    PYDL_TYPED(power_forward),    PYDL_TYPED(power_backward), PYDL_TYPED(swish_forward),
-    PYDL_TYPED(swish_backward),   PYDL_TYPED(threshold),      PYDL_TYPED(prelu_forward),
-    PYDL_TYPED(prelu_backward),   PYDL_TYPED(dropout)};
+    PYDL_TYPED(relu_forward),       PYDL_TYPED(relu_backward),
+    PYDL_TYPED(sigmoid_forward),    PYDL_TYPED(sigmoid_backward),
+    PYDL_TYPED(tanh_forward),       PYDL_TYPED(tanh_backward),
+    PYDL_TYPED(elu_forward),        PYDL_TYPED(elu_backward),
+    PYDL_TYPED(abs_forward),        PYDL_TYPED(abs_backward),
+    PYDL_TYPED(bnll_forward),       PYDL_TYPED(bnll_backward),
+    PYDL_TYPED(clip_forward),       PYDL_TYPED(clip_backward),
+    PYDL_TYPED(exp_forward),        PYDL_TYPED(exp_backward),
+    PYDL_TYPED(log_forward),        PYDL_TYPED(log_backward),
+    PYDL_TYPED(power_forward),      PYDL_TYPED(power_backward),
+    PYDL_TYPED(swish_forward),      PYDL_TYPED(swish_backward),
+    PYDL_TYPED(relu6_forward),      PYDL_TYPED(relu6_backward),
+    PYDL_TYPED(hard_swish_forward), PYDL_TYPED(hard_swish_backward),
+    PYDL_TYPED(mish_forward),       PYDL_TYPED(mish_backward),
+    PYDL_TYPED(threshold),          PYDL_TYPED(prelu_forward),
+    PYDL_TYPED(prelu_backward),     PYDL_TYPED(dropout)};
 
 }  // namespace pydl::kernels::ref

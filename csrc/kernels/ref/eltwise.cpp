@@ -112,6 +112,14 @@ void affine_forward(int64_t outer, int64_t channels, int64_t inner, const T* x, 
 }
 
 template <class T>
+void multiply_add(int64_t outer, int64_t channels, int64_t inner, const T* x, const float* scale,
+                  const T* z, T* y) {
+  for (int64_t i = 0; i < outer * channels * inner; ++i) {
+    y[i] = static_cast<float>(static_cast<double>(x[i]) * scale[i / inner % channels] + z[i]);
+  }
+}
+
+template <class T>
 void affine_backward_params(int64_t outer, int64_t channels, int64_t inner, const T* x, const T* dy,
                             float* dscale, float* dbias) {
   for (int64_t c = 0; c < channels; ++c) {
@@ -173,6 +181,7 @@ const EltwiseKernels eltwise = {PYDL_TYPED(fill),
                                 PYDL_TYPED(sumsq),
                                 PYDL_TYPED(dot),
                                 PYDL_TYPED(affine_forward),
+                                PYDL_TYPED(multiply_add),
                                 PYDL_TYPED(affine_backward_params),
                                 PYDL_TYPED(copy_rows),
                                 PYDL_TYPED(to_channels_last),

@@ -15,12 +15,13 @@ namespace {
 struct Range {
   int64_t first;       // where it starts, perhaps in the padding
   int64_t begin, end;  // within the input
-  int64_t size;        // within the input and its padding
+  int64_t size;        // within the input, and its padding where that counts
 };
 
 Range range_of(const PoolAxis& a, int64_t out) {
   const int64_t first = out * a.stride - a.pad, end = std::min(first + a.kernel, a.in + a.pad);
-  return {first, std::max<int64_t>(first, 0), std::min(end, a.in), end - first};
+  const int64_t begin = std::max<int64_t>(first, 0), last = std::min(end, a.in);
+  return {first, begin, last, a.padding_counts ? end - first : last - begin};
 }
 
 struct Window {

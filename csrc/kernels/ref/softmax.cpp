@@ -66,6 +66,46 @@ void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bo
   });
 }
 
+// The probability expected of class k.
+double expected(const SoftmaxShape& s, int label, int64_t k, float smoothing) {
+  const double uniform = static_cast<double>(smoothing) / static_cast<double>(s.classes);
+  return uniform + (k == label ? 1 - static_cast<double>(smoothing) : 0);
+}
+
+double smoothed_loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                     int ignore_label, const float* class_weight, float smoothing, float least,
+                     int64_t* valid) {
+  double sum = 0;
+  *valid = 0;
+  for_each_position(s, [&](int64_t first) {
+    const int l = static_cast<int>(*label++);
+    if (has_ignore && l == ignore_label) return;
+    const double weight = class_weight ? class_weight[l] : 1;
+    for (int64_t k = 0; k < s.classes; ++k) {
+      const float q = p[first + k * s.inner];
+      const double part = expected(s, l, k, smoothing);
+      if (part != 0) sum -= weight * part * std::log(static_cast<double>(q < least ? least : q));
+    }
+    ++*valid;
+  });
+  return sum;
+}
+
+void smoothed_loss_backward(const SoftmaxShape& s, const float* p, const float* label,
+                            bool has_ignore, int ignore_label, const float* class_weight,
+                            float smoothing, float scale, float* dx) {
+  for_each_position(s, [&](int64_t first) {
+    const int l = static_cast<int>(*label++);
+    const bool ignored = has_ignore && l == ignore_label;
+    const double weight = class_weight && !ignored ? class_weight[l] : 1;
+    for (int64_t k = 0; k < s.classes; ++k) {
+      const int64_t i = first + k * s.inner;
+      const double difference = p[i] - expected(s, l, k, smoothing);
+      dx[i] = ignored ? 0 : static_cast<float>(scale * weight * difference);
+    }
+  });
+}
+
 double infogain(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
                 int ignore_label, const float* weights, float least, int64_t* valid) {
   double sum = 0;
@@ -97,7 +137,8 @@ void infogain_backward(const SoftmaxShape& s, const float* p, const float* label
 
 }  // namespace
 
-const SoftmaxKernels softmax = {forward,       backward, loss,
-                                loss_backward, infogain, infogain_backward};
+const SoftmaxKernels softmax = {forward,       backward,         loss,
+                                loss_backward, smoothed_loss,    smoothed_loss_backward,
+                                infogain,      infogain_backward};
 
 }  // namespace pydl::kernels::ref
