@@ -8,6 +8,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
+#include "kernels/image.h"
 #include "kernels/interp.h"
 #include "kernels/l2_norm.h"
 #include "kernels/loss.h"
@@ -27,6 +28,7 @@ PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
+PYDL_DISPATCH(ImageKernels, image, ref, avx512)
 PYDL_DISPATCH(InterpKernels, interp, ref, avx512)
 PYDL_DISPATCH(L2NormKernels, l2_norm, ref, avx512)
 PYDL_DISPATCH(LossKernels, loss, ref, avx512)

@@ -78,6 +78,7 @@ def main() -> None:
             continue
         shutil.rmtree(target / name, ignore_errors=True)
         pack(source / name, target / name)
+    shutil.copyfile(source / "stats.json", target / "stats.json")
 
 
 if __name__ == "__main__":
