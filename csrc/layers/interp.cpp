@@ -13,15 +13,16 @@ struct InterpParams {
 
   static auto fields() {
     using P = InterpParams;
-    return Fields("interp_param", Field("height", &P::height, "of the top; goes with width"),
-                  Field("width", &P::width, "of the top; goes with height"),
-                  Field("zoom_factor", &P::zoom_factor, "n pixels become n + (n - 1) (zoom - 1)"),
-                  Field("shrink_factor", &P::shrink_factor,
-                        "n pixels become (n - 1) / shrink + 1, before zoom_factor"),
-                  Field("pad_beg", &P::pad_beg,
-                        "0, or minus the rows and columns to leave out at the top and the left"),
-                  Field("pad_end", &P::pad_end,
-                        "0, or minus those to leave out at the bottom and the right"));
+    return Fields(
+        "interp_param", Field("height", &P::height, "of the top; goes with width"),
+        Field("width", &P::width, "of the top; goes with height"),
+        Field("zoom_factor", &P::zoom_factor, "n pixels become n + (n - 1) (zoom - 1)", 1),
+        Field("shrink_factor", &P::shrink_factor,
+              "n pixels become (n - 1) / shrink + 1, before zoom_factor", 1),
+        Field("pad_beg", &P::pad_beg,
+              "0, or minus the rows and columns to leave out at the top and the left"),
+        Field("pad_end", &P::pad_end,
+              "0, or minus those to leave out at the bottom and the right"));
   }
 };
 

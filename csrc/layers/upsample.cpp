@@ -16,7 +16,7 @@ struct UpsampleParams {
   static auto fields() {
     using P = UpsampleParams;
     return Fields(
-        "upsample_param", Field("scale", &P::scale, "height and width grow by it; 2 if absent"),
+        "upsample_param", Field("scale", &P::scale, "height and width grow by it; 2 if absent", 2),
         Field("scale_h", &P::scale_h, "the height grows by it; goes with scale_w"),
         Field("scale_w", &P::scale_w, "the width grows by it; goes with scale_h"),
         Field("pad_out_h", &P::pad_out_h, "one row less, for an odd height; with scale 2 only"),

@@ -58,7 +58,7 @@ constexpr FieldList<F...> Fields(const char* name, F... items) {
 template <class P, class... Base, class... Member, class... F>
 constexpr auto FieldsAfter(const FieldList<FieldOf<Base, Member>...>& base, F... own) {
   const auto join = [&](const FieldOf<Base, Member>&... f) {
-    return Fields(base.name, FieldOf<P, Member>{f.name, f.member, f.help}..., own...);
+    return Fields(base.name, FieldOf<P, Member>{f.name, f.member, f.help, f.absent}..., own...);
   };
   return std::apply(join, base.items);
 }
