@@ -8,6 +8,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
+#include "kernels/image.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -129,6 +130,19 @@ void bind_boxes(py::module_ m) {
   def_kernel(m, "raise_overlaps", &box_kernels, &K::raise_overlaps,
              [](int64_t n, int64_t plane, float) { return Extents{4, 3 * plane + n, n}; });
   def_kernel(m, "above", &box_kernels, &K::above, [](int64_t n, float) { return Extents{n}; });
+}
+
+void bind_image(py::module_ m) {
+  using S = ImageCut;
+  def_shape(m, "ImageCut", field("channels", &S::channels), field("height", &S::height),
+            field("width", &S::width), field("top", &S::top), field("left", &S::left),
+            field("rows", &S::rows), field("columns", &S::columns), field("flip", &S::flip));
+  const auto extents = [](const S& s, float) {
+    const int64_t in = s.channels * s.height * s.width;
+    return Extents{in, optional(in), optional(s.channels), s.channels * s.rows * s.columns};
+  };
+  def_kernel(m, "bytes", &image_kernels, &ImageKernels::bytes, extents);
+  def_kernel(m, "floats", &image_kernels, &ImageKernels::floats, extents);
 }
 
 void bind_pool(py::module_ m) {
@@ -408,6 +422,7 @@ void bind_kernel_families(py::module_& m) {
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
   bind_boxes(m.def_submodule("boxes"));
+  bind_image(m.def_submodule("image"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));
