@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/pass_order.h"
 #include "core/read_ahead.h"
+#include "kernels/image.h"
 #include "layers/box_sampler.h"
 #include "layers/data_params.h"
 #include "layers/picture.h"
@@ -241,9 +242,9 @@ class AnnotatedData final
     const std::vector<float> means = channel_means(plain_, scene.picture.channels);
     Vary(means, &random, &scene);
     Fit(&random, &scene);
-    const Cut cut = DrawCut(scene.picture, &random);
-    const Shape shape{static_cast<int64_t>(params_of<DataParams>().batch_size),
-                      scene.picture.channels, cut.height, cut.width};
+    const kernels::ImageCut cut = DrawCut(scene.picture, &random);
+    const Shape shape{static_cast<int64_t>(params_of<DataParams>().batch_size), cut.channels,
+                      cut.rows, cut.columns};
     if (place == 0) {
       batch->data_shape = shape;
       batch->data.resize(shape_count(shape));
@@ -330,66 +331,58 @@ class AnnotatedData final
     if (t.noise_param) add_noise(*t.noise_param, random, &scene->picture);
   }
 
-  struct Cut {
-    int64_t top, left, height, width;
-    bool mirror;
-  };
-
-  Cut DrawCut(const Picture& picture, Random* random) const {
+  kernels::ImageCut DrawCut(const Picture& picture, Random* random) const {
     const AnnotatedTransformParams& t = params_of<AnnotatedTransformParams>();
-    Cut cut{0, 0, picture.height, picture.width, false};
-    if (t.crop_size > 0) cut.height = cut.width = t.crop_size;
-    if (t.crop_h > 0) cut.height = t.crop_h, cut.width = t.crop_w;
-    check(cut.height <= picture.height && cut.width <= picture.width, "a crop of ", cut.height,
-          " x ", cut.width, " is larger than the picture, ", picture.height, " x ", picture.width);
-    const int64_t rows = picture.height - cut.height, columns = picture.width - cut.width;
+    kernels::ImageCut cut{.channels = picture.channels,
+                          .height = picture.height,
+                          .width = picture.width,
+                          .top = 0,
+                          .left = 0,
+                          .rows = picture.height,
+                          .columns = picture.width,
+                          .flip = false};
+    if (t.crop_size > 0) cut.rows = cut.columns = t.crop_size;
+    if (t.crop_h > 0) cut.rows = t.crop_h, cut.columns = t.crop_w;
+    check(cut.rows <= cut.height && cut.columns <= cut.width, "a crop of ", cut.rows, " x ",
+          cut.columns, " is larger than the picture, ", cut.height, " x ", cut.width);
+    const int64_t spare_h = cut.height - cut.rows, spare_w = cut.width - cut.columns;
     const bool train = phase() == Phase::kTrain;
-    cut.mirror = t.mirror && random->uniform() < 0.5f;
-    cut.top = train ? random->below(rows + 1) : rows / 2;
-    cut.left = train ? random->below(columns + 1) : columns / 2;
+    cut.flip = t.mirror && random->uniform() < 0.5f;
+    cut.top = train ? random->below(spare_h + 1) : spare_h / 2;
+    cut.left = train ? random->below(spare_w + 1) : spare_w / 2;
     return cut;
   }
 
   // y: (C, H, W) of the part
-  void WriteValues(const Picture& picture, const Cut& cut, const std::vector<float>& means,
-                   float* y) const {
+  void WriteValues(const Picture& picture, const kernels::ImageCut& cut,
+                   const std::vector<float>& means, float* y) const {
     const bool has_image = !mean_.values.empty();
     check(!has_image || mean_.shape == Shape({picture.channels, picture.height, picture.width}),
           plain_.mean_file, ": the mean image is ", shape_text(mean_.shape), ", the picture ",
           picture.channels, "x", picture.height, "x", picture.width);
-    for (int64_t c = 0; c < picture.channels; ++c) {
-      for (int64_t h = 0; h < cut.height; ++h, y += cut.width) {
-        const int64_t begin = (cut.top + h) * picture.width + cut.left;
-        const uint8_t* x = picture.plane(c) + begin;
-        const float* mean =
-            has_image ? mean_.values.data() + c * picture.height * picture.width + begin : nullptr;
-        for (int64_t w = 0; w < cut.width; ++w) {
-          const float value = (x[w] - (mean ? mean[w] : means[c])) * plain_.scale;
-          y[cut.mirror ? cut.width - 1 - w : w] = value;
-        }
-      }
-    }
+    kernels::image_kernels().bytes(cut, picture.bytes.data(),
+                                   has_image ? mean_.values.data() : nullptr, means.data(),
+                                   plain_.scale, y);
   }
 
-  std::vector<BoxLabel> BoxesIn(const Scene& scene, const Cut& cut) const {
+  std::vector<BoxLabel> BoxesIn(const Scene& scene, const kernels::ImageCut& cut) const {
     const AnnotatedTransformParams& t = params_of<AnnotatedTransformParams>();
-    const auto width = static_cast<float>(scene.picture.width);
-    const auto height = static_cast<float>(scene.picture.height);
+    const auto width = static_cast<float>(cut.width), height = static_cast<float>(cut.height);
     const Box part{static_cast<float>(cut.left) / width, static_cast<float>(cut.top) / height,
-                   static_cast<float>(cut.left + cut.width) / width,
-                   static_cast<float>(cut.top + cut.height) / height};
+                   static_cast<float>(cut.left + cut.columns) / width,
+                   static_cast<float>(cut.top + cut.rows) / height};
     std::vector<BoxLabel> boxes = project(scene.boxes, part, Emit());
     const bool extrapolates = t.resize_param && t.resize_param->height_scale > 0 &&
                               t.resize_param->resize_mode == ResizeMode::kFitSmallSize;
     for (BoxLabel& b : boxes) {
-      if (cut.mirror) {
+      if (cut.flip) {
         const float x1 = b.x1;
         b.x1 = 1 - b.x2;
         b.x2 = 1 - x1;
       }
       if (extrapolates) {
-        const float x = static_cast<float>(cut.width) / t.resize_param->width_scale;
-        const float y = static_cast<float>(cut.height) / t.resize_param->height_scale;
+        const float x = static_cast<float>(cut.columns) / t.resize_param->width_scale;
+        const float y = static_cast<float>(cut.rows) / t.resize_param->height_scale;
         b.x1 *= x, b.x2 *= x, b.y1 *= y, b.y2 *= y;
       }
     }
