@@ -317,7 +317,8 @@ def test_operation_with_a_mistake(line, message):
      "loss mb3ic5 sigmoid", "loss mb3ic5 contrastive", "softmax mb3ic5", "ip mb2ic5oc4",
      "lstm mb2t3ic4oc5", "rnn mb2t3ic4oc5", "lstmunit mb2oc5", "argmax ic5ih4k2", "crop ic3ih6oh4",
      "mvn ic3ih4 mb2", "reduce ic3ih4 mb2 asum", "reindex ic3ih4 mb3", "slice ic4ih3",
-     "tile ic3ih4tiles3",
+     "tile ic3ih4tiles3", "roipool mb2ic5ih6r3ph2pw3", "roialign ic5ih6r3n1",
+     "psroipool mb2oc3ih6g2r3",
      "conv ic4ih7oc6kh3ph1 mb2 bf16", "gemm m5n6k7 bf16", "pool ic3ih7kh3sh2 max bf16",
      "ip mb2ic5oc4 bf16"],
 )  # fmt: skip
