@@ -32,7 +32,7 @@ struct FieldOf {
   const char* name;
   Member Params::*member;
   const char* help;
-  int absent;
+  int absent = 0;
 };
 
 // absent: what Caffe's classes show, and so Python does, for a std::optional number or enum that is
