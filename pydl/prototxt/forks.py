@@ -119,8 +119,6 @@ _LAYER = [
 ]  # fmt: skip
 
 _SOLVER = [
-    *_fields(SSD, "string", "eval_type", "ap_version"),
-    _field(SSD, "show_per_class_result", "bool"),
     _enum(NVIDIA, "solver_data_type", _STORAGE),
     *_fields(NVIDIA, "bool", "store_blobs_in_old_format", "per_parameter_reduce"),
     _field(INTEL, "engine", "string"),
