@@ -21,6 +21,7 @@ _NAMES = {
     "Net": "pydl.net",
     "Solver": "pydl.solver",
     "check_gradients": "pydl.gradient_check",
+    "load_layers": "pydl.plugins",
     "num_threads": "pydl._core",
     "set_num_threads": "pydl._core",
     "memory_limit": "pydl._core",
@@ -63,4 +64,8 @@ def cmake_dir() -> str:
 
     >>> # cmake -B build -Dpydl_DIR=$(python -c "import pydl; print(pydl.cmake_dir())")
     """
-    return str(_Path(__file__).parent / "lib" / "cmake" / "pydl")
+    from importlib.util import find_spec
+
+    core = find_spec("pydl._core")  # not in this folder where pydl is installed with `-e`
+    folder = _Path(core.origin if core and core.origin else __file__).parent
+    return str(folder / "lib" / "cmake" / "pydl")

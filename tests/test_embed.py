@@ -1,4 +1,5 @@
-"""pydl inside a C++ program: examples/embed, built against both ways of installing pydl.
+"""pydl inside a C++ program, and C++ inside pydl: examples/embed, built against both ways of
+installing pydl.
 
 Runs are slow where the core must be compiled first; PYDL_TEST_BUILD_DIR names a folder to keep the
 builds in.
@@ -152,12 +153,60 @@ def test_bundle_gives_what_python_gives(program, model, tmp_path):
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
 
 
-def test_no_python_is_linked(program):
+def test_what_is_linked(program):
+    """The core is shared where the wheel's is used and part of the program else; no Python."""
     if not which("readelf"):
         pytest.skip("readelf not found: apt install binutils")
     needed = [line for line in call("readelf", "-d", program).splitlines() if "NEEDED" in line]
     assert any("libstdc++" in line or "libc++" in line for line in needed)
     assert not any("python" in line for line in needed), needed
+    shared = program.parent.name == "embed-pip"
+    assert any("libpydl" in line for line in needed) == shared, needed
+
+
+SOFTSIGN_NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "soft" type: "Softsign" bottom: "x" top: "y" softsign_param { scale: 0.5 } }
+"""
+
+LOAD_LAYERS = """
+import sys
+from pathlib import Path
+package, library, net_file = sys.argv[1:]
+sys.path.insert(0, package)
+import numpy as np
+import pydl
+
+assert Path(pydl.__file__).parents[1] == Path(package)
+def show(call, argument):
+    try:
+        print(call(argument))
+    except pydl.Error as error:
+        print("Error:", error)
+show(pydl.Net, net_file)
+show(pydl.load_layers, library)
+show(pydl.load_layers, library)
+net, x = pydl.Net(net_file), np.array([[-3, 0, 1], [0.5, 2, 9]], np.float32)
+np.testing.assert_allclose(net.forward(x=x)["y"], x / (0.5 + abs(x)), rtol=1e-6)
+pydl.check_gradients(net_file)
+for wrong in ("scale: -2", "scael: 2"):
+    Path("wrong.prototxt").write_text(Path(net_file).read_text().replace("scale: 0.5", wrong))
+    show(pydl.Net, "wrong.prototxt")
+"""
+
+
+@pytest.mark.parametrize("program", ["pip"], indirect=True)
+def test_python_loads_its_layer(program, package, tmp_path):
+    """One core, one registry, one Error: shared by Python's module and the user's library."""
+    library, net = program.with_name("libsoftsign.so"), tmp_path / "net.prototxt"
+    net.write_text(SOFTSIGN_NET)
+    shown = call(
+        sys.executable, "-c", LOAD_LAYERS, package.parent, library, net, cwd=tmp_path
+    ).splitlines()
+    assert '"Softsign" is not a known layer type' in shown[0]
+    assert shown[1:3] == ["['Softsign']"] * 2
+    assert 'layer "soft" (Softsign): softsign_param.scale must be positive' in shown[3]
+    assert 'did you mean "scale"?' in shown[4]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +237,10 @@ def test_wheel_holds_what_it_should(package):
     names = {p.relative_to(package).as_posix() for p in files}
     headers = {f"include/pydl/{p.name}" for p in (ROOT / "csrc/include/pydl").glob("*.h")}
     assert headers == {n for n in names if n.endswith((".h", ".hpp"))}
-    assert {"lib/libpydl.a", "lib/cmake/pydl/pydlConfig.cmake", "__init__.py"} <= names
+    assert {"lib/cmake/pydl/pydlConfig.cmake", "__init__.py"} <= names
     assert sum(n.startswith("_core.") for n in names) == 1
-    assert not [n for n in names if n.endswith((".cpp", ".o")) or n.startswith("tests/")]
+    assert sum(n.startswith("lib/libpydl.") for n in names) == 1
+    assert not [n for n in names if n.endswith((".cpp", ".o", ".a")) or n.startswith("tests/")]
 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
