@@ -11,6 +11,7 @@ Operations and what they take (widths are the heights if left out, the rest its 
     conv     mb ic ih iw oc kh kw sh sw ph pw dh dw g     a dilation of 0 is none, as in oneDNN
     deconv   the same: ic and ih are what it reads, the smaller image
     gemm     m n k, and ta, tb for transposed operands
+    image    ic ih iw oh ow and flip: what a data layer does to a picture of bytes, in one thread
     pool     mb ic ih iw kh kw sh sw ph pw, and max or avg
     im2col   mb ic ih iw kh kw sh sw ph pw dh dw
     spp      mb ic ih iw levels, and max or avg
@@ -262,6 +263,42 @@ class Gemm:
         return lambda: torch.matmul(a, b, out=c)
 
 
+class Image:
+    """What a data layer does to one picture: its middle, turned round, less a mean, scaled."""
+
+    passes = ("forward",)
+    flops = 0
+    mean, scale = 128.0, 0.0078125
+
+    def __init__(self, d: Description) -> None:
+        c, h, oh = d.need("ic", "ih", "oh")
+        (h, w), (oh, ow) = d.pair("i", h), d.pair("o", oh)
+        self.top, self.left, self.out = (h - oh) // 2, (w - ow) // 2, (c, oh, ow)
+        self.flip = "flip" in d.words
+        self.x = np.random.default_rng(0).integers(0, 256, (c, h, w), np.uint8)
+
+    def implementations(self) -> list[str]:
+        return ["image"]
+
+    def ours(self, pass_: str, implementation: str) -> Task:
+        image = _kernels().image
+        c, h, w = self.x.shape
+        cut = image.ImageCut(
+            channels=c, height=h, width=w, top=self.top, left=self.left,
+            rows=self.out[1], columns=self.out[2], flip=self.flip,
+        )  # fmt: skip
+        means, y = np.full(c, self.mean, np.float32), np.empty(self.out, np.float32)
+        return Task(lambda: image.bytes(cut, self.x, None, means, self.scale, y), lambda: [y])
+
+    def theirs(self, pass_: str, memory_format: object) -> Callable[[], object]:
+        from torch_peer import torch
+
+        _, rows, columns = self.out
+        x = torch.from_numpy(self.x)[:, self.top : self.top + rows, self.left : self.left + columns]
+        turned = x.flip(-1) if self.flip else x
+        return lambda: (turned.float() - self.mean) * self.scale
+
+
 # ---- the rest: layers by themselves ----
 class Layer:
     """An operation as the layer that does it."""
@@ -471,13 +508,16 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "slice": lambda d: ('type: "Slice" top: "rest"', (_images(d),)),
     "tile": _tile,
 }
-FAMILIES = {"conv": Conv, "deconv": Deconv, "gemm": Gemm, **dict.fromkeys(LAYERS, Layer)}
+FAMILIES = {
+    "conv": Conv, "deconv": Deconv, "gemm": Gemm, "image": Image, **dict.fromkeys(LAYERS, Layer)
+}  # fmt: skip
 IMAGES = ("mb", "ic", "ih", "iw")
 WINDOW = ("kh", "kw", "sh", "sw", "ph", "pw")
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "conv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
     "deconv": ((*IMAGES, *WINDOW, "oc", "dh", "dw", "g"), ()),
     "gemm": (("m", "n", "k"), ("ta", "tb")),
+    "image": (("ic", "ih", "iw", "oh", "ow"), ("flip",)),
     "pool": ((*IMAGES, *WINDOW), ("max", "avg")),
     "im2col": ((*IMAGES, *WINDOW, "dh", "dw"), ()),
     "spp": ((*IMAGES, "levels"), ("max", "avg")),
@@ -551,7 +591,7 @@ def _peers(operation: object, pass_: str) -> dict[str, Callable[[], object]]:
     formats = {"torch": torch.contiguous_format}
     if isinstance(operation, Layer) and not operation.has_peer():
         return {}
-    if not isinstance(operation, Gemm):
+    if not isinstance(operation, Gemm | Image):
         formats["torch channels_last"] = torch.channels_last
     return {name: operation.theirs(pass_, form) for name, form in formats.items()}
 

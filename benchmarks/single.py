@@ -14,8 +14,15 @@ from torch_peer import torch
 
 import pydl
 
-IMAGE_IDENTITY = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 1 }'
 IDENTITY = 'type: "ReLU" relu_param { negative_slope: 1 }'
+
+
+def image_identity(channels: int) -> str:
+    """A convolution with weights 1: what stands beside it works in channels-last, as in nets."""
+    return (
+        f'type: "Convolution" param {{ lr_mult: 0 }} convolution_param {{ num_output: {channels} '
+        f"group: {channels} kernel_size: 1 bias_term: false weight_filler {{ value: 1 }} }}"
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Single:
 
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
-        identity = IMAGE_IDENTITY if len(self.shapes[0]) == 4 else IDENTITY
+        images = len(self.shapes[0]) == 4
         top = "before0" if self.in_place else "y"
         text = bottoms = down = ""
         moving = len(self.shapes)
@@ -46,20 +53,16 @@ class Single:
                 layer {{ name: "x{i}" type: "DummyData" top: "x{i}" dummy_data_param {{
                     shape {{ {dims} }} data_filler {{ {filler} }} }} }}
                 layer {{ name: "before{i}" bottom: "x{i}" top: "before{i}" {
-                identity if i < moving else IDENTITY
+                image_identity(shape[1]) if images and i < moving else IDENTITY
             } }}"""
             bottoms += f'bottom: "before{i}" '
             down += f"propagate_down: {'true' if i < moving else 'false'} "
         text += f"""
             layer {{ name: "layer" {bottoms} top: "{top}" {down} {self.layer} }}
             layer {{ name: "after" bottom: "{top}" top: "z" loss_weight: 1 propagate_down: true
-                     {IDENTITY if self._makes_numbers() else identity} }}"""
+                     {IDENTITY} }}"""
         precision = "BF16" if self.bf16 else "FLOAT32"
         return pydl.Net(pydl.prototxt.parse(text), phase="TRAIN", precision=precision)
-
-    def _makes_numbers(self) -> bool:
-        """Its top is no image, whatever its bottoms are."""
-        return any(word in self.layer for word in ("Loss", "Reduction", "SPP"))
 
 
 class Ours:

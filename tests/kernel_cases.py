@@ -630,6 +630,26 @@ def arg_max() -> None:
                      note=f"{outer} {n} {inner} {k} {words}", tolerance=0)  # fmt: skip
 
 
+def image() -> None:
+    def pixels(rng, shape):
+        return rng.integers(0, 256, shape)
+
+    for c, h, w, top, left, rows, columns in (
+        (1, 1, 1, 0, 0, 1, 1), (3, 5, 7, 0, 0, 5, 7), (3, 33, 40, 2, 3, 27, 34),
+        (1, 28, 28, 0, 0, 28, 28), (3, 256, 256, 14, 0, 227, 227), (2, 9, 20, 9, 0, 0, 20),
+    ):  # fmt: skip
+        for flip, mean_image in itertools.product((False, True), (False, True)):
+            cut = kernels.image.ImageCut(channels=c, height=h, width=w, top=top, left=left,
+                                         rows=rows, columns=columns, flip=flip)  # fmt: skip
+            mean = (x(c, h, w), None) if mean_image else (None, x(c))
+            note = f"{c} {h} {w} {rows} {columns}{' flip' * flip}{' image' * mean_image}"
+            for kind, image in (
+                ("bytes", x(c, h, w, fill=pixels, dtype=np.uint8)), ("floats", x(c, h, w)),
+            ):  # fmt: skip
+                case(f"image.{kind}", cut, image, *mean, 0.0625, out(c, rows, columns),
+                     note=note, tolerance=0)  # fmt: skip
+
+
 def reduce() -> None:
     for rows, n in (
         (0, 4), (3, 0), (1, 1), (1, 300_007), (5, 1), (3, 7), (17, 33), (2, 40_009), (600, 130),
@@ -1037,7 +1057,7 @@ def _fields(shape: Any) -> tuple:
 def all_cases() -> Iterator[Case]:
     if not CASES:
         for add in (eltwise, affine, conversion, movement, activation, im2col, pool, lrn, softmax,
-                    loss, arg_max, reduce, norm, update, gemm, embed, recurrent, conv,
+                    loss, arg_max, image, reduce, norm, update, gemm, embed, recurrent, conv,
                     conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]

@@ -1,10 +1,18 @@
 """Fillers against what Caffe fills: numbers, or statistics of random ones; and Dropout's edges."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from net_text import layer, make_net, normal
 
 from pydl import Error
+
+# What Caffe gave: values, or statistics of one draw.
+STATS = json.loads((Path(__file__).parent / "golden" / "stats.json").read_text())
+FILLERS = {key: want for key, want in STATS.items() if key.startswith("filler/")}
+DROPOUTS = {key: want for key, want in STATS.items() if key.startswith("dropout_train/")}
 
 
 def filled(filler, *shape, seed=1):
@@ -12,6 +20,49 @@ def filled(filler, *shape, seed=1):
     params = f"dummy_data_param {{ shape {{ {dims} }} data_filler {{ {filler} }} }}"
     net = make_net(layer("DummyData", params, bottoms=""), seed=seed)
     return net.forward()["y"]
+
+
+@pytest.mark.parametrize("key", [key for key, want in FILLERS.items() if "shape" in want])
+def test_fills_as_caffe_does(key):
+    want = FILLERS[key]
+    got = filled(want["filler"], *want["shape"])
+    if "values" in want:
+        np.testing.assert_allclose(got.ravel(), want["values"], rtol=1e-6)
+        return
+    # Six standard errors of the difference of two draws; a sparse one's are those of its size.
+    error = 6 * np.sqrt(2 / got.size)
+    assert got.mean() == pytest.approx(want["mean"], abs=error * want["std"])
+    assert got.std() == pytest.approx(want["std"], rel=0.1 if want["zeros"] else 1.5 * error)
+    assert (got == 0).mean() == pytest.approx(want["zeros"], abs=0.01)
+    if "row_sums" in want:
+        np.testing.assert_allclose(got.sum(axis=1), want["row_sums"], rtol=1e-6)
+    if "uniform" in want["filler"] or "xavier" in want["filler"]:
+        np.testing.assert_allclose([got.min(), got.max()], [want["min"], want["max"]], rtol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [("bilinear_2d", (3, 3)), ("bilinear_nonsquare", (1, 1, 3, 4)), ("unknown", (3,))],
+)
+def test_refuses_what_caffe_refuses(key, shape):
+    assert "refused" in FILLERS[f"filler/{key}"]
+    with pytest.raises(Error):
+        filled(FILLERS[f"filler/{key}"]["filler"], *shape)
+
+
+@pytest.mark.parametrize("key", DROPOUTS)
+def test_dropout_in_training(key):
+    want, ratio = DROPOUTS[key], key.split("/")[1]
+    text = layer("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}")
+    net = make_net(text + "force_backward: true", {"x": (200, 100)})
+    y = np.array(net.forward(x=np.ones((200, 100)))["y"])
+    np.testing.assert_allclose(np.unique(y), want["values"], rtol=1e-6)
+    assert (y != 0).mean() == pytest.approx(want["kept"], abs=0.02)
+    net.blobs["y"].diff[...] = 2
+    net.backward()
+    dx = net.blobs["x"].diff
+    np.testing.assert_allclose(np.unique(dx), want["grad_values"], rtol=1e-6)
+    assert np.array_equal(dx != 0, y != 0) == want["same_mask"]
 
 
 # Caffe's own values.

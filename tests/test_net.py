@@ -317,6 +317,30 @@ def test_a_backward_pass_that_cuts_a_fused_chain_says_where_it_may_start():
         net._core.backward(names.index("bn"), 0)
 
 
+def test_a_pass_that_begins_within_a_chain_runs_what_follows():
+    text = (
+        conv("4 kernel_size: 1", tops="y", name="c")
+        + layer("ReLU", bottoms="y", tops="y", name="r")
+        + layer("Power", "power_param { scale: 2 }", bottoms="y", tops="z", name="p")
+    )
+    net = make_net(text, {"x": (1, 3, 2, 2)}, phase="TRAIN")
+    net.forward(x=normal(1, 3, 2, 2))
+    net.blobs["y"].data[...] = [[[[-1, 2]]]]
+    net._core.forward(net._core.layer_index("r"), net._core.layer_index("p"))
+    np.testing.assert_array_equal(net.blobs["z"].data[0, 0], [[0, 4], [0, 4]])
+
+
+def test_a_backward_pass_needs_what_a_chain_keeps():
+    net = make_net("force_backward: true " + residual_block(), {"x": (2, 3, 5, 6)}, phase="TRAIN")
+    net.forward(x=normal(2, 3, 5, 6))
+    last = len(net._core.layer_rows()) - 1
+    net._core.forward(net._core.layer_index("scale"), last)
+    with pytest.raises(Error, match='began behind layer "bn".*run one from "bn" on'):
+        net.backward()
+    net._core.forward(net._core.layer_index("bn"), last)
+    net.backward()
+
+
 # Gradients
 
 

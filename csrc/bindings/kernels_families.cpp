@@ -7,6 +7,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/im2col.h"
+#include "kernels/image.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -112,6 +113,19 @@ void bind_arg_max(py::module_ m) {
     const int64_t found = s.outer > 0 ? (s.outer - 1) * s.stride + s.k * s.inner : 0;
     return Extents{s.outer * s.n * s.inner, optional(found), optional(found)};
   });
+}
+
+void bind_image(py::module_ m) {
+  using S = ImageCut;
+  def_shape(m, "ImageCut", field("channels", &S::channels), field("height", &S::height),
+            field("width", &S::width), field("top", &S::top), field("left", &S::left),
+            field("rows", &S::rows), field("columns", &S::columns), field("flip", &S::flip));
+  const auto extents = [](const S& s, float) {
+    const int64_t in = s.channels * s.height * s.width;
+    return Extents{in, optional(in), optional(s.channels), s.channels * s.rows * s.columns};
+  };
+  def_kernel(m, "bytes", &image_kernels, &ImageKernels::bytes, extents);
+  def_kernel(m, "floats", &image_kernels, &ImageKernels::floats, extents);
 }
 
 void bind_pool(py::module_ m) {
@@ -386,6 +400,7 @@ void bind_kernel_families(py::module_& m) {
   bind_eltwise(m.def_submodule("eltwise"));
   bind_activation(m.def_submodule("activation"));
   bind_arg_max(m.def_submodule("arg_max"));
+  bind_image(m.def_submodule("image"));
   bind_pool(m.def_submodule("pool"));
   bind_im2col(m.def_submodule("im2col"));
   bind_lrn(m.def_submodule("lrn"));

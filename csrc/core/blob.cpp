@@ -40,17 +40,22 @@ int64_t shape_count(const Shape& shape) {
   for (int64_t dim : shape) {
     check(dim >= 0, "a blob of shape ", shape_text(shape), ": ", dim, " is negative");
   }
-  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  // Of the dims that are not 0, since others (numpy) multiply those of an empty array too.
   int64_t count = 1;
+  bool empty = false;
   const int64_t most = memory_limit() / static_cast<int64_t>(sizeof(float));
   for (int64_t dim : shape) {
+    if (dim == 0) {
+      empty = true;
+      continue;
+    }
     count = count > std::numeric_limits<int64_t>::max() / dim ? -1 : count * dim;
     if (count < 0 || count > most) break;
   }
   check(count >= 0 && count <= most, "a blob of shape ", shape_text(shape),
         " is larger than the memory limit of ", memory_limit() >> 20,
         " MiB; make it smaller or raise PYDL_MEMORY_LIMIT");
-  return count;
+  return empty ? 0 : count;
 }
 
 void Tensor::resize(int64_t count) {

@@ -122,7 +122,11 @@ void Net::BeginPass(int begin, int end, bool may_fuse) {
   if (options_.keep == Keep::kAll) {
     for (int i = begin; i <= end; ++i) {
       const std::vector<int>& chain = nodes_[i].chain;
+      if (nodes_[i].chain_head >= 0 && nodes_[i].chain_head < begin) {
+        Split(&nodes_[nodes_[i].chain_head]);
+      }
       nodes_[i].chained = may_fuse && !chain.empty() && chain.back() <= end;
+      nodes_[i].split = false;
     }
     return;
   }
@@ -140,6 +144,12 @@ void Net::BeginPass(int begin, int end, bool may_fuse) {
     PlanMemory(whole);
   }
   last_step_ = -1;
+}
+
+// A pass begins behind the head of a chain: what follows runs by itself.
+void Net::Split(LayerNode* head) {
+  head->split = head->split || head->chained;
+  head->chained = false;
 }
 
 double Net::ForwardLayer(int index) {
@@ -184,9 +194,14 @@ void Net::Backward() { Backward(static_cast<int>(nodes_.size()) - 1, 0); }
 // A chain that ran forward as one runs backward as one.
 void Net::CheckChains(int begin, int end) const {
   for (const LayerNode& node : nodes_) {
-    if (!graph::chain_in_backward(node)) continue;
+    if (node.chain.empty() || !node.layer->fuses_backward()) continue;
     const int head = nodes_[node.chain[0]].chain_head, tail = node.chain.back();
     const bool inside = end <= head && tail <= begin, outside = tail < end || begin < head;
+    check(!node.split || outside, "the last forward pass began behind layer \"",
+          node.layer->name(), "\", which had run as one with those up to \"",
+          nodes_[tail].layer->name(), "\"; before a backward pass through them run one from \"",
+          node.layer->name(), "\" on");
+    if (!node.chained) continue;
     check(inside || outside, "a backward pass from layer \"", nodes_[begin].layer->name(),
           "\" to \"", nodes_[end].layer->name(), "\" cuts through layers that run as one: \"",
           node.layer->name(), "\" to \"", nodes_[tail].layer->name(),

@@ -8,6 +8,7 @@
 #include "kernels/eltwise.h"
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
+#include "kernels/image.h"
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/norm.h"
@@ -25,6 +26,7 @@ PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
 PYDL_DISPATCH(EltwiseKernels, eltwise, ref, avx512)
 PYDL_DISPATCH(EmbedKernels, embed, ref, avx512)
 PYDL_DISPATCH(GemmKernels, gemm, ref, amx)
+PYDL_DISPATCH(ImageKernels, image, ref, avx512)
 PYDL_DISPATCH(LossKernels, loss, ref, avx512)
 PYDL_DISPATCH(LrnKernels, lrn, ref, avx512_bf16)
 PYDL_DISPATCH(NormKernels, norm, ref, avx512_bf16)

@@ -10,8 +10,8 @@ struct ConcatParams {
 
   static auto fields() {
     return Fields("concat_param",
-                  Field("axis", &ConcatParams::axis, "the axis to join along; 1 if absent"),
-                  Field("concat_dim", &ConcatParams::concat_dim, "old name of axis"));
+                  Field("axis", &ConcatParams::axis, "the axis to join along; 1 if absent", 1),
+                  Field("concat_dim", &ConcatParams::concat_dim, "old name of axis", 1));
   }
 };
 

@@ -23,7 +23,8 @@ struct LossParams {
         "loss_param",
         Field("ignore_label", &P::ignore_label, "positions with this label do not count"),
         Field("normalization", &P::normalization,
-              "the loss is divided by all positions, the valid ones, the batch size, or 1"),
+              "the loss is divided by all positions, the valid ones, the batch size, or 1",
+              static_cast<int>(Normalization::kValid)),
         Field("normalize", &P::normalize,
               "old form of normalization: true is VALID, false BATCH_SIZE"));
   }

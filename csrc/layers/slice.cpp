@@ -11,10 +11,10 @@ struct SliceParams {
 
   static auto fields() {
     using P = SliceParams;
-    return Fields("slice_param", Field("axis", &P::axis, "the axis to cut along; 1 if absent"),
+    return Fields("slice_param", Field("axis", &P::axis, "the axis to cut along; 1 if absent", 1),
                   Field("slice_point", &P::slice_point,
                         "where each top but the first begins; parts of one size if absent"),
-                  Field("slice_dim", &P::slice_dim, "old name of axis"));
+                  Field("slice_dim", &P::slice_dim, "old name of axis", 1));
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/random.h"
+#include "kernels/image.h"
 #include "kernels/parallel.h"
 
 namespace pydl {
@@ -12,42 +13,6 @@ namespace {
 
 std::string record_text(const Record& record) {
   return record.name.empty() ? "a record" : record.name;
-}
-
-// Where a record is cut out, and whether it is turned round.
-struct Cut {
-  int64_t top, left;
-  bool flip;
-};
-
-// A row: y = (x - mean) * scale, backwards if `flip`.
-template <class T, class Mean>
-void transform_row(const T* x, Mean mean, float scale, bool flip, int64_t count, float* y) {
-  if (flip) {
-    for (int64_t i = 0; i < count; ++i) {
-      y[count - 1 - i] = (static_cast<float>(x[i]) - mean(i)) * scale;
-    }
-  } else {
-    for (int64_t i = 0; i < count; ++i) y[i] = (static_cast<float>(x[i]) - mean(i)) * scale;
-  }
-}
-
-// x: (C, H, W)   out, y: (C, H', W')
-template <class T>
-void transform_record(const T* x, const Shape& in, const Cut& cut, const float* mean_image,
-                      const std::vector<float>& means, float scale, const Shape& out, float* y) {
-  for (int64_t c = 0; c < out[0]; ++c) {
-    for (int64_t row = 0; row < out[1]; ++row, y += out[2]) {
-      const int64_t from = (c * in[1] + row + cut.top) * in[2] + cut.left;
-      if (mean_image) {
-        const float* m = mean_image + from;
-        transform_row(x + from, [m](int64_t i) { return m[i]; }, scale, cut.flip, out[2], y);
-      } else {
-        const float m = means[c];
-        transform_row(x + from, [m](int64_t) { return m; }, scale, cut.flip, out[2], y);
-      }
-    }
-  }
 }
 
 }  // namespace
@@ -103,19 +68,25 @@ void Transform::Apply(const Records& records, uint64_t seed, uint64_t stream, in
   const std::vector<float> means = channel_means(params_, out[0]);
   const float* mean_image = mean_.values.empty() ? nullptr : mean_.values.data();
   const int64_t values = shape_count(out), count = static_cast<int64_t>(records.size());
+  const kernels::ImageKernels& image = kernels::image_kernels();
   constexpr int64_t kGrain = 1 << 15;  // values worth a thread
   kernels::parallel_for(count, std::max<int64_t>(1, kGrain / values), [&](int64_t b, int64_t e) {
     for (int64_t n = b; n < e; ++n) {
       const Record& r = records[n];
       const PhiloxBlock random = philox(seed, stream, static_cast<uint64_t>(first + n));
       const int64_t spare_h = r.shape[1] - out[1], spare_w = r.shape[2] - out[2];
-      const Cut cut{train_ ? random[1] % (spare_h + 1) : spare_h / 2,
-                    train_ ? random[2] % (spare_w + 1) : spare_w / 2,
-                    params_.mirror && (random[0] & 1) != 0};
-      const auto apply = [&](const auto* x) {
-        transform_record(x, r.shape, cut, mean_image, means, params_.scale, out, y + n * values);
+      const kernels::ImageCut cut{.channels = out[0],
+                                  .height = r.shape[1],
+                                  .width = r.shape[2],
+                                  .top = train_ ? random[1] % (spare_h + 1) : spare_h / 2,
+                                  .left = train_ ? random[2] % (spare_w + 1) : spare_w / 2,
+                                  .rows = out[1],
+                                  .columns = out[2],
+                                  .flip = params_.mirror && (random[0] & 1) != 0};
+      const auto apply = [&](auto kernel, const auto* x) {
+        kernel(cut, x, mean_image, means.data(), params_.scale, y + n * values);
       };
-      r.bytes ? apply(r.bytes) : apply(r.floats);
+      r.bytes ? apply(image.bytes, r.bytes) : apply(image.floats, r.floats);
     }
   });
 }

@@ -20,9 +20,7 @@ def silence(g: Graph, layer: Layer) -> None:
 
 
 def _joined_axis(layer: Layer, p: Message, old_name: str) -> int:
-    """The channels, if neither axis nor its old name is given."""
-    name = old_name if p.HasField(old_name) else "axis"
-    return layer.axis(getattr(p, name)) if p.HasField(name) else 1
+    return layer.axis(getattr(p, old_name if p.HasField(old_name) else "axis"))
 
 
 @exports("Concat")

@@ -56,7 +56,8 @@ class FieldSchema:
             message = data.get("message") or {"name": self.name, "fields": []}
             self._message = message if isinstance(message, str) else Schema(message)
         elif not self.repeated:
-            self.default = self._scalar_default(data.get("default"))
+            default = data.get("default")
+            self.default = self._scalar_default(data.get("absent") if default is None else default)
 
     def _scalar_default(self, default: Any) -> Any:
         if default is None:

@@ -72,6 +72,7 @@ def main() -> None:
     ):
         shutil.rmtree(target / name, ignore_errors=True)
         pack(source / name, target / name)
+    shutil.copyfile(source / "stats.json", target / "stats.json")
 
 
 if __name__ == "__main__":

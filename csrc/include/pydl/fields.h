@@ -32,12 +32,15 @@ struct FieldOf {
   const char* name;
   Member Params::*member;
   const char* help;
+  int absent;
 };
 
+// absent: what Caffe's classes show, and so Python does, for a std::optional number or enum that is
+// not set.
 template <class Params, class Member>
-constexpr FieldOf<Params, Member> Field(const char* name, Member Params::*member,
-                                        const char* help) {
-  return {name, member, help};
+constexpr FieldOf<Params, Member> Field(const char* name, Member Params::*member, const char* help,
+                                        int absent = 0) {
+  return {name, member, help, absent};
 }
 
 template <class... F>
@@ -197,7 +200,7 @@ Value write_message(const P& p) {
   return out;
 }
 
-// {"name", "type", "repeated", "default", "help", "enum", "message"} of one field, as
+// {"name", "type", "repeated", "default", "absent", "help", "enum", "message"} of one field, as
 // pydl/prototxt/schema.py reads it. The parts are put together in core/fields.cpp.
 void set_type(Value* field, const char* type, Value initial);
 void set_enum(Value* field, const EnumName* names, size_t count, int initial);
@@ -244,6 +247,7 @@ Value schema() {
   const auto add = [&](const auto& field) {
     Value described = Value::map();
     describe(initial.*field.member, &described);
+    if (field.absent != 0) described["absent"] = field.absent;
     add_field(&fields, field.name, field.help, std::move(described));
   };
   std::apply([&](const auto&... f) { (add(f), ...); }, list.items);

@@ -70,6 +70,7 @@ struct LayerNode {
   Propagates chain_down;  // of chain_bottoms, where Backward does the chain too
   int chain_head = -1;    // the layer in whose chain this one is
   bool chained = false;   // the last Forward did the chain
+  bool split = false;     // it did, but a pass has begun within the chain since
   // A ReLU whose backward pass this layer does on its own top (graph/selection.cpp), and the other
   // way round; -1: none.
   int rectifier = -1, rectified_by = -1;
@@ -167,6 +168,7 @@ class Net {
   void CheckChains(int begin, int end) const;
   void Report(int index, const char* pass) const;
   void BeginPass(int begin, int end, bool may_fuse);
+  static void Split(LayerNode* head);
   void PlanMemory(bool whole);
   void CheckOrder(int step) const;
   void BeginStep(int step);
