@@ -12,7 +12,7 @@ from scenes import CLASSES, Scenes
 
 import pydl
 
-BATCH, ITERATIONS = 16, 1000
+BATCH, ITERATIONS = 16, 3000
 NETS = {"fcn": nets.fcn, "segnet": nets.segnet}
 
 
