@@ -182,7 +182,7 @@ def show(call, argument):
     try:
         print(call(argument))
     except pydl.Error as error:
-        print("Error:", error)
+        print("Error:", str(error).splitlines()[0])
 show(pydl.Net, net_file)
 show(pydl.load_layers, library)
 show(pydl.load_layers, library)
@@ -203,7 +203,7 @@ def test_python_loads_its_layer(program, package, tmp_path):
     shown = call(
         sys.executable, "-c", LOAD_LAYERS, package.parent, library, net, cwd=tmp_path
     ).splitlines()
-    assert "unknown" in shown[0] and "Softsign" in shown[0]
+    assert '"Softsign" is not a known layer type' in shown[0]
     assert shown[1:3] == ["['Softsign']"] * 2
     assert 'layer "soft" (Softsign): softsign_param.scale must be positive' in shown[3]
     assert 'did you mean "scale"?' in shown[4]
