@@ -187,7 +187,7 @@ def test_cases_cover_every_kernel():
         if name[0].islower()
     }
     used = {case.name.split()[0] for case in CASES}
-    assert bound <= used
+    assert bound - {"movement.copy_box"} <= used  # one build for all; see test_fork_layers.py
     assert {"gemm", "gemv", "conv"} <= used
 
 

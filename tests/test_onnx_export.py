@@ -23,12 +23,13 @@ CASES = [
     entry | {"folder": root / "layers" / entry["type"]}
     for root in (GOLDEN, GOLDEN.parent / "golden_forks")
     for entry in json.loads((root / "layers" / "index.json").read_text())
-    if entry["type"] in HERE & set(exporters())
+    # Nothing found and tied scores give other rows in ONNX: see test_detection_layers.py.
+    if entry["type"] in HERE & set(exporters()) - {"DetectionOutput"}
 ]
 # Layers that fill their own tops: there is nothing to compute.
 SOURCES = {
-    *("Input", "AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "WindowData"),
-    "Silence",
+    *("Input", "AnnotatedData", "Data", "DenseImageData", "HDF5Data", "ImageData", "MemoryData"),
+    *("WindowData", "Silence"),
 }
 
 

@@ -7,7 +7,8 @@ from pydl.onnx.layer import Layer
 from pydl.onnx.table import exports
 
 
-@exports("Input", "AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "WindowData")
+@exports("Input", "AnnotatedData", "Data", "DenseImageData", "HDF5Data", "ImageData",
+         "MemoryData", "WindowData")  # fmt: skip
 def inputs(g: Graph, layer: Layer) -> None:
     """Whatever filled the blobs in pydl, the model's user does it now."""
     for name, shape in zip(layer.outputs, layer.top_shapes, strict=True):

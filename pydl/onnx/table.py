@@ -17,19 +17,31 @@ _FILES = (
 _table: dict[str, Exporter] = {}
 
 # Why a layer that pydl can run has no ONNX form.
+_IN_PARTS = "ONNX has no operator for it; export the net in parts"
 _TRAINING = "it is for training; export the net in phase TEST, or leave it out"
 REFUSED = {
     "AnchorTarget": _TRAINING,
     "BoxAnnotatorOHEM": _TRAINING,
+    "ContinuationIndicator": "its values depend on the batch; make them an input of the net",
+    "Correlation": _IN_PARTS,
+    "CtcLoss": _TRAINING,
     "DetectionEvaluate": "it scores a test; leave it out of the net to export",
-    "MultiBoxLoss": "it matches boxes; export the net without its loss",
+    "FlowWarp": _IN_PARTS,
     "HDF5Output": "it writes a file; leave it out of the net to export",
-    "Python": "its code is Python; replace it by layers, or leave it out of the net to export",
+    "LabelsequenceAccuracy": "it scores a test; leave it out of the net to export",
+    "Lstm": "write it as an LSTM layer, which has an ONNX form",
+    "MultiBoxLoss": "it matches boxes; export the net without its loss",
     "Proposal": "ONNX has no suppression of boxes in whole pixels; export the net in parts",
     "ProposalTarget": _TRAINING,
-    "PSROIPooling": "ONNX has no operator for it; export the net in parts",
+    "PSROIPooling": _IN_PARTS,
+    "Python": "its code is Python; replace it by layers, or leave it out of the net to export",
+    "Region": _IN_PARTS,
+    "RegionLoss": _TRAINING,
+    "Resample": _IN_PARTS,
+    "Reverse": _IN_PARTS,
     "SmoothL1LossOHEM": _TRAINING,
     "SoftmaxWithLossOHEM": _TRAINING,
+    "WarpCTCLoss": _TRAINING,
 }
 
 
