@@ -25,20 +25,8 @@ struct RoiPoolingParams {
 };
 
 // bottoms: (N, C, H, W), regions (R, 5)   top: (R, C, pooled_h, pooled_w)
-class RoiPooling final : public RoiLayer<RoiPoolingParams> {
+class RoiPooling final : public BinnedRoiLayer<RoiPoolingParams> {
  public:
-  Layouts layouts() const override { return Layouts::kChannelsLast; }
-
-  void SetUp(const Blobs&, const Blobs&) override {
-    check_pooled(params_of().pooled_h, params_of().pooled_w);
-  }
-
-  void Reshape(const Blobs& bottom, const Blobs& top) override {
-    check_roi_shapes(*bottom[0], *bottom[1]);
-    const auto& p = params_of();
-    top[0]->Reshape({bottom[1]->shape(0), bottom[0]->shape(1), p.pooled_h, p.pooled_w});
-  }
-
   void Forward(const Blobs& bottom, const Blobs& top) override {
     const auto& p = params_of();
     shape_ = shape_of(bottom, p.pooled_h, p.pooled_w);

@@ -64,4 +64,21 @@ class RoiLayer : public LayerOf<P...> {
   std::vector<int32_t> image_;  // of each region, in the last forward pass
 };
 
+// Of bins: P has pooled_h and pooled_w. top: (R, C, pooled_h, pooled_w)
+template <class P>
+class BinnedRoiLayer : public RoiLayer<P> {
+ public:
+  Layouts layouts() const override { return Layouts::kChannelsLast; }
+
+  void SetUp(const Blobs&, const Blobs&) override {
+    check_pooled(this->params_of().pooled_h, this->params_of().pooled_w);
+  }
+
+  void Reshape(const Blobs& bottom, const Blobs& top) override {
+    check_roi_shapes(*bottom[0], *bottom[1]);
+    const P& p = this->params_of();
+    top[0]->Reshape({bottom[1]->shape(0), bottom[0]->shape(1), p.pooled_h, p.pooled_w});
+  }
+};
+
 }  // namespace pydl
