@@ -62,6 +62,28 @@ def test_picture_is_named_after_the_image(bright, tmp_path, monkeypatch):
     assert (tmp_path / "scene_masks.png").exists()
 
 
+def test_photographs_lie_as_their_exif_data_says(bright, tmp_path, capsys):
+    """A camera that was held upright writes lines of pixels that run from top to bottom."""
+    exif = image.Exif()
+    exif[0x0112] = 6
+    with image.open(bright[2]) as scene:
+        scene.save(tmp_path / "turned.png", exif=exif)
+    picture = tmp_path / "masks.png"
+    assert main(["segment", *bright[:2], str(tmp_path / "turned.png"), "-o", str(picture)]) == 0
+    pixels = np.asarray(image.open(picture))
+    assert pixels.shape == (32, 16, 3)
+    assert (pixels[:8] == 0).all() and pixels[8:].any(axis=2).all()
+
+
+def test_sixteen_bits_are_read(bright, tmp_path, capsys):
+    pixels = np.zeros((16, 32), np.uint16)
+    pixels[:, 16:] = 50_000
+    image.fromarray(pixels).save(tmp_path / "deep.png")
+    where = ["-o", str(tmp_path / "masks.png")]
+    assert main(["segment", *bright[:2], str(tmp_path / "deep.png"), *where]) == 0
+    assert sorted(capsys.readouterr().out.splitlines()[:2]) == ["class 0: 50.0%", "class 1: 50.0%"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -257,7 +257,13 @@ def test_names_are_found_in_other_spellings():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "hint"), [("resnet5", "resnet50"), ("mobilenetv4", "mobilenet_v"), ("q", "alexnet")]
+    ("wrong", "hint"),
+    [
+        ("resnet5", "resnet50"),
+        ("mobilenetv4", "mobilenet_v"),
+        ("MobileNet-v3", '"mobilenet_v3_large" or "mobilenet_v3_small"'),
+        ("q", "alexnet"),
+    ],
 )
 def test_unknown_names_are_answered_with_the_nearest(wrong, hint):
     with pytest.raises(pydl.Error, match=f'no net "{wrong}" in the zoo.*{hint}'):

@@ -100,10 +100,10 @@ def _draw(image: Path, classes: np.ndarray, opacity: float, output: Path) -> Non
     """The background, class 0, stays as it is."""
     from PIL import Image
 
+    from pydl.cli.records import open_image
     from pydl.formats import atomic_write
 
-    with Image.open(image) as opened:
-        picture = opened.convert("RGB")
+    picture = open_image(image)
     masks = Image.fromarray(palette(int(classes.max()) + 1)[classes])
     masks = masks.resize(picture.size, Image.Resampling.NEAREST)
     objects = Image.fromarray(np.where(classes > 0, np.uint8(255 * opacity), np.uint8(0)))
