@@ -47,6 +47,7 @@ Operations and what they take (widths are the heights if left out, the rest its 
     permute  mb ic ih iw, to (mb, ih, iw, ic), as SSD does before it joins its outputs
     shuffle  mb ic ih iw g, of the channels of g groups
     interp   mb ic ih iw oh ow, between aligned corners
+    accum    the same, and behind it images of that size
     l2norm   mb ic ih iw, of the channels of each pixel
     axpy     mb ic ih iw, with a factor for each channel
     reorg    mb ic ih iw s
@@ -655,6 +656,12 @@ def _interp(d: Description) -> Made:
     return f'type: "Interp" interp_param {{ height: {h} width: {w} }}', (_images(d),)
 
 
+def _accum(d: Description) -> Made:
+    d.need("oh")
+    images = _images(d)
+    return 'type: "Accum"', (images, (*images[:2], *d.pair("o", 1)))
+
+
 def _l2norm(d: Description) -> Made:
     param = "across_spatial: false channel_shared: false scale_filler { value: 20 }"
     return f'type: "Normalize" norm_param {{ {param} }}', (_images(d),)
@@ -746,6 +753,7 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
         'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', (_images(d),)),
     "shuffle": _shuffle,
     "interp": _interp,
+    "accum": _accum,
     "l2norm": _l2norm,
     "axpy": _axpy,
     "reorg": lambda d: (
@@ -800,6 +808,7 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "permute": (IMAGES, ()),
     "shuffle": ((*IMAGES, "g"), ()),
     "interp": ((*IMAGES, "oh", "ow"), ()),
+    "accum": ((*IMAGES, "oh", "ow"), ()),
     "l2norm": (IMAGES, ()),
     "axpy": (IMAGES, ()),
     "reorg": ((*IMAGES, "s"), ()),

@@ -286,6 +286,11 @@ def _interp(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(lambda x: resize(x, size=(p["height"], p["width"])))
 
 
+def _accum(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    resize = partial(nn.functional.interpolate, mode="bilinear", align_corners=True)
+    return Call(lambda x, y: torch.cat([resize(x, size=y.shape[2:]), y], 1))
+
+
 def _normalize(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Normalize(blobs)
 
@@ -376,6 +381,7 @@ MAKERS = {
     "Permute": _permute,
     "ShuffleChannel": _shuffle_channel,
     "Interp": _interp,
+    "Accum": _accum,
     "Normalize": _normalize,
     "Axpy": lambda p, blobs, in_place: Call(lambda a, x, y: torch.addcmul(y, a, x)),
     "ReLU6": lambda p, blobs, in_place: nn.ReLU6(inplace=in_place),
