@@ -6,6 +6,9 @@ from scenes import CLASSES, SIZE
 from pydl.zoo import Builder
 
 WIDTHS = (16, 32, 64, 128)  # channels at 64, 32, 16 and 8 pixels across
+# Of SegNet's decoder, after each of a size's two convolutions. With 16 at the full size, as in the
+# encoder, it takes far longer to tell the classes apart.
+DECODER_WIDTHS = {3: (64, 32), 2: (32, 16), 1: (48, 48)}
 
 
 def fcn(batch, train):
@@ -28,17 +31,20 @@ def fcn(batch, train):
 
 
 def segnet(batch, train):
-    """The decoder puts each value back to where the encoder's pooling took it from."""
+    """The decoder puts each value back to where the encoder's pooling took it from. The encoder is
+    FCN's, so that its weights can start from those of a trained FCN."""
     net = begin("SegNet", batch, train)
     blob = "data"
     for level, width in enumerate(WIDTHS, 1):
         for i in (1, 2):
             blob = convolution(net, f"conv{level}_{i}", blob, width)
-        blob = net.pool(f"pool{level}", blob, "MAX", 2, 2, mask=f"pool{level}_mask")
-    for level in range(len(WIDTHS), 0, -1):
+        if level < len(WIDTHS):
+            blob = net.pool(f"pool{level}", blob, "MAX", 2, 2, mask=f"pool{level}_mask")
+    blob = convolution(net, "conv4_D", blob, WIDTHS[2])
+    for level, widths in DECODER_WIDTHS.items():
         blob = net.layer("Upsample", f"upsample{level}", [blob, f"pool{level}_mask"])
-        blob = convolution(net, f"conv{level}_2_D", blob, WIDTHS[level - 1])
-        blob = convolution(net, f"conv{level}_1_D", blob, WIDTHS[max(level - 2, 0)])
+        for i, width in zip((2, 1), widths, strict=True):
+            blob = convolution(net, f"conv{level}_{i}_D", blob, width)
     net.segmenter(net.conv("score", blob, net.classes, 1), SIZE, SIZE)
     return net.message()
 

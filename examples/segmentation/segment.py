@@ -13,11 +13,12 @@ from scenes import CLASSES, Scenes
 import pydl
 
 BATCH, ITERATIONS = 16, 3000
-NETS = {"fcn": nets.fcn, "segnet": nets.segnet}
+NETS = {"fcn": nets.fcn, "segnet": nets.segnet}  # the second starts with the first's encoder
 
 
-def train(name, scenes, iterations):
-    """Learns for so many batches; leaves <name>.prototxt and <name>.caffemodel."""
+def train(name, scenes, iterations, weights=None):
+    """Learns for so many batches, from `weights` on where layers have the same names; leaves
+    <name>.prototxt and <name>.caffemodel."""
     solver = pydl.Solver(
         pydl.prototxt.new(
             "SolverParameter",
@@ -29,6 +30,8 @@ def train(name, scenes, iterations):
             random_seed=1,
         )
     )
+    if weights:
+        solver.net.load(weights)
     inputs, start = solver.net.blobs, time.monotonic()
     for i in range(1, iterations + 1):
         inputs["data"].data[...], inputs["label"].data[...] = prepared(*scenes.batch(BATCH))
@@ -80,7 +83,8 @@ def main():
     images, masks = Scenes(x_test, y_test, seed=2).batch(args.scenes)
     found = []
     for name in NETS:
-        train(name, Scenes(x_train, y_train, seed=1), args.iterations)
+        weights = None if name == "fcn" else "fcn.caffemodel"
+        train(name, Scenes(x_train, y_train, seed=1), args.iterations, weights)
         found.append(predict(name, images))
         scores = intersection_over_union(found[-1], masks[:, 0])
         print(f"{name}: mean IoU {scores.mean():.3f}, the worst {CLASSES[scores.argmin()]} "

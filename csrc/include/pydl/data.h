@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -118,6 +119,12 @@ struct DataHooks {
   std::function<std::shared_ptr<RowSink>(const std::string& path)> open_output;  // HDF5Output
   // The mean image of a transform_param.mean_file, (C, H, W).
   std::function<std::vector<float>(const std::string& path, Shape* shape)> read_mean;
+  // The names of the classes in a label_map_file (DetectionOutput).
+  std::function<std::map<int32_t, std::string>(const std::string& path)> read_label_names;
+  // What noise_param does with libraries of images: "jpeg", with its quality, "clahe", "hsv" or
+  // "lab". bytes: (C, H, W), blue first, which are replaced.
+  std::function<void(const std::string& what, int quality, const Shape& shape, uint8_t* bytes)>
+      change_picture;
 };
 void set_data_hooks(DataHooks hooks);
 const DataHooks& data_hooks();
