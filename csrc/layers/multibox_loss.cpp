@@ -4,8 +4,9 @@
 // Priors are matched to the boxes of the ground truth; those matched are told where their box is
 // and of which class, and some of the others that they are background. As in SSD's fork of Caffe
 // an image without ground truth has no part in the loss, unless mining_type is NONE. Its gradient
-// for encode_variance_in_target lacks 1 / variance; this one is the loss's own. For LOGISTIC without
-// mining it puts the targets of all images but the first in wrong places; here each has its own.
+// for encode_variance_in_target lacks 1 / variance; this one is the loss's own. For LOGISTIC
+// without mining it puts the targets of all images but the first in wrong places; here each has its
+// own.
 
 #include <algorithm>
 #include <cfloat>
