@@ -132,8 +132,8 @@ const DataHooks& data_hooks();
 // Ends the threads that read ahead, for good: from then on data is read when it is needed.
 void stop_reading_ahead();
 
-// Whether the calling thread is one that reads ahead: it cannot end the net that it reads for, which
-// would wait for it.
+// Whether the calling thread is one that reads ahead: it cannot end the net that it reads for,
+// which would wait for it.
 bool is_reading_ahead();
 
 // Reads the one blob of a .binaryproto, such as the matrix of an infogain_loss_param.source. Python

@@ -1,5 +1,7 @@
 // Correlations in which each channel is a group of its own: vectors of channels, no products of
 // matrices. Windows are of floats, whatever the source.
+#include <utility>
+
 #include "kernels/correlation.h"
 #include "kernels/cpu/window.h"
 
@@ -59,14 +61,18 @@ void make_offsets(const Correlation& part, const Correlation& whole, const Units
   }
 }
 
-// f.template operator()<N>(first) over [0, count) in groups of N = 8, then 4, 2, 1.
+// f.template operator()<N>(first) over [0, count) in as few groups of at most 9, the window of a
+// 3x3 kernel, as there can be, and of nearly one size: a short one would wait for its own sums.
 template <class F>
 PYDL_INLINE void in_groups(int64_t count, const F& f) {
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) f.template operator()<8>(i);
-  if (i + 4 <= count) f.template operator()<4>(i), i += 4;
-  if (i + 2 <= count) f.template operator()<2>(i), i += 2;
-  if (i < count) f.template operator()<1>(i);
+  const int groups = static_cast<int>(ceil_div(count, 9));
+  for (int i = 0; i < groups; ++i) {
+    const Range r = part_of(count, i, groups);
+    const int64_t size = r.end - r.begin;
+    [&]<int... N>(std::integer_sequence<int, N...>) {
+      ((size == N + 1 ? f.template operator()<N + 1>(r.begin) : void()), ...);
+    }(std::make_integer_sequence<int, 9>());
+  }
 }
 
 // ---- forward ----
@@ -89,15 +95,15 @@ void run_unit(const Correlation& c, const Units& u, const Unit& unit, const int6
       const int64_t at_row = dst_offset(c, unit, r, 0) + j;
       in_groups(unit.columns, [&]<int P>(int64_t i) {
         Vec acc[P];
-#pragma GCC unroll 8
+#pragma GCC unroll 9
         for (int p = 0; p < P; ++p) acc[p] = first;
         for (int64_t t = 0; t < taps; ++t) {
           const Vec w = load(packed + t * width + j);
           const float* x = row + offsets[t] + i * step;
-#pragma GCC unroll 8
+#pragma GCC unroll 9
           for (int p = 0; p < P; ++p) acc[p] += w * load(x + p * step);
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 9
         for (int p = 0; p < P; ++p) {
           const int64_t y = at_row + (i + p) * dst_step;
           if (epilogue.residual) acc[p] += load_n(epilogue.residual, y, n);
@@ -188,25 +194,27 @@ void weights_unit(const Correlation& c, const Units& u, const Unit& unit, const 
                   const float* window, const E* ddst, float* gradient) {
   const int64_t width = round_up(c.ic, kLanes), step = u.column_step * c.ic;
   const int64_t ddst_step = c.axis[2].dst_step * c.oc;
-  for (int64_t j = 0; j < c.ic; j += kLanes) {
-    const int64_t n = smaller(kLanes, c.ic - j);
-    in_groups(c.taps(), [&]<int T>(int64_t first) {
-      float* out = gradient + first * width + j;
-      Vec acc[T];
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) acc[t] = load(out + t * width);
-      for (int64_t r = 0; r < unit.rows; ++r) {
-        const float* x = window + r * u.row_step * u.row_size + j;
-        const E* dy = ddst + dst_offset(c, unit, r, 0) + j;
+  for (int64_t r = 0; r < unit.rows; ++r) {  // a row of ddst stays in L1
+    for (int64_t j = 0; j < c.ic; j += kLanes) {
+      const int64_t n = smaller(kLanes, c.ic - j);
+      const float* row = window + r * u.row_step * u.row_size + j;
+      const E* ddst_row = ddst + dst_offset(c, unit, r, 0) + j;
+      in_groups(c.taps(), [&]<int T>(int64_t first) {
+        const float* x = row;
+        const E* dy = ddst_row;
+        float* out = gradient + first * width + j;
+        Vec acc[T];
+#pragma GCC unroll 9
+        for (int t = 0; t < T; ++t) acc[t] = load(out + t * width);
         for (int64_t i = 0; i < unit.columns; ++i, x += step, dy += ddst_step) {
           const Vec g = load_n(dy, n);
-#pragma GCC unroll 8
+#pragma GCC unroll 9
           for (int t = 0; t < T; ++t) acc[t] += g * load(x + offsets[first + t]);
         }
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) store(out + t * width, acc[t]);
-    });
+#pragma GCC unroll 9
+        for (int t = 0; t < T; ++t) store(out + t * width, acc[t]);
+      });
+    }
   }
 }
 
