@@ -303,7 +303,8 @@ def conversion() -> None:
 def movement() -> None:
     for rows, row, x_stride, y_stride in (
         (0, 5, 5, 5), (3, 0, 4, 4), (1, 7, 7, 9), (5, 3, 8, 3), (17, 33, 33, 40), (64, 16, 48, 16),
-        (3, 50_000, 50_001, 50_003), (20_000, 6, 9, 6),
+        (3, 50_000, 50_001, 50_003), (20_000, 6, 9, 6), (9, 1, 3, 2), (7, 2, 5, 4), (6, 4, 4, 9),
+        (20_000, 3, 3, 7),
     ):  # fmt: skip
         # Between the rows of y nothing may be written.
         case("eltwise.copy_rows", rows, row, x(rows, x_stride), x_stride,
