@@ -225,7 +225,7 @@ PYDL_INLINE void outputs_at(const Correlation& c, const TapRow<S>* rows, int64_t
     for (int p = 0; p < P; ++p) {
       const int64_t at = y + p * dst_step + j;
       if (epilogue.residual) acc[p] += load_n(epilogue.residual, at, n);
-      if (epilogue.relu) acc[p] = relu(acc[p]);
+      if (epilogue.relu) acc[p] = relu(acc[p], epilogue.ceiling);
       store_n(dst + at, acc[p], n);
     }
   };
