@@ -974,8 +974,8 @@ def gemm() -> None:
 
 
 def limit(bias, terms):
-    """What relu is bounded by, where there is a bias so that some cases have it. It cuts few sums of
-    so many terms, and leaves the scale that tolerances go by."""
+    """What relu is bounded by, where there is a bias so that some cases have it. It cuts few of the
+    sums, of so many terms, and leaves the scale that tolerances go by."""
     return 2 * math.sqrt(terms) if bias else math.inf
 
 
