@@ -10,9 +10,11 @@ Operations and what they take (widths are the heights if left out, the rest its 
 
     conv     mb ic ih iw oc kh kw sh sw ph pw dh dw g     a dilation of 0 is none, as in oneDNN
     deconv   the same: ic and ih are what it reads, the smaller image
+    conv3d   mb ic id ih iw oc kd kh kw sd sh sw pd ph pw
     gemm     m n k, and ta, tb for transposed operands
     image    ic ih iw oh ow and flip: what a data layer does to a picture of bytes, in one thread
     pool     mb ic ih iw kh kw sh sw ph pw, and max or avg
+    pool3d   mb ic id ih iw kd kh kw sd sh sw pd ph pw, and max or avg
     im2col   mb ic ih iw kh kw sh sw ph pw dh dw
     spp      mb ic ih iw levels, and max or avg
     lrn      mb ic ih iw ls, across channels
@@ -41,9 +43,11 @@ Operations and what they take (widths are the heights if left out, the rest its 
     psroipool mb oc ih iw g r
     warp     mb ic ih iw, by a flow
     detect   mb p ic: output (boxes of p priors and ic classes), or their loss
+    priorbox ic ih iw, six boxes for each pixel of an image 8 times as high
     permute  mb ic ih iw, to (mb, ih, iw, ic), as SSD does before it joins its outputs
     shuffle  mb ic ih iw g, of the channels of g groups
     interp   mb ic ih iw oh ow, between aligned corners
+    accum    the same, and behind it images of that size
     l2norm   mb ic ih iw, of the channels of each pixel
     axpy     mb ic ih iw, with a factor for each channel
     reorg    mb ic ih iw s
@@ -330,7 +334,7 @@ class Layer:
         )
         ours = Ours(self._single)
         self.flops, self._name = ours.flops, ours.implementation
-        if "Threshold" in layer or "ArgMax" in layer:
+        if any(kind in layer for kind in ("Threshold", "ArgMax", "PriorBox")):
             self.passes = ("forward",)
 
     def implementations(self) -> list[str]:
@@ -454,6 +458,34 @@ def _pool(d: Description) -> Made:
     sizes = " ".join(f"{name}_h: {h} {name}_w: {w}" for name, (h, w) in fields.items())
     kind = "AVE" if "avg" in d.words else "MAX"
     return f'type: "Pooling" pooling_param {{ pool: {kind} {sizes} }}', (_images(d),)
+
+
+def _volumes(d: Description) -> tuple[int, ...]:
+    ic, depth, ih = d.need("ic", "id", "ih")
+    return d.get("mb"), ic, depth, ih, d.get("iw", ih)
+
+
+def _window_3d(d: Description) -> dict[str, tuple[int, ...]]:
+    """Sizes of a window along depth, height and width."""
+    d.need("kd", "kh")
+    defaults = {"kernel_size": ("k", 1), "stride": ("s", 1), "pad": ("p", 0)}
+    return {
+        name: (d.get(f"{letter}d", default), *d.pair(letter, default))
+        for name, (letter, default) in defaults.items()
+    }
+
+
+def _conv3d(d: Description) -> Made:
+    (oc,) = d.need("oc")
+    sizes = " ".join(f"{name}: {n}" for name, axes in _window_3d(d).items() for n in axes)
+    param = f'num_output: {oc} bias_term: false weight_filler {{ type: "xavier" }} {sizes}'
+    return f'type: "Convolution" convolution_param {{ {param} }}', (_volumes(d),)
+
+
+def _pool3d(d: Description) -> Made:
+    sizes = " ".join(f"{name}: {n}" for name, axes in _window_3d(d).items() for n in axes)
+    kind = "AVE" if "avg" in d.words else "MAX"
+    return f'type: "Pooling" pooling_param {{ pool: {kind} {sizes} }}', (_volumes(d),)
 
 
 def _im2col(d: Description) -> Made:
@@ -624,6 +656,12 @@ def _interp(d: Description) -> Made:
     return f'type: "Interp" interp_param {{ height: {h} width: {w} }}', (_images(d),)
 
 
+def _accum(d: Description) -> Made:
+    d.need("oh")
+    images = _images(d)
+    return 'type: "Accum"', (images, (*images[:2], *d.pair("o", 1)))
+
+
 def _l2norm(d: Description) -> Made:
     param = "across_spatial: false channel_shared: false scale_filler { value: 20 }"
     return f'type: "Normalize" norm_param {{ {param} }}', (_images(d),)
@@ -643,6 +681,13 @@ def _unpool(d: Description) -> Made:
     images = _images(d)
     places = f'type: "uniform" max: {4 * images[2] * images[3] - 0.01}'
     return 'type: "Upsample"', (images,), (images, places)
+
+
+def _priorbox(d: Description) -> Made:
+    (*_, ih, iw) = images = _images(d)
+    sizes = "min_size: 60 max_size: 111 aspect_ratio: 2 aspect_ratio: 3 flip: true"
+    shapes = (images, (1, 3, 8 * ih, 8 * iw))
+    return f'type: "PriorBox" prior_box_param {{ {sizes} }}', shapes
 
 
 LOSSES = {
@@ -677,6 +722,8 @@ def _loss(d: Description) -> Made:
 
 LAYERS: dict[str, Callable[[Description], Made]] = {
     "pool": _pool,
+    "conv3d": _conv3d,
+    "pool3d": _pool3d,
     "im2col": _im2col,
     "spp": _spp,
     "lrn": _lrn,
@@ -706,11 +753,13 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
         'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', (_images(d),)),
     "shuffle": _shuffle,
     "interp": _interp,
+    "accum": _accum,
     "l2norm": _l2norm,
     "axpy": _axpy,
     "reorg": lambda d: (
         f'type: "Reorg" reorg_param {{ stride: {d.get("s", 2)} }}', (_images(d),)),
     "unpool": _unpool,
+    "priorbox": _priorbox,
 }  # fmt: skip
 FAMILIES = {
     "conv": Conv,
@@ -729,6 +778,8 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "image": (("ic", "ih", "iw", "oh", "ow"), ("flip",)),
     "detect": (("mb", "p", "ic"), ("output", "loss")),
     "pool": ((*IMAGES, *WINDOW), ("max", "avg")),
+    "conv3d": ((*IMAGES, *WINDOW, "oc", "id", "kd", "sd", "pd"), ()),
+    "pool3d": ((*IMAGES, *WINDOW, "id", "kd", "sd", "pd"), ("max", "avg")),
     "im2col": ((*IMAGES, *WINDOW, "dh", "dw"), ()),
     "spp": ((*IMAGES, "levels"), ("max", "avg")),
     "lrn": ((*IMAGES, "ls"), ()),
@@ -757,10 +808,12 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "permute": (IMAGES, ()),
     "shuffle": ((*IMAGES, "g"), ()),
     "interp": ((*IMAGES, "oh", "ow"), ()),
+    "accum": ((*IMAGES, "oh", "ow"), ()),
     "l2norm": (IMAGES, ()),
     "axpy": (IMAGES, ()),
     "reorg": ((*IMAGES, "s"), ()),
     "unpool": (IMAGES, ()),
+    "priorbox": (IMAGES, ()),
 }
 
 

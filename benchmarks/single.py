@@ -43,7 +43,7 @@ class Single:
 
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
-        images = len(self.shapes[0]) == 4
+        images = len(self.shapes[0]) >= 4
         top = "before0" if self.in_place else "y"
         text = bottoms = down = ""
         moving = len(self.shapes)
@@ -158,7 +158,9 @@ class Theirs:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self._dtype)
-        return tensor.to(memory_format=self._format) if tensor.ndim == 4 else tensor
+        if tensor.ndim == 5 and self._format == torch.channels_last:
+            return tensor.to(memory_format=torch.channels_last_3d)
+        return tensor.to(memory_format=self._format) if tensor.ndim >= 4 else tensor
 
 
 def peers(single: Single, ours: Ours, backward: bool) -> dict[str, Theirs]:
@@ -166,6 +168,6 @@ def peers(single: Single, ours: Ours, backward: bool) -> dict[str, Theirs]:
     if torch is None:
         return {}
     formats = {"torch": torch.contiguous_format}
-    if len(single.shapes[0]) == 4:
+    if len(single.shapes[0]) >= 4:
         formats["torch channels_last"] = torch.channels_last
     return {name: Theirs(single, ours, form, backward) for name, form in formats.items()}

@@ -31,14 +31,16 @@ def params_of(layer: Params) -> dict[str, Any]:
     return merged
 
 
-def pair(p: Params, name: str, default: int = 1) -> tuple[int, int]:
-    """A size for height and width, however Caffe's prototxt gave it.
+def pair(p: Params, name: str, default: int = 1) -> tuple[int, ...]:
+    """A size for height and width, however Caffe's prototxt gave it; or for each of three axes.
 
     >>> pair({"stride": [2]}, "stride"), pair({"kernel_h": 1, "kernel_w": 3}, "kernel_size")
     ((2, 2), (1, 3))
     """
     value = p.get(name) or default
     values = value if isinstance(value, list) else [value]
+    if len(values) > 2:
+        return tuple(values)
     axis = name.removesuffix("_size")
     return p.get(f"{axis}_h", values[0]), p.get(f"{axis}_w", values[-1])
 
@@ -177,13 +179,14 @@ def _loaded(module: Any, blobs: Blobs) -> Any:
 def _convolution(p: Params, blobs: Blobs, in_place: bool) -> Any:
     outputs, inputs, *kernel = blobs[0].shape
     group = p.get("group", 1)
-    module = nn.Conv2d(
+    kind = nn.Conv3d if len(kernel) == 3 else nn.Conv2d
+    module = kind(
         inputs * group,
         outputs,
         tuple(kernel),
         stride=pair(p, "stride"),
         padding=pair(p, "pad", 0),
-        dilation=pair(p, "dilation"),
+        dilation=pair(p, "dilation") if "dilation" in p else 1,
         groups=group,
         bias=len(blobs) > 1,
     )
@@ -193,8 +196,10 @@ def _convolution(p: Params, blobs: Blobs, in_place: bool) -> Any:
 def _pooling(p: Params, blobs: Blobs, in_place: bool) -> Any:
     if p.get("global_pooling"):
         return nn.AdaptiveAvgPool2d(1)
-    kind = nn.AvgPool2d if p.get("pool") == "AVE" else nn.MaxPool2d
-    return kind(pair(p, "kernel_size"), pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
+    kernel = pair(p, "kernel_size")
+    kinds = (nn.AvgPool2d, nn.AvgPool3d) if p.get("pool") == "AVE" else (nn.MaxPool2d, nn.MaxPool3d)
+    kind = kinds[len(kernel) - 2]
+    return kind(kernel, pair(p, "stride"), pair(p, "pad", 0), ceil_mode=True)
 
 
 def _im2col(p: Params, blobs: Blobs, in_place: bool) -> Any:
@@ -281,6 +286,11 @@ def _interp(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(lambda x: resize(x, size=(p["height"], p["width"])))
 
 
+def _accum(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    resize = partial(nn.functional.interpolate, mode="bilinear", align_corners=True)
+    return Call(lambda x, y: torch.cat([resize(x, size=y.shape[2:]), y], 1))
+
+
 def _normalize(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Normalize(blobs)
 
@@ -299,6 +309,34 @@ def _ctc(p: Params, blobs: Blobs, in_place: bool) -> Any:
         return nn.functional.ctc_loss(x.log_softmax(2), labels, *lengths, reduction="sum")
 
     return Call(loss)
+
+
+def _correlation(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    """With kernel_size 1, stride_1 1 and pad as max_displacement, as benchmarks/ops.py has it."""
+    most, step = p["max_displacement"], p.get("stride_2", 1)
+    shifts = range(most % step, 2 * most + 1, step)
+
+    def products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Of all pairs of pixels of two rows at once; of these the band along the diagonal."""
+        n, c, h, w = a.shape
+        rows, others = a.permute(0, 2, 3, 1).contiguous(), b.permute(0, 2, 1, 3).contiguous()
+        wide, side = b.shape[3], len(shifts)
+        bands = []
+        for dy in shifts:
+            pairs = rows @ others[:, dy : dy + h]  # (n, h, w, wide)
+            strides = (h * w * wide, w * wide, wide + 1, step)
+            bands.append(pairs.as_strided((n, h, w, side), strides, shifts[0]))
+        return torch.stack(bands, 3).flatten(3).permute(0, 3, 1, 2) / c
+
+    def differences(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        h, w = a.shape[2:]
+        of_shifts = [
+            (a - b[:, :, y : y + h, x : x + w]).abs().mean(1) for y in shifts for x in shifts
+        ]
+        return torch.stack(of_shifts, 1)
+
+    compare = differences if p.get("correlation_type") == "SUBTRACT" else products
+    return Call(lambda a, b: compare(a, nn.functional.pad(b, (most,) * 4)))
 
 
 def _flow_warp(p: Params, blobs: Blobs, in_place: bool) -> Any:
@@ -326,6 +364,7 @@ MAKERS = {
     "Concat": _concat,
     "CtcLoss": _ctc,
     "FlowWarp": _flow_warp,
+    "Correlation": _correlation,
     "Resample": lambda p, blobs, in_place: Call(
         lambda x: nn.functional.interpolate(
             x,
@@ -342,6 +381,7 @@ MAKERS = {
     "Permute": _permute,
     "ShuffleChannel": _shuffle_channel,
     "Interp": _interp,
+    "Accum": _accum,
     "Normalize": _normalize,
     "Axpy": lambda p, blobs, in_place: Call(lambda a, x, y: torch.addcmul(y, a, x)),
     "ReLU6": lambda p, blobs, in_place: nn.ReLU6(inplace=in_place),

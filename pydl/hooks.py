@@ -1,4 +1,5 @@
-"""What the C++ core asks Python for: the sources of data layers, output files, and mean images."""
+"""What the C++ core asks Python for: the sources of data layers, output files, mean images, and
+what libraries do to pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def install() -> None:
     global _installed
     if _installed:
         return
-    _core.set_data_hooks(_open, _open_windows, _open_rows, _open_output, _read_mean)
+    _core.set_data_hooks(
+        _open, _open_windows, _open_rows, _open_output, _read_mean, _read_label_names,
+        _change_picture,
+    )  # fmt: skip
     _core.set_blob_reader(_read_blob)
     atexit.register(_core.stop_reading_ahead)  # while their threads can still use Python
     _installed = True
@@ -108,3 +112,15 @@ def _read_mean(path: str) -> np.ndarray:
     if mean.ndim != 3:
         raise Error(f"{path}: a mean image of shape {mean.shape}; channels x rows x columns needed")
     return mean
+
+
+def _read_label_names(path: str) -> dict[int, str]:
+    from pydl.formats.annotated import load_label_names
+
+    return load_label_names(path)
+
+
+def _change_picture(what: str, quality: int, picture: np.ndarray) -> np.ndarray:
+    from pydl.data.noise import change
+
+    return change(what, quality, picture)

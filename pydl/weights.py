@@ -37,6 +37,7 @@ def find_weights(core: _core.Net, path: str | os.PathLike) -> Found:
     """What `load_weights` would put into the net, with its errors."""
     blobs = formats.load_weights(path).blobs()
     todo = []
+    types = [row["type"] for row in core.layer_rows()]
     for index in range(core.layer_count):
         layer = core.layer(index)
         if not layer.blobs or layer.name not in blobs:
@@ -47,6 +48,8 @@ def find_weights(core: _core.Net, path: str | os.PathLike) -> Found:
                 f'{path}: layer "{layer.name}" has {len(arrays)} learnable blobs, the net\'s '
                 f"layer has {len(layer.blobs)}"
             )
+        if types[index] == "DataAugmentation":
+            arrays = _mean_picture_of_size(arrays, [blob.shape for blob in layer.blobs])
         for i, (array, blob) in enumerate(zip(arrays, layer.blobs, strict=True)):
             if array is not None:
                 todo.append((index, i, _fit(array, blob.shape, f'{path}: layer "{layer.name}"', i)))
@@ -109,6 +112,15 @@ def _with_shared(core: _core.Net, index: int, arrays: list) -> list:
     shared = [owners[i]["layer"] != core.layer(index).name for i in core.param_ids(index)]
     missing = shared[len(arrays) :]
     return arrays + [None] * len(missing) if all(missing) else arrays
+
+
+def _mean_picture_of_size(arrays: list[np.ndarray], shapes: list[tuple[int, ...]]) -> list:
+    """Where the mean picture (FlowNet's DataAugmentation) has another size, a picture of its means
+    takes its place, as there."""
+    if len(arrays) < 3 or arrays[1].shape == shapes[1] or arrays[1].shape[:2] != shapes[1][:2]:
+        return arrays
+    means = arrays[1].mean((2, 3), keepdims=True)
+    return [arrays[0], np.broadcast_to(means, shapes[1]).copy(), arrays[2]]
 
 
 def _fit(array: np.ndarray, shape: tuple[int, ...], where: str, i: int) -> np.ndarray:

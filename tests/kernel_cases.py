@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -303,7 +304,8 @@ def conversion() -> None:
 def movement() -> None:
     for rows, row, x_stride, y_stride in (
         (0, 5, 5, 5), (3, 0, 4, 4), (1, 7, 7, 9), (5, 3, 8, 3), (17, 33, 33, 40), (64, 16, 48, 16),
-        (3, 50_000, 50_001, 50_003), (20_000, 6, 9, 6),
+        (3, 50_000, 50_001, 50_003), (20_000, 6, 9, 6), (9, 1, 3, 2), (7, 2, 5, 4), (6, 4, 4, 9),
+        (20_000, 3, 3, 7),
     ):  # fmt: skip
         # Between the rows of y nothing may be written.
         case("eltwise.copy_rows", rows, row, x(rows, x_stride), x_stride,
@@ -971,6 +973,11 @@ def gemm() -> None:
                 _gemv(rows, columns, trans_a, beta, half)
 
 
+def limit(bias):
+    """What relu is bounded by: some cases are to have it."""
+    return 0.5 if bias else math.inf
+
+
 def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=False, stride=0,
           fill=normal, relu=False, bf16="", residual=False):  # fmt: skip
     """`bf16`: which of a, b, c and the residual are bfloat16. The sums of `integers` are exact."""
@@ -983,7 +990,8 @@ def _gemm(m, n, k, trans_a=False, trans_b=False, beta=0.0, bias=False, packed=Fa
     def call(a_full, b_full, bias_array, residual_array, c_full):
         operands = a_full[:, : a[1]], b_full[:, : b[1]], c_full[:, :n]
         kernels.gemm(*operands, trans_a=trans_a, trans_b=trans_b, beta=beta, bias=bias_array,
-                     packed=packed, relu=relu, residual=residual_array)  # fmt: skip
+                     packed=packed, relu=relu, residual=residual_array,
+                     ceiling=limit(bias))  # fmt: skip
 
     def fixed(array, name):
         return replace(array, fixed=name not in bf16)
@@ -1161,19 +1169,19 @@ def conv() -> None:
         image, result = x(n, *in_, ic), (n, *shape.out, oc)
         weights, flops = (oc, ic // group, *kernel), shape.flops
         for bias, relu in itertools.product((x(oc), None), (False, True)):
-            note = f"{'bias ' if bias else ''}{'relu' if relu else ''}"
+            note, ceiling = f"{'bias ' if bias else ''}{'relu' if relu else ''}", limit(bias)
             for residual in (None, x(*result)) if relu else (None,):
                 words = f"{note}{' residual' * (residual is not None)}"
-                _conv(shape, "forward", (image, x(*weights), bias, out(*result), relu, residual),
-                      flops, words)  # fmt: skip
+                _conv(shape, "forward", (image, x(*weights), bias, out(*result), relu, residual,
+                      ceiling), flops, words)  # fmt: skip
         _conv(shape, "forward", (image, x(*weights), None, acc(*result), False, Same(3)), flops,
               "adds")  # fmt: skip
         for bias, relu in itertools.product((x(ic), None), (False, True)):
-            note = f"{'bias ' if bias else ''}{'relu' if relu else ''}"
+            note, ceiling = f"{'bias ' if bias else ''}{'relu' if relu else ''}", limit(bias)
             for residual in (None, x(*image.shape)) if relu else (None,):
                 words = f"{note}{' residual' * (residual is not None)}"
                 _conv(shape, "backward_data", (x(*result), x(*weights), bias, out(*image.shape),
-                      relu, residual), flops, words)  # fmt: skip
+                      relu, residual, ceiling), flops, words)  # fmt: skip
         _conv(shape, "backward_data", (x(*result), x(*weights), None, acc(*image.shape), False,
               Same(3)), flops, "adds")  # fmt: skip
         for dbias in (acc(oc), None):

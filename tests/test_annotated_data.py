@@ -367,7 +367,7 @@ def test_encoded(tmp_path):
         ("expand_param { max_expand_ratio: 0.5 }", "", "max_expand_ratio must be from 1"),
         ("distort_param { hue_prob: 2 }", "", "hue_prob must be from 0 to 1"),
         ("distort_param { contrast_lower: 2 contrast_upper: 1 }", "", "contrast_lower 2"),
-        ("noise_param { jpeg: 50 }", "", "noise_param.jpeg is not supported"),
+        ("noise_param { jpeg: 101 }", "", "noise_param.jpeg is a quality of at most 100"),
         ("mean_value: 1 mean_value: 2", "", "mean_value is given 2 times for 3 channels"),
         ("", "batch_sampler { sampler { min_scale: 0 } }", "0 < min_scale"),
         ("", "batch_sampler { sampler { min_aspect_ratio: 3 } }", "0 < min_aspect_ratio"),

@@ -114,7 +114,14 @@ class Source:
         return [image] * len(numbers), [float(n) for n in numbers], [f"r{n}" for n in numbers]
 
 
-OTHER_HOOKS = hooks._open_windows, hooks._open_rows, hooks._open_output, hooks._read_mean
+OTHER_HOOKS = (
+    hooks._open_windows,
+    hooks._open_rows,
+    hooks._open_output,
+    hooks._read_mean,
+    hooks._read_label_names,
+    hooks._change_picture,
+)
 
 
 @pytest.fixture
@@ -227,11 +234,49 @@ def read(numbers):
     return [np.zeros((1, 2, 2), np.uint8)] * count, [0.0] * count, ["x"] * count
 
 hooks.install()
-_core.set_data_hooks(lambda request: _core.python_source(100, read), *[hooks._open_windows] * 4)
+_core.set_data_hooks(lambda request: _core.python_source(100, read), *[hooks._open_windows] * 6)
 text = 'layer { name: "d" type: "Data" top: "x" data_param { source: "s" batch_size: 5 } }'
 nets = [pydl.Net(prototxt.parse(text)) for _ in range(3)]
 for net in nets:
     net.forward()
+""")
+
+
+def test_a_net_that_its_own_thread_collects_ends_in_the_main_thread():
+    """Python collects cycles in whatever thread it runs; this one cannot wait for its own end."""
+    run_python("""
+import gc
+import threading
+import time
+import weakref
+import numpy as np
+from pydl import _core, hooks, prototxt
+import pydl
+
+dropped = threading.Event()
+
+def read(numbers):
+    if numbers[0] > 0:  # the second batch: in the other thread
+        dropped.wait()
+        gc.collect()
+    count = len(numbers)
+    return [np.zeros((1, 2, 2), np.uint8)] * count, [0.0] * count, ["x"] * count
+
+hooks.install()
+_core.set_data_hooks(lambda request: _core.python_source(100, read), *[hooks._open_windows] * 6)
+text = 'layer { name: "d" type: "Data" top: "x" data_param { source: "s" batch_size: 5 } }'
+net = pydl.Net(prototxt.parse(text))
+net.forward()
+_core.set_data_hooks(*[hooks._open_windows] * 7)
+in_use = weakref.ref(read)
+net.itself = net
+gc.disable()
+del net, read
+dropped.set()
+end = time.monotonic() + 60
+while in_use():
+    assert time.monotonic() < end
+    time.sleep(0.001)
 """)
 
 

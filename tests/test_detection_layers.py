@@ -322,6 +322,22 @@ def test_multibox_loss_agnostic():
     np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
+@pytest.mark.parametrize("top_k", [0, 1, 3, 1000])
+def test_hard_examples_among_top_k(top_k):
+    """Boxes without area count among top_k, though none of them is picked."""
+    inputs = loss_inputs()
+    options = {"code": "CENTER_SIZE", "mining": "HARD_EXAMPLE", "nms": 0.9, "nms_priors": True}
+    text = loss_text(**options).replace("top_k: 1000", f"top_k: {top_k}")
+    inputs["prior"][0, 0, :4] = [0.9, 0.9, 0.901, 0.901]
+    inputs["conf"][:, :CLASSES] = [-9, *[9] * (CLASSES - 1)]  # the worst of each image
+    without = {**inputs, "conf": inputs["conf"].copy()}
+    without["conf"][:, :CLASSES] = [99, *[0] * (CLASSES - 1)]  # the best of each: costs nothing
+    (got,) = run(text, inputs).values()
+    (want,) = run(text.replace(f"top_k: {top_k}", f"top_k: {max(top_k - 1, 0)}"), without).values()
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert (got > 0) == (top_k > 1)
+
+
 def test_multibox_loss_without_truth():
     inputs = loss_inputs()
     inputs["gt"] = np.full((1, 1, 1, 8), -1.0)

@@ -629,11 +629,12 @@ def test_nvidias_batch_norm_resumes_bit_for_bit(passes, tmp_path):
         batch_norm("", bottoms="c"),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("rectifier", ["ReLU", "ReLU6"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
-def test_fusion_changes_nothing(text, phase):
-    """Behind a convolution, whose weights do it where it can, and before a ReLU."""
-    x = normal(2, 4, 7, 6)
-    text = conv("5 kernel_size: 3", tops="c") + text + layer("ReLU", bottoms="y", tops="z")
+def test_fusion_changes_nothing(text, phase, rectifier):
+    """Behind a convolution, whose weights do it where it can, and before a rectifier."""
+    x = 5 * normal(2, 4, 7, 6)
+    text = conv("5 kernel_size: 3", tops="c") + text + layer(rectifier, bottoms="y", tops="z")
     results = []
     for keep in ("all", "outputs"):
         net = make_net(text, {"x": x}, phase=phase, keep=keep)

@@ -23,6 +23,7 @@ LABELS = np.array([2.0, 0, 1, 2, 1])
 POSITIVE = np.random.default_rng(2).uniform(0.5, 2, (2, 5, 4, 3))
 ROIS = np.array([[0, 1, 2, 9, 11], [1, 0, 0, 13, 11], [0, 4, 4, 4, 4], [1, 7.3, 2.9, 12.1, 6.4],
                  [0, -9, -5, 4, 3], [1, 10, 8, 40, 30]])  # fmt: skip
+APART = np.array([[0.0, 0, 3, 4], [5, 5, 9, 8], [20, 1, 25, 9]])  # boxes that do not meet
 WIDE = 4 * np.random.default_rng(3).standard_normal((2, 4, 6, 5))
 GOES_ON = np.array([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [1, 1, 1]])  # of 4 steps of 3 sequences
 # Six boxes and their variances; two known ones.
@@ -328,6 +329,14 @@ LAYERS = {
     "Axpy convolved": (
         conv("4 kernel_size: 3 pad: 1", tops="c")
         + layer("Axpy", bottoms="a c z"), {"a": (2, 4)} | IMAGE | {"z": (2, 4, 6, 5)}, {}),
+    "Accum": (
+        layer("Accum", "accum_param { size_divisible_by: 4 }", "x z"),
+        IMAGE | {"z": (2, 3, 3, 8)}, {}),
+    "DataAugmentation": (
+        layer("DataAugmentation", "augmentation_param { mean_per_pixel: false mean: 1 mean: 2 "
+              "mean: 3 mean: 4 }"), IMAGE, {}),
+    "NMS": (layer("NMS", bottoms="x z", tops="y s", name="n"),
+            {"x": APART, "z": np.array([0.5, 2, 1])}, {}),
     "Interp": (layer("Interp", "interp_param { zoom_factor: 3 }"), IMAGE, {}),
     "Interp smaller": (layer("Interp", "interp_param { height: 3 width: 4 }"), IMAGE, {}),
     "Interp part": (
@@ -356,6 +365,9 @@ LAYERS = {
     "Reshape": (layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }"), IMAGE, {}),
     "BatchNorm": (layer("BatchNorm"), IMAGE, {}),
     "BatchNorm 2-D": (layer("BatchNorm", "batch_norm_param { eps: 0.1 }"), {"x": (7, 3)}, {}),
+    "BatchNorm groups": (
+        layer("BatchNorm", "batch_norm_param { stats_batch_size: 2 eps: 0.1 }"),
+        {"x": (4, 3, 2, 3)}, {}),
     "BatchNorm global": (
         layer("BatchNorm", "batch_norm_param { use_global_stats: true }"), IMAGE, {}),
     "BatchNorm NVIDIA": (

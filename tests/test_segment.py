@@ -33,13 +33,14 @@ def bright(tmp_path):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, 8:] = 200
     image.fromarray(pixels).save(tmp_path / "scene.png")
-    return [str(tmp_path / name) for name in ("net.prototxt", "net.caffemodel", "scene.png")]
+    net, weights, scene = (tmp_path / n for n in ("net.prototxt", "net.caffemodel", "scene.png"))
+    return ["-model", str(net), "-weights", str(weights), str(scene)]
 
 
 def test_masks_are_drawn_over_the_image(bright, tmp_path, capsys):
     picture = tmp_path / "masks.png"
     (tmp_path / "names.txt").write_text("dark\nlight\n")
-    flags = ["-opacity", "0.5", "-labels", str(tmp_path / "names.txt"), "-o", str(picture)]
+    flags = ["-o", str(picture), "-opacity", "0.5", "-labels", str(tmp_path / "names.txt")]
     assert main(["segment", *bright, *flags]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == ["light: 75.0%", "dark: 25.0%"]
     pixels = np.asarray(image.open(picture))
@@ -62,11 +63,33 @@ def test_picture_is_named_after_the_image(bright, tmp_path, monkeypatch):
     assert (tmp_path / "scene_masks.png").exists()
 
 
+def test_photographs_lie_as_their_exif_data_says(bright, tmp_path, capsys):
+    """A camera that was held upright writes lines of pixels that run from top to bottom."""
+    exif = image.Exif()
+    exif[0x0112] = 6
+    with image.open(bright[4]) as scene:
+        scene.save(tmp_path / "turned.png", exif=exif)
+    picture = tmp_path / "masks.png"
+    assert main(["segment", *bright[:4], str(tmp_path / "turned.png"), "-o", str(picture)]) == 0
+    pixels = np.asarray(image.open(picture))
+    assert pixels.shape == (32, 16, 3)
+    assert (pixels[:8] == 0).all() and pixels[8:].any(axis=2).all()
+
+
+def test_sixteen_bits_are_read(bright, tmp_path, capsys):
+    pixels = np.zeros((16, 32), np.uint16)
+    pixels[:, 16:] = 50_000
+    image.fromarray(pixels).save(tmp_path / "deep.png")
+    where = ["-o", str(tmp_path / "masks.png")]
+    assert main(["segment", *bright[:4], str(tmp_path / "deep.png"), *where]) == 0
+    assert sorted(capsys.readouterr().out.splitlines()[:2]) == ["class 0: 50.0%", "class 1: 50.0%"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((2, "missing.png"), "missing.png: no such file"),
-        ((0, "missing.prototxt"), "missing.prototxt: no such file"),
+        ((4, "missing.png"), "missing.png: no such file"),
+        ((1, "missing.prototxt"), "missing.prototxt: no such file"),
     ],
 )
 def test_missing_files_are_named(bright, capsys, change, message):

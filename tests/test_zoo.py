@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -101,6 +102,46 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_the_published_ones(name):
     assert zoo.entry(name).parameters == PUBLISHED[name]
+
+
+# Multiply-adds as papers give them, in their digits; torchvision's or the release's where the paper
+# has none.
+PUBLISHED_WORK = {
+    "alexnet": "724e6",
+    "caffenet": "724e6",
+    "vgg11": "7.61e9",
+    "vgg13": "11.31e9",
+    "vgg16": "15.47e9",
+    "vgg19": "19.63e9",
+    "inception_v3": "5.71e9",
+    "inception_v4": "12.3e9",
+    "inception_resnet_v2": "13.2e9",
+    "resnet18": "1.8e9",
+    "resnet101": "7.6e9",
+    "resnet152": "11.3e9",
+    "resnext50": "4.2e9",
+    "densenet121": "2.83e9",
+    "densenet161": "7.73e9",
+    "densenet169": "3.36e9",
+    "densenet201": "4.29e9",
+    "squeezenet1_0": "861e6",
+    "mobilenet_v1": "569e6",
+    "mobilenet_v2": "301e6",
+    "mobilenet_v3_large": "217e6",
+    "mobilenet_v3_small": "56e6",
+    "shufflenet_v1": "137e6",
+    "se_resnet50": "3.86e9",
+    "efficientnet_b0": "0.39e9",
+    "yolo_v2_tiny": "3.49e9",
+    "c3d": "38.5e9",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_WORK)
+def test_multiply_adds_are_the_published_ones(name):
+    published = Decimal(PUBLISHED_WORK[name])
+    last_digit = 10 ** published.as_tuple().exponent
+    assert abs(zoo.entry(name).macs - int(published)) <= last_digit
 
 
 def test_table_is_complete():
@@ -257,7 +298,13 @@ def test_names_are_found_in_other_spellings():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "hint"), [("resnet5", "resnet50"), ("mobilenetv4", "mobilenet_v"), ("q", "alexnet")]
+    ("wrong", "hint"),
+    [
+        ("resnet5", "resnet50"),
+        ("mobilenetv4", "mobilenet_v"),
+        ("MobileNet-v3", '"mobilenet_v3_large" or "mobilenet_v3_small"'),
+        ("q", "alexnet"),
+    ],
 )
 def test_unknown_names_are_answered_with_the_nearest(wrong, hint):
     with pytest.raises(pydl.Error, match=f'no net "{wrong}" in the zoo.*{hint}'):

@@ -176,9 +176,11 @@ using SharedSource = std::shared_ptr<DataSource>;
 
 // open(request) -> DataSource; open_windows(request) -> DataSource of images, windows;
 // open_rows(request) -> RowSource; open_output(path) -> append({name: array});
-// read_mean(path) -> (C, H, W) array.
+// read_mean(path) -> (C, H, W) array; read_label_names(path) -> {label: name};
+// change_picture(what, quality, (C, H, W) array) -> such an array.
 void set_hooks(py::function open, py::function open_windows, py::function open_rows,
-               py::function open_output, py::function read_mean) {
+               py::function open_output, py::function read_mean, py::function read_label_names,
+               py::function change_picture) {
   DataHooks hooks;
   hooks.open = [f = hold(std::move(open))](const SourceRequest& request) {
     return in_python([&] { return (*f)(request_dict(request)).cast<SharedSource>(); });
@@ -202,6 +204,18 @@ void set_hooks(py::function open, py::function open_windows, py::function open_r
       const auto mean = (*f)(path).cast<FloatArray>();
       *shape = shape_of(mean);
       return std::vector<float>(mean.data(), mean.data() + mean.size());
+    });
+  };
+  hooks.read_label_names = [f = hold(std::move(read_label_names))](const std::string& path) {
+    return in_python([&] { return (*f)(path).cast<std::map<int32_t, std::string>>(); });
+  };
+  hooks.change_picture = [f = hold(std::move(change_picture))](const std::string& what, int quality,
+                                                               const Shape& shape, uint8_t* bytes) {
+    in_python([&] {
+      using Bytes = py::array_t<uint8_t, py::array::c_style>;
+      const auto changed = (*f)(what, quality, Bytes(shape, bytes)).cast<Bytes>();
+      if (shape_of(changed) != shape) throw Error(what + " changed the shape of a picture");
+      std::copy_n(changed.data(), changed.size(), bytes);
     });
   };
   set_data_hooks(std::move(hooks));

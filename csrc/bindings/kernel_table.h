@@ -2,6 +2,7 @@
 // of Array (float32, or uint16 for the bits of bfloat16).
 #pragma once
 
+#include <limits>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -12,6 +13,8 @@
 #include "pydl/array.h"
 
 namespace pydl {
+
+constexpr float kUnbounded = std::numeric_limits<float>::infinity();
 
 // How many elements a kernel reads or writes through one of its pointers.
 struct Extent {

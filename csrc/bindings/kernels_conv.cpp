@@ -22,25 +22,25 @@ class Convolution {
   void weights_changed() { conv_->weights_changed(); }
 
   void forward(const py::object& x, const py::object& w, const py::object& bias,
-               const py::object& y, bool relu, const py::object& residual) {
+               const py::object& y, bool relu, const py::object& residual, float ceiling) {
     const auto in = typed_memory<ConstArray>(x, x_count(), "x");
     const float* weights = array_memory<const float>(w, w_count(), "w");
     const float* add = array_memory<const float>(bias, optional(shape_.oc), "bias");
     const auto out = typed_memory<Array>(y, y_count(), "y");
     const auto more = typed_memory<ConstArray>(residual, optional(y_count()), "residual");
     py::gil_scoped_release release;
-    conv_->forward(in, weights, {add, relu, more}, out);
+    conv_->forward(in, weights, {add, relu, more, ceiling}, out);
   }
 
   void backward_data(const py::object& dy, const py::object& w, const py::object& bias,
-                     const py::object& dx, bool relu, const py::object& residual) {
+                     const py::object& dx, bool relu, const py::object& residual, float ceiling) {
     const auto gradient = typed_memory<ConstArray>(dy, y_count(), "dy");
     const float* weights = array_memory<const float>(w, w_count(), "w");
     const float* add = array_memory<const float>(bias, optional(shape_.ic), "bias");
     const auto out = typed_memory<Array>(dx, x_count(), "dx");
     const auto more = typed_memory<ConstArray>(residual, optional(x_count()), "residual");
     py::gil_scoped_release release;
-    conv_->backward_data(gradient, weights, {add, relu, more}, out);
+    conv_->backward_data(gradient, weights, {add, relu, more, ceiling}, out);
   }
 
   void backward_weights(const py::object& x, const py::object& dy, const py::object& dw,
@@ -124,10 +124,11 @@ void bind_conv_kernels(py::module_& m) {
       .def_property_readonly("name", &Convolution::name)
       .def("weights_changed", &Convolution::weights_changed)
       .def("forward", &Convolution::forward, py::arg("x"), py::arg("w"), py::arg("bias"),
-           py::arg("y"), py::arg("relu") = false, py::arg("residual") = py::none())
+           py::arg("y"), py::arg("relu") = false, py::arg("residual") = py::none(),
+           py::arg("ceiling") = kUnbounded)
       .def("backward_data", &Convolution::backward_data, py::arg("dy"), py::arg("w"),
            py::arg("bias"), py::arg("dx"), py::arg("relu") = false,
-           py::arg("residual") = py::none())
+           py::arg("residual") = py::none(), py::arg("ceiling") = kUnbounded)
       .def("backward_weights", &Convolution::backward_weights);
 }
 

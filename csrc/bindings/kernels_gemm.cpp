@@ -85,11 +85,11 @@ class Packed {
 
   void gemm(const py::array& a, const py::array& c, bool trans_a, float beta,
             const std::optional<FloatArray>& bias, bool relu,
-            const std::optional<py::array>& residual) const {
+            const std::optional<py::array>& residual, float ceiling) const {
     const Matrix left = matrix_of(a, "a"), out = output(c, "c");
     const GemmShape s = shape_of(left, out, trans_a, beta);
     if (s.n != n_ || s.k != k_) throw Error("gemm: the packed b does not fit a and c");
-    const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out)};
+    const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out), ceiling};
     py::gil_scoped_release release;
     kernels::gemm_kernels().gemm_packed(s, left.data, *packed_, epilogue, out.data);
   }
@@ -102,15 +102,15 @@ class Packed {
 
 void gemm(const py::array& a, const py::array& b, const py::array& c, bool trans_a, bool trans_b,
           float beta, const std::optional<FloatArray>& bias, bool packed, bool relu,
-          const std::optional<py::array>& residual) {
+          const std::optional<py::array>& residual, float ceiling) {
   if (packed) {
     const bool bf16 = matrix_of(a, "a").data.dtype == DType::kBFloat16;
-    return Packed(b, trans_b, bf16).gemm(a, c, trans_a, beta, bias, relu, residual);
+    return Packed(b, trans_b, bf16).gemm(a, c, trans_a, beta, bias, relu, residual, ceiling);
   }
   const Matrix left = matrix_of(a, "a"), right = matrix_of(b, "b"), out = output(c, "c");
   GemmShape s = shape_of(left, out, trans_a, beta);
   set_b(&s, right, trans_b);
-  const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out)};
+  const kernels::Epilogue epilogue{bias_of(bias, s.n), relu, residual_of(residual, out), ceiling};
   py::gil_scoped_release release;
   kernels::gemm_kernels().gemm(s, left.data, right.data, epilogue, out.data);
 }
@@ -132,7 +132,9 @@ void bind_gemm_kernels(py::module_& m) {
   m.def("gemm", &gemm, arg("a").noconvert(), arg("b").noconvert(), arg("c").noconvert(),
         arg("trans_a") = false, arg("trans_b") = false, arg("beta") = 0.f, arg("bias") = py::none(),
         arg("packed") = false, arg("relu") = false, arg("residual").noconvert() = py::none(),
-        "c = op(a) op(b) + beta c + bias + residual, at least 0 with relu; `packed`: b is "
+        arg("ceiling") = kUnbounded,
+        "c = op(a) op(b) + beta c + bias + residual, at least 0 and at most `ceiling` with relu; "
+        "`packed`: b is "
         "rearranged first.");
   m.def("gemv", &gemv, arg("a").noconvert(), arg("x").noconvert(), arg("y").noconvert(),
         arg("trans_a") = false, arg("beta") = 0.f, "y = op(a) x + beta y");
@@ -143,7 +145,7 @@ void bind_gemm_kernels(py::module_& m) {
            "Takes another matrix, in the same memory where it fits.")
       .def("gemm", &Packed::gemm, arg("a").noconvert(), arg("c").noconvert(),
            arg("trans_a") = false, arg("beta") = 0.f, arg("bias") = py::none(), arg("relu") = false,
-           arg("residual").noconvert() = py::none());
+           arg("residual").noconvert() = py::none(), arg("ceiling") = kUnbounded);
 }
 
 }  // namespace pydl

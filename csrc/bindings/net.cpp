@@ -1,3 +1,5 @@
+#include <mutex>
+
 #include "bindings/bindings.h"
 
 namespace pydl {
@@ -17,11 +19,32 @@ NetOptions options_from(const std::string& keep, uint64_t seed, const py::dict& 
   return options;
 }
 
+// Ends the net in the main thread, which does so between two instructions of Python. If Python's
+// short list of such calls is full, it ends with the next net.
+void drop_in_main_thread(std::shared_ptr<Net> net) {
+  static std::mutex mutex;
+  static std::vector<std::shared_ptr<Net>> left;
+  {
+    const std::lock_guard lock(mutex);
+    left.push_back(std::move(net));
+  }
+  const auto drop = [](void*) {
+    const py::gil_scoped_release release;
+    std::vector<std::shared_ptr<Net>> nets;
+    const std::lock_guard lock(mutex);
+    nets.swap(left);
+    return 0;
+  };
+  Py_AddPendingCall(drop, nullptr);
+}
+
 // Dropped without the GIL: the threads that read ahead for its layers end then, which may have to
-// finish something in Python first.
+// finish something in Python first. One of them may be the thread that drops it: Python collects
+// cycles of objects in whatever thread it runs.
 std::shared_ptr<Net> dropped_without_gil(std::shared_ptr<Net> net) {
   Net* raw = net.get();
   return {raw, [net = std::move(net)](Net*) mutable {
+            if (is_reading_ahead()) return drop_in_main_thread(std::move(net));
             if (!Py_IsInitialized() || !PyGILState_Check()) return net.reset();
             const py::gil_scoped_release release;
             net.reset();

@@ -1,6 +1,7 @@
 #include "pydl/layer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/builtin_layers.h"
 #include "core/check.h"
@@ -10,6 +11,8 @@
 namespace pydl {
 
 Layer::~Layer() = default;
+
+float Layer::ceiling() const { return is_rectifier() ? std::numeric_limits<float>::infinity() : 0; }
 
 void Layer::Backward(const Blobs&, const Propagates& down, const Blobs&) {
   for (Propagate p : down) {

@@ -22,6 +22,8 @@ Registry& registry() {
   return *value;
 }
 
+thread_local bool reads_ahead = false;
+
 bool ended() {
   const std::lock_guard lock(registry().mutex);
   return registry().ended;
@@ -85,6 +87,7 @@ ReadAhead::Item ReadAhead::MakeItem(int64_t number) const {
 
 // An error is the last item.
 void ReadAhead::Run() {
+  reads_ahead = true;
   std::unique_lock lock(mutex_);
   const auto has_room = [this] { return static_cast<int64_t>(items_.size()) <= ahead_; };
   for (bool failed = false; !failed;) {
@@ -120,6 +123,8 @@ void ReadAhead::Stop() {
   items_.clear();
   used_.clear();
 }
+
+bool is_reading_ahead() { return reads_ahead; }
 
 void stop_reading_ahead() {
   const std::lock_guard lock(registry().mutex);

@@ -145,7 +145,7 @@ class Gemm1x1 final : public Conv {
       with_type(epilogue.residual_at(at), [&](const auto* more) {
         for (int64_t c = 0; c < ic_; ++c) {
           const float value = (epilogue.bias ? epilogue.bias[c] : 0) + (more ? more[c] : 0.0f);
-          to[c] = epilogue.relu && value < 0 ? 0 : value;
+          to[c] = epilogue.relu ? epilogue.rectified(value) : value;
         }
       });
     });

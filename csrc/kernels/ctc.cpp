@@ -38,6 +38,18 @@ void set_log(double log, LogProbability* p) { p->log = log; }
 // Less than this share of the largest, at some step, and what a double dropped might count.
 constexpr double kLeastShare = 1e-250;
 
+float largest(const float* x, int64_t n) {
+  constexpr int64_t kLanes = 16;  // side by side, so that the compiler takes vectors
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, x[0]);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t k = 0; k < kLanes; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+  }
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
 // One sequence of a batch.
 class Paths {
  public:
@@ -54,8 +66,8 @@ class Paths {
     log_p_.resize(steps_ * states_);
     for (int64_t t = 0; t < steps_; ++t) {
       const float *scores = x + t * stride, *softmax = p + t * stride;
-      const int64_t best = std::max_element(scores, scores + shape.classes) - scores;
-      const double log_sum = scores[best] - std::log(static_cast<double>(softmax[best]));
+      const double log_sum = largest(scores, shape.classes) -
+                             std::log(static_cast<double>(largest(softmax, shape.classes)));
       for (int64_t s = 0; s < states_; ++s) {
         log_p_[t * states_ + s] = scores[symbol_[s]] - log_sum;
       }

@@ -108,17 +108,13 @@ template <bool kHigh, class V, int... kLane>
   return __builtin_shufflevector(a, b, (kLane / 2 + kFirst + (kLane % 2 ? kCount : 0))...);
 }
 
-// y[j * y_step + i] = x[i * x_step + j] for a square as wide as a block: log2(kLanes) times, rows i
-// and i + kLanes / 2 are interleaved into rows 2 i and 2 i + 1.
+// A square of elements: log2(kLanes) times, rows i and i + kLanes / 2 are interleaved into rows 2 i
+// and 2 i + 1.
 template <class T>
-[[gnu::always_inline]] inline void transpose_square(const T* x, int64_t x_step, T* y,
-                                                    int64_t y_step) {
+[[gnu::always_inline]] inline void transpose_block(typename Block<T>::Vec* rows) {
   using V = typename Block<T>::Vec;
   constexpr int kLanes = Block<T>::kLanes;
   constexpr auto kAll = std::make_integer_sequence<int, kLanes>();
-  V rows[kLanes];
-#pragma GCC unroll 8
-  for (int i = 0; i < kLanes; ++i) std::memcpy(&rows[i], x + i * x_step, sizeof(V));
 #pragma GCC unroll 3
   for (int bit = 1; bit < kLanes; bit *= 2) {
     V next[kLanes];
@@ -130,25 +126,62 @@ template <class T>
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < kLanes; ++i) std::memcpy(y + i * y_step, &rows[i], sizeof(V));
 }
 
-// The same for i < m, j < n. A cache line of y is written at once.
+// y[j * y_step + i] = x[i * x_step + j] for i < in, j < out, at most kLanes. Whole blocks are read
+// and written, so that each row may be followed by elements that are none of it.
+template <class T>
+[[gnu::always_inline]] inline void transpose_square(int64_t in, int64_t out, const T* x,
+                                                    int64_t x_step, T* y, int64_t y_step) {
+  using V = typename Block<T>::Vec;
+  constexpr int kLanes = Block<T>::kLanes;
+  V rows[kLanes] = {};
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; ++i) {
+    if (i < in) std::memcpy(&rows[i], x + i * x_step, sizeof(V));
+  }
+  transpose_block<T>(rows);
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; ++i) {
+    if (i < out) std::memcpy(y + i * y_step, &rows[i], sizeof(V));
+  }
+}
+
+// How many of n rows of `size` elements, one right behind the other, can be read or written kLanes
+// elements at a time; a multiple of kLanes.
+template <class T>
+int64_t whole_rows(int64_t n, int64_t size) {
+  constexpr int64_t kLanes = Block<T>::kLanes;
+  const int64_t rest = (kLanes + size - 1) / size - 1;  // rows that the last one reaches into
+  return std::max<int64_t>(0, n - rest) / kLanes * kLanes;
+}
+
+// y[j * y_step + i] = x[i * x_step + j] for i < m, j < n. A cache line of y is written at once. Of
+// rows that are narrower than a block, what does not belong to them is written again by the next.
 template <class T>
 void transpose(int64_t m, int64_t n, const T* x, int64_t x_step, T* y, int64_t y_step) {
   constexpr int64_t kLanes = Block<T>::kLanes;
-  const int64_t squares_m = m / kLanes * kLanes, squares_n = n / kLanes * kLanes;
-  for (int64_t j = 0; j < squares_n; j += kLanes) {
-    for (int64_t i = 0; i < squares_m; i += kLanes) {
-      transpose_square(x + i * x_step + j, x_step, y + j * y_step + i, y_step);
+  const bool narrow_y = m < kLanes && n >= kLanes && y_step == m;
+  const bool narrow_x = n < kLanes && m >= kLanes && x_step == n;
+  const int64_t done_m = narrow_y ? m : narrow_x ? whole_rows<T>(m, n) : m / kLanes * kLanes;
+  const int64_t done_n = narrow_x ? n : narrow_y ? whole_rows<T>(n, m) : n / kLanes * kLanes;
+  const auto squares = [=](int64_t in, int64_t out) __attribute__((always_inline)) {
+    for (int64_t j = 0; j < done_n; j += kLanes) {
+      for (int64_t i = 0; i < done_m; i += kLanes) {
+        transpose_square(in, out, x + i * x_step + j, x_step, y + j * y_step + i, y_step);
+      }
     }
+  };
+  if (narrow_y || narrow_x) {
+    squares(std::min(m, kLanes), std::min(n, kLanes));
+  } else {
+    squares(kLanes, kLanes);
   }
-  for (int64_t i = squares_m; i < m; ++i) {
+  for (int64_t i = done_m; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) y[j * y_step + i] = x[i * x_step + j];
   }
-  for (int64_t j = squares_n; j < n; ++j) {
-    for (int64_t i = 0; i < squares_m; ++i) y[j * y_step + i] = x[i * x_step + j];
+  for (int64_t j = done_n; j < n; ++j) {
+    for (int64_t i = 0; i < done_m; ++i) y[j * y_step + i] = x[i * x_step + j];
   }
 }
 

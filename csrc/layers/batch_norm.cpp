@@ -19,6 +19,7 @@ struct BatchNormParams {
   float moving_average_fraction = 0.999f, eps = 1e-5f;
   std::optional<bool> scale_bias, use_weight_bias, bias_term;
   std::optional<FillerParams> scale_filler, bias_filler, filler;
+  uint32_t stats_batch_size = 0;
   Engine engine = Engine::kDefault;
 
   static auto fields() {
@@ -40,6 +41,9 @@ struct BatchNormParams {
                         "true if absent"),
                   Field("bias_term", &P::bias_term, "Intel: false for factors without biases"),
                   Field("filler", &P::filler, "Intel: start values of the factors; 1 if absent"),
+                  Field("stats_batch_size", &P::stats_batch_size,
+                        "Intel: so many images at a time are normalised by their own statistics; "
+                        "0: the whole batch"),
                   Field("engine", &P::engine, "accepted for Caffe's files; no effect"));
   }
 
@@ -70,7 +74,7 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
 
   bool is_affine() const override { return use_global_stats(); }
   void compose(float* a, float* b) const override {
-    ChannelNorm norm = norm_;
+    ChannelNorm norm = norms_[0];
     LoadStatistics(&norm);
     norm.compose(own_affine(), a, b);
   }
@@ -79,8 +83,9 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     const BatchNormParams& p = params_of();
     check(!p.is_nvidias() || !p.is_intels(), "use_weight_bias, bias_term and filler are Intel's, ",
           "scale_bias and scale_filler NVIDIA's; give only one kind");
+    check(!p.is_nvidias() || p.stats_batch_size == 0, "stats_batch_size is Intel's, scale_bias ",
+          "and scale_filler NVIDIA's; give only one kind");
     channels_ = view(*bottom[0]).channels;
-    norm_.resize(channels_);
     for (const Shape& shape : {Shape{channels_}, Shape{channels_}, Shape{1}}) AddParam(shape);
     if (p.is_nvidias()) params()[2]->mutable_data()[0] = 1;
     // Not for the solver to learn.
@@ -92,6 +97,12 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
   void Reshape(const Blobs& bottom, const Blobs& top) override {
     check(view(*bottom[0]).channels == channels_, "was set up for ", channels_,
           " channels, but its bottom is now ", shape_text(bottom[0]->shape()));
+    const int64_t images = bottom[0]->shape(0), group = params_of().stats_batch_size;
+    const bool grouped = group > 0 && !use_global_stats();
+    check(!grouped || images % group == 0, "stats_batch_size ", group, " does not divide the ",
+          images, " images of its bottom");
+    norms_.resize(grouped && images > 0 ? images / group : 1);
+    for (ChannelNorm& norm : norms_) norm.resize(channels_);
     if (top[0] != bottom[0]) top[0]->ReshapeLike(*bottom[0]);
   }
 
@@ -118,12 +129,15 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
 
   void Forward(const Blobs& bottom, const Blobs& top) override {
     if (use_global_stats()) {
-      LoadStatistics(&norm_);
+      LoadStatistics(&norms_[0]);
     } else {
-      const kernels::NormShape shape = view(*bottom[0]);
-      norm_.measure(shape, bottom[0]->data(format()));
-      AddStatistics(shape.outer * shape.inner);
-      norm_.set_eps(eps());
+      const kernels::NormShape shape = GroupView(*bottom[0]);
+      const ConstArray x = bottom[0]->data(format());
+      ForEachGroup(*bottom[0], [&](ChannelNorm* norm, int64_t begin) {
+        norm->measure(shape, x.from(begin));
+        AddStatistics(*norm, shape.outer * shape.inner);
+        norm->set_eps(eps());
+      });
     }
     if (has_scale() && bottom[0] == top[0] && needs_backward()) {
       x_.keep(bottom[0]->count(), bottom[0]->data(format()));
@@ -133,28 +147,33 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
 
   // By the statistics that are there.
   void Repeat(const Blobs& bottom, const Blobs& top) override {
-    const kernels::NormShape shape = view(*bottom[0]);
+    const kernels::NormShape shape = GroupView(*bottom[0]);
     const ConstArray x = bottom[0]->data(format());
     const ConstArray residual = bottom.size() > 1 ? bottom[1]->data(format()) : nullptr;
     const Array y = top[0]->mutable_data(format());
-    if (is_alone()) {
-      return kernels::norm_kernels().normalize(shape, x, norm_.mean.data(), norm_.inv_std.data(),
-                                               y);
-    }
-    norm_.forward(shape, x, affine(), residual, is_rectified(), y);
+    ForEachGroup(*bottom[0], [&](ChannelNorm* norm, int64_t begin) {
+      if (is_alone()) {
+        kernels::norm_kernels().normalize(shape, x.from(begin), norm->mean.data(),
+                                          norm->inv_std.data(), y.from(begin));
+      } else {
+        norm->forward(shape, x.from(begin), affine(), part(residual, begin), is_rectified(),
+                      y.from(begin));
+      }
+    });
   }
 
   void Backward(const Blobs& top, const Propagates& down, const Blobs& bottom) override {
-    const kernels::NormShape shape = view(*bottom[0]);
-    const ConstArray dy = top[0]->diff(format());
-    if (!is_alone()) return BackwardAffine(shape, top, down, bottom);
+    if (!is_alone()) return BackwardAffine(top, down, bottom);
     if (down[0] == Propagate::kNo) return;
+    const kernels::NormShape shape = GroupView(*bottom[0]);
+    const ConstArray dy = top[0]->diff(format());
     const Array dx = bottom[0]->mutable_diff(format());
-    if (use_global_stats()) {
-      norm_.backward_fixed(shape, nullptr, {}, dy, {}, dx);
-    } else {
-      kernels::norm_kernels().backward(shape, top[0]->data(format()), norm_.inv_std.data(), dy, dx);
-    }
+    if (use_global_stats()) return norms_[0].backward_fixed(shape, nullptr, {}, dy, {}, dx);
+    const ConstArray y = top[0]->data(format());
+    ForEachGroup(*bottom[0], [&](ChannelNorm* norm, int64_t begin) {
+      kernels::norm_kernels().backward(shape, y.from(begin), norm->inv_std.data(), dy.from(begin),
+                                       dx.from(begin));
+    });
   }
 
  private:
@@ -195,21 +214,25 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     return {diff(3), diff(4)};
   }
 
-  void BackwardAffine(const kernels::NormShape& shape, const Blobs& top, const Propagates& down,
-                      const Blobs& bottom) {
+  void BackwardAffine(const Blobs& top, const Propagates& down, const Blobs& bottom) {
+    const kernels::NormShape shape = GroupView(*bottom[0]);
     const ConstArray x = bottom[0] == top[0] ? x_.get() : bottom[0]->data(format());
     const ConstArray dy = top[0]->diff(format());
     const ChannelNorm::Gradients to = affine_gradients();
     const bool wanted = down[0] != Propagate::kNo;
     if (use_global_stats()) {
       const Array dx = wanted ? bottom[0]->mutable_diff(format()) : Array();
-      return norm_.backward_fixed(shape, x, affine(), dy, to, dx);
+      return norms_[0].backward_fixed(shape, x, affine(), dy, to, dx);
     }
     const ConstArray y = chain_reads_top(fused_) ? top[0]->data(format()) : nullptr;
     const bool sum = bottom.size() > 1 && down[1] != Propagate::kNo;
     // The gradient of x is written even if nobody asks for it: that is a net's first layer.
-    norm_.backward(shape, x, affine(), is_rectified(), y, dy, to, bottom[0]->mutable_diff(format()),
-                   sum ? bottom[1]->mutable_diff(format()) : nullptr);
+    const Array dx = bottom[0]->mutable_diff(format());
+    const Array dresidual = sum ? bottom[1]->mutable_diff(format()) : nullptr;
+    ForEachGroup(*bottom[0], [&](ChannelNorm* norm, int64_t begin) {
+      norm->backward(shape, x.from(begin), affine(), is_rectified(), part(y, begin), dy.from(begin),
+                     to, dx.from(begin), part(dresidual, begin));
+    });
   }
 
   // NVIDIA's looks at the phase alone.
@@ -225,6 +248,23 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
     if (x.axes() == 1) return {x.count(), 1, 1};
     const AxisView v = axis_view(x, 1, layout());
     return {v.outer, v.channels, v.inner};
+  }
+
+  // Of the images that have statistics of their own.
+  kernels::NormShape GroupView(const Blob& x) const {
+    kernels::NormShape shape = view(x);
+    shape.outer /= static_cast<int64_t>(norms_.size());
+    return shape;
+  }
+  // body(statistics, first element)
+  template <class Body>
+  void ForEachGroup(const Blob& x, const Body& body) {
+    const int64_t size = x.count() / static_cast<int64_t>(norms_.size());
+    for (size_t g = 0; g < norms_.size(); ++g) body(&norms_[g], static_cast<int64_t>(g) * size);
+  }
+  template <class AnyArray>
+  static AnyArray part(AnyArray array, int64_t begin) {
+    return array ? array.from(begin) : array;
   }
 
   float statistics_factor() const {
@@ -244,31 +284,31 @@ class BatchNorm final : public LayerOf<BatchNormParams>, public ChannelAffine {
   }
 
   // n: the number of values per channel, for the unbiased variance.
-  void AddStatistics(int64_t n) {
-    if (params_of().is_nvidias()) return AddAverages();
+  void AddStatistics(const ChannelNorm& norm, int64_t n) {
+    if (params_of().is_nvidias()) return AddAverages(norm);
     const float keep = params_of().moving_average_fraction;
     const float unbiased = n > 1 ? static_cast<float>(n) / static_cast<float>(n - 1) : 1;
     float *means = params()[0]->update_data(), *variances = params()[1]->update_data();
     float* weight = params()[2]->update_data();
     *weight = keep * *weight + 1;
     for (int64_t c = 0; c < channels_; ++c) {
-      means[c] = keep * means[c] + norm_.mean[c];
-      variances[c] = keep * variances[c] + unbiased * norm_.variance[c];
+      means[c] = keep * means[c] + norm.mean[c];
+      variances[c] = keep * variances[c] + unbiased * norm.variance[c];
     }
   }
 
   // As NVIDIA's code for CPUs: the first two passes overwrite, and the variance contains eps.
-  void AddAverages() {
+  void AddAverages(const ChannelNorm& norm) {
     const float keep = passes_++ < 2 ? 0 : params_of().moving_average_fraction;
     float *means = params()[0]->update_data(), *variances = params()[1]->update_data();
     for (int64_t c = 0; c < channels_; ++c) {
-      means[c] = keep * means[c] + (1 - keep) * norm_.mean[c];
-      variances[c] = keep * variances[c] + (1 - keep) * (norm_.variance[c] + eps());
+      means[c] = keep * means[c] + (1 - keep) * norm.mean[c];
+      variances[c] = keep * variances[c] + (1 - keep) * (norm.variance[c] + eps());
     }
   }
 
   int64_t channels_ = 0;
-  ChannelNorm norm_;
+  std::vector<ChannelNorm> norms_ = std::vector<ChannelNorm>(1);  // one, or of each group of images
   KeptInput x_;
   int64_t passes_ = 0;  // in training
 };

@@ -8,10 +8,11 @@ namespace pydl {
 using kernels::ConvShape;
 
 // Layers that map channels, as part of the weights, where these are not to be learned; the sum with
-// another blob; ReLU.
+// another blob; ReLU, and in inference ReLU6.
 bool ConvLayer::CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const {
-  if (!chain.empty() && chain.back()->is_rectifier()) return false;
+  if (!chain.empty() && chain.back()->ceiling() > 0) return false;
   if (next.is_rectifier()) return true;
+  if (next.ceiling() > 0) return !with_backward;
   const bool summed = !chain.empty() && chain.back()->is_sum();
   const bool fuses = next.is_sum() || FoldedWeights::accepts(next);
   return fuses && direct() && !summed && !with_backward;
@@ -105,7 +106,10 @@ void ConvLayer::Forward(const Blobs& bottom, const Blobs& top) {
   refresh_kernel(*bottom[0]);
   kernels::Epilogue epilogue;
   const float* w = fold_weights(&epilogue.bias);
-  epilogue.relu = !fused_.empty() && fused_.back()->is_rectifier();
+  if (!fused_.empty() && fused_.back()->ceiling() > 0) {
+    epilogue.relu = true;
+    epilogue.ceiling = fused_.back()->ceiling();
+  }
   if (bottom.size() > top.size())
     epilogue.residual = bottom.back()->data(format_for(*bottom.back()));
   for (size_t i = 0; i < top.size(); ++i) {

@@ -2,11 +2,10 @@
 // eval_type "detection" reports (SSD's fork of Caffe).
 
 #include <algorithm>
-#include <fstream>
 
 #include "core/check.h"
 #include "layers/ground_truth.h"
-#include "layers/picture_params.h"
+#include "layers/original_image.h"
 #include "pydl/layer.h"
 
 namespace pydl {
@@ -48,7 +47,7 @@ class DetectionEvaluate final : public LayerOf<DetectionEvaluateParams> {
     const DetectionEvaluateParams& p = params_of();
     check(p.num_classes > 0, "detection_evaluate_param.num_classes must be given and positive");
     check(p.overlap_threshold > 0, "overlap_threshold must be positive, got ", p.overlap_threshold);
-    if (!p.name_size_file.empty()) ReadSizes();
+    if (!p.name_size_file.empty()) images_ = read_original_images(p.name_size_file);
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
@@ -90,20 +89,6 @@ class DetectionEvaluate final : public LayerOf<DetectionEvaluateParams> {
     return p.num_classes - has_background;
   }
 
-  void ReadSizes() {
-    const std::string& path = params_of().name_size_file;
-    std::ifstream file(path);
-    check(file.good(), path, ": cannot be read");
-    std::string name;
-    float height, width;
-    while (file >> name) {
-      check(file >> height >> width && height > 0 && width > 0, path, ": image \"", name,
-            "\" needs a height and a width behind its name");
-      sizes_.push_back({width, height});
-    }
-    check(!sizes_.empty(), path, ": names no images; a line for each: name height width");
-  }
-
   Detections Read(const Blob& blob) const {
     const float* row = blob.data();
     Detections found;
@@ -122,43 +107,27 @@ class DetectionEvaluate final : public LayerOf<DetectionEvaluateParams> {
 
   // With name_size_file. Images come in its order, each pass from its start.
   void ToPixels(GroundTruth* truth, Detections* detections) {
-    if (sizes_.empty()) return;
+    if (images_.empty()) return;
     int64_t images = 0;
     for (const auto& [image, boxes] : *truth) images = std::max(images, image + 1);
     for (const auto& [image, found] : *detections) images = std::max(images, image + 1);
-    const auto size_of = [&](int64_t image) {
-      return sizes_[(images_done_ + image) % static_cast<int64_t>(sizes_.size())];
+    const auto original = [&](int64_t image) {
+      return images_[(images_done_ + image) % static_cast<int64_t>(images_.size())];
     };
     for (auto& [image, boxes] : *truth) {
-      for (TruthBox& t : boxes) t.box = InImage(t.box, size_of(image));
+      for (TruthBox& t : boxes) t.box = InImage(t.box, original(image));
     }
     for (auto& [image, by_label] : *detections) {
       for (auto& [label, found] : by_label) {
-        for (Detection& d : found) d.box = InImage(d.box, size_of(image));
+        for (Detection& d : found) d.box = InImage(d.box, original(image));
       }
     }
-    images_done_ = (images_done_ + images) % static_cast<int64_t>(sizes_.size());
+    images_done_ = (images_done_ + images) % static_cast<int64_t>(images_.size());
   }
 
-  struct Size {
-    float width, height;
-  };
-
-  // In the pixels of the image as it was before it was resized.
-  Box InImage(Box box, Size size) const {
+  Box InImage(const Box& box, const OriginalImage& image) const {
     const auto& resize = params_of().resize_param;
-    if (resize && resize->resize_mode == ResizeMode::kFitLargeSizeAndPad && resize->height > 0) {
-      const float shape = size.width / size.height;
-      const float whole = static_cast<float>(resize->width) / static_cast<float>(resize->height);
-      // The part of the square, from (1 - part) / 2 on, that the picture takes.
-      const auto unpad = [](float x, float part) { return (x - (1 - part) / 2) / part; };
-      const float part_x = shape > whole ? 1 : shape / whole;
-      const float part_y = shape > whole ? whole / shape : 1;
-      box = {unpad(box.x1, part_x), unpad(box.y1, part_y), unpad(box.x2, part_x),
-             unpad(box.y2, part_y)};
-    }
-    const Box b = clip_to_unit(box);
-    return {b.x1 * size.width, b.y1 * size.height, b.x2 * size.width, b.y2 * size.height};
+    return in_original(box, image, resize ? &*resize : nullptr);
   }
 
   void AddCounts(const GroundTruth& truth) {
@@ -180,7 +149,7 @@ class DetectionEvaluate final : public LayerOf<DetectionEvaluateParams> {
     std::stable_sort(found->begin(), found->end(),
                      [](const Detection& a, const Detection& b) { return a.score > b.score; });
     std::vector<bool> is_found(truth.size(), false);
-    const float extra = sizes_.empty() ? 0 : 1;
+    const float extra = images_.empty() ? 0 : 1;
     for (const Detection& d : *found) {
       int64_t nearest = -1;
       float most = -1;
@@ -204,7 +173,7 @@ class DetectionEvaluate final : public LayerOf<DetectionEvaluateParams> {
     }
   }
 
-  std::vector<Size> sizes_;
+  std::vector<OriginalImage> images_;
   int64_t images_done_ = 0;
   std::vector<Row> rows_;
 };

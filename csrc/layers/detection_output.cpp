@@ -3,35 +3,18 @@
 //
 // As in SSD's fork of Caffe boxes are not clipped, scores must be above the threshold, keep_top_k
 // acts on all classes of an image together, and an image without detections has no row, unless no
-// image has any. With background_label_id -1 every class counts, also with shared locations.
+// image has any. With background_label_id -1 every class counts, also with shared locations. Files
+// of results are written as there.
 
 #include <algorithm>
 
 #include "core/check.h"
 #include "kernels/parallel.h"
 #include "layers/boxes.h"
-#include "layers/picture_params.h"
+#include "layers/detection_files.h"
 #include "layers/prior_blob.h"
 
 namespace pydl {
-
-struct SaveOutputParams {
-  std::string output_directory, output_name_prefix, output_format, label_map_file, name_size_file;
-  uint32_t num_test_image = 0;
-  ResizeParams resize_param;
-
-  static auto fields() {
-    using P = SaveOutputParams;
-    constexpr const char* kHelp = "read, to no effect: pydl detect writes results";
-    return Fields("save_output_param", Field("output_directory", &P::output_directory, kHelp),
-                  Field("output_name_prefix", &P::output_name_prefix, kHelp),
-                  Field("output_format", &P::output_format, kHelp),
-                  Field("label_map_file", &P::label_map_file, kHelp),
-                  Field("name_size_file", &P::name_size_file, kHelp),
-                  Field("num_test_image", &P::num_test_image, kHelp),
-                  Field("resize_param", &P::resize_param, kHelp));
-  }
-};
 
 struct DetectionOutputParams {
   uint32_t num_classes = 0;
@@ -51,7 +34,7 @@ struct DetectionOutputParams {
         Field("share_location", &P::share_location, "one box per prior for all classes"),
         Field("background_label_id", &P::background_label_id, "class of no object; -1: none"),
         Field("nms_param", &P::nms_param, "which overlapping boxes of a class are dropped"),
-        Field("save_output_param", &P::save_output_param, "read, to no effect: no files are made"),
+        Field("save_output_param", &P::save_output_param, "files that detections are written to"),
         Field("code_type", &P::code_type, "how boxes are told relative to priors"),
         Field("variance_encoded_in_target", &P::variance_encoded_in_target,
               "locations are not multiplied by the priors' variances"),
@@ -78,6 +61,7 @@ class DetectionOutput final : public LayerOf<DetectionOutputParams> {
     check(p.num_classes > 0, "detection_output_param.num_classes must be given and positive");
     nms_ = nms_options(p.nms_param);
     if (p.confidence_threshold) nms_.least_score = *p.confidence_threshold;
+    files_ = open_detection_files(p.save_output_param, p.num_classes, p.background_label_id);
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
@@ -99,8 +83,10 @@ class DetectionOutput final : public LayerOf<DetectionOutputParams> {
     const PriorBoxes priors = read_priors(*bottom[2]);
     rows_.clear();
     for (int64_t n = 0; n < images_; ++n) {
+      const size_t before = rows_.size();
       AddDetections(n, locations + n * bottom[0]->count(1), scores + n * priors_ * classes_,
                     priors);
+      if (files_) files_->Add(std::span(rows_).subspan(before));
     }
     if (rows_.empty()) {
       for (int64_t n = 0; n < images_; ++n) {
@@ -113,8 +99,8 @@ class DetectionOutput final : public LayerOf<DetectionOutputParams> {
   }
 
  private:
-  static constexpr int64_t kColumns = 7;
-  using Row = std::array<float, kColumns>;
+  using Row = DetectionRow;
+  static constexpr int64_t kColumns = std::tuple_size_v<Row>;
 
   // The priors whose score for a class counts, and these scores.
   struct Candidates {
@@ -192,6 +178,7 @@ class DetectionOutput final : public LayerOf<DetectionOutputParams> {
   }
 
   NmsOptions nms_;
+  std::unique_ptr<DetectionFiles> files_;
   int64_t images_ = 0, priors_ = 0, classes_ = 0;
   std::vector<int32_t> above_;
   std::vector<Row> rows_;

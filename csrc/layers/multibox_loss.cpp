@@ -4,7 +4,9 @@
 // Priors are matched to the boxes of the ground truth; those matched are told where their box is
 // and of which class, and some of the others that they are background. As in SSD's fork of Caffe
 // an image without ground truth has no part in the loss, unless mining_type is NONE. Its gradient
-// for encode_variance_in_target lacks 1 / variance; this one is the loss's own.
+// for encode_variance_in_target lacks 1 / variance; this one is the loss's own. For LOGISTIC
+// without mining it puts the targets of all images but the first in wrong places; here each has its
+// own.
 
 #include <algorithm>
 #include <cfloat>
@@ -277,28 +279,32 @@ class MultiBoxLoss final : public LayerOf<MultiBoxLossParams, LossParams> {
                                  int64_t most, const PriorBoxes& priors,
                                  const float* locations) const {
     const auto& nms = params_of().nms_param;
-    std::vector<float> own;
-    for (int32_t i : eligible) own.push_back(cost[i]);
-    if (nms && nms->nms_threshold > 0) {
-      const Boxes boxes =
-          params_of().use_prior_for_nms ? priors.boxes : Predicted(priors, locations, 0);
-      constexpr float kLeastArea = 1e-5f;
-      for (size_t k = 0; k < eligible.size(); ++k) {
-        if (area(boxes[eligible[k]]) < kLeastArea) own[k] = -FLT_MAX;
-      }
-      NmsOptions options = nms_options(*nms);
-      options.eta = 1;
-      options.least_score = -FLT_MAX;
-      options.most = most;
-      return suppress(boxes, eligible, own, options);
-    }
-    const auto count = std::min<int64_t>(most, static_cast<int64_t>(eligible.size()));
     const auto is_worse = [&](int32_t a, int32_t b) {
       return cost[a] > cost[b] || (cost[a] == cost[b] && a < b);
     };
-    std::nth_element(eligible.begin(), eligible.begin() + count, eligible.end(), is_worse);
-    eligible.resize(count);
-    return eligible;
+    const auto cut = [&](int64_t count) {
+      if (count < 0 || count >= static_cast<int64_t>(eligible.size())) return;
+      std::nth_element(eligible.begin(), eligible.begin() + count, eligible.end(), is_worse);
+      eligible.resize(count);
+    };
+    if (!nms || nms->nms_threshold <= 0) {
+      cut(most);
+      return eligible;
+    }
+    NmsOptions options = nms_options(*nms);
+    cut(options.top_k);  // as in SSD it counts boxes without area too, which are dropped then
+    std::sort(eligible.begin(), eligible.end());
+    const Boxes boxes =
+        params_of().use_prior_for_nms ? priors.boxes : Predicted(priors, locations, 0);
+    constexpr float kLeastArea = 1e-5f;
+    std::erase_if(eligible, [&](int32_t i) { return area(boxes[i]) < kLeastArea; });
+    std::vector<float> own;
+    for (int32_t i : eligible) own.push_back(cost[i]);
+    options.eta = 1;
+    options.least_score = -FLT_MAX;
+    options.top_k = -1;
+    options.most = most;
+    return suppress(boxes, eligible, own, options);
   }
 
   // What the class of each prior of an image costs, be it the background. scores: (P, C)

@@ -321,12 +321,22 @@ void add_salt_and_pepper(const SaltPepperParams& params, Random* random, Picture
   }
 }
 
+// By a library that the program has.
+void change(const char* what, int quality, Picture* picture) {
+  check(data_hooks().change_picture != nullptr, "noise_param: nothing can do ", what,
+        "; a C++ program calls set_data_hooks (pydl/data.h) first");
+  data_hooks().change_picture(what, quality, {picture->channels, picture->height, picture->width},
+                              picture->bytes.data());
+}
+
 }  // namespace
 
 void add_noise(const NoiseParams& params, Random* random, Picture* picture) {
   if (params.decolorize) decolorize(picture);
   if (params.gauss_blur) blur(picture);
   if (params.hist_eq) equalize(picture);
+  if (params.clahe) change("clahe", 0, picture);
+  if (params.jpeg > 0) change("jpeg", static_cast<int>(params.jpeg), picture);
   if (params.erode) erode(picture);
   if (params.posterize) map_bytes(picture, [](float v) { return std::floor(v / 64) * 64 + 32; });
   if (params.inverse) map_bytes(picture, [](float v) { return 255 - v; });
@@ -337,6 +347,8 @@ void add_noise(const NoiseParams& params, Random* random, Picture* picture) {
           " channels; once or once each");
     add_salt_and_pepper(params.saltpepper_param, random, picture);
   }
+  if (params.convert_to_hsv) change("hsv", 0, picture);
+  if (params.convert_to_lab) change("lab", 0, picture);
 }
 
 namespace {
@@ -380,13 +392,7 @@ void check_params(const ResizeParams& p) {
 }
 
 void check_params(const NoiseParams& p) {
-  const char* unsupported = p.clahe            ? "clahe"
-                            : p.jpeg > 0       ? "jpeg"
-                            : p.convert_to_hsv ? "convert_to_hsv"
-                            : p.convert_to_lab ? "convert_to_lab"
-                                               : nullptr;
-  check(unsupported == nullptr, "noise_param.", unsupported ? unsupported : "",
-        " is not supported; leave it out, or do it when the data set is made");
+  check(p.jpeg <= 100, "noise_param.jpeg is a quality of at most 100, got ", p.jpeg);
   check(p.saltpepper_param.fraction >= 0 && p.saltpepper_param.fraction <= 1,
         "saltpepper_param.fraction must be from 0 to 1, got ", p.saltpepper_param.fraction);
 }

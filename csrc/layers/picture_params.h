@@ -62,24 +62,27 @@ struct NoiseParams {
   bool hist_eq = false, inverse = false, decolorize = false, gauss_blur = false;
   bool posterize = false, erode = false, saltpepper = false;
   bool clahe = false, convert_to_hsv = false, convert_to_lab = false;
-  int32_t jpeg = -1;
+  float jpeg = -1;
   SaltPepperParams saltpepper_param;
 
   static auto fields() {
     using P = NoiseParams;
-    return Fields("noise_param", Field("prob", &P::prob, "read, to no effect, as in SSD"),
-                  Field("hist_eq", &P::hist_eq, "spread the brightness evenly"),
-                  Field("inverse", &P::inverse, "255 less each value"),
-                  Field("decolorize", &P::decolorize, "gray in all channels"),
-                  Field("gauss_blur", &P::gauss_blur, "7 x 7, of deviation 1.5"),
-                  Field("posterize", &P::posterize, "4 levels in each channel"),
-                  Field("erode", &P::erode, "the least value of a cross of 3 x 3"),
-                  Field("saltpepper", &P::saltpepper, "pixels at random places"),
-                  Field("saltpepper_param", &P::saltpepper_param, "of saltpepper"),
-                  Field("clahe", &P::clahe, "not supported"),
-                  Field("jpeg", &P::jpeg, "not supported"),
-                  Field("convert_to_hsv", &P::convert_to_hsv, "not supported"),
-                  Field("convert_to_lab", &P::convert_to_lab, "not supported"));
+    return Fields(
+        "noise_param", Field("prob", &P::prob, "read, to no effect, as in SSD"),
+        Field("hist_eq", &P::hist_eq, "spread the brightness evenly"),
+        Field("inverse", &P::inverse, "255 less each value"),
+        Field("decolorize", &P::decolorize, "gray in all channels"),
+        Field("gauss_blur", &P::gauss_blur, "7 x 7, of deviation 1.5"),
+        Field("posterize", &P::posterize, "4 levels in each channel"),
+        Field("erode", &P::erode, "the least value of a cross of 3 x 3"),
+        Field("saltpepper", &P::saltpepper, "pixels at random places"),
+        Field("saltpepper_param", &P::saltpepper_param, "of saltpepper"),
+        Field("clahe", &P::clahe,
+              "spread the brightness evenly in each part, by OpenCV's CLAHE of limit 4"),
+        Field("jpeg", &P::jpeg, "quality of a JPEG to compress to; -1: none"),
+        Field("convert_to_hsv", &P::convert_to_hsv,
+              "hue (0 to 180), saturation and value, by OpenCV"),
+        Field("convert_to_lab", &P::convert_to_lab, "CIE Lab, each as a byte, by OpenCV"));
   }
 };
 

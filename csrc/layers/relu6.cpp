@@ -21,6 +21,7 @@ class Relu6 final : public NeuronLayer<Relu6Params> {
  public:
   bool in_place() const override { return keeps_sign(); }
   bool keeps_sign() const override { return params_of().negative_slope >= 0; }
+  float ceiling() const override { return params_of().negative_slope == 0 ? 6 : 0; }
   TopUse backward_reads_top() const override {
     return spec().top == spec().bottom ? TopUse::kData : TopUse::kNone;
   }

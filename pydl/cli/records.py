@@ -7,12 +7,17 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pydl.errors import Error
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_BILINEAR = 2  # of Pillow's Resampling
 _LABEL_KEYS = ("labels", "label", "y")
 
 
@@ -148,24 +153,28 @@ def _open_images(
 
 def load_image(path: Path, shape: tuple[int, ...], rgb: bool) -> np.ndarray:
     """(C, H, W), values 0 to 255, resized to the net's input."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise Error(f'{path}: images need Pillow: pip install "pydl[image]"') from error
     channels, rows, columns = shape
-    try:
-        with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
-            if image.size != (columns, rows):
-                image = image.resize((columns, rows), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, np.float32)
-    except FileNotFoundError:
-        raise Error(f"{path}: no such file") from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise Error(f"{path}: not a readable image: {error}") from error
+    image = open_image(path)
+    if channels == 1:
+        image = image.convert("L")
+    if image.size != (columns, rows):
+        image = image.resize((columns, rows), _BILINEAR)
+    pixels = np.asarray(image, np.float32)
     if channels == 1:
         return pixels[None]
     return np.ascontiguousarray((pixels if rgb else pixels[..., ::-1]).transpose(2, 0, 1))
+
+
+def open_image(path: Path) -> Image:
+    """An image file in 8-bit RGB, upright as its EXIF data says."""
+    from pydl.tools.imageset import read_image
+
+    if not path.exists():
+        raise Error(f"{path}: no such file")
+    pixels = read_image(path)
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0)))
 
 
 # ---- arrays ----

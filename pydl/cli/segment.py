@@ -13,8 +13,9 @@ from pydl.errors import Error
 
 _EPILOG = """examples:
   pydl zoo write fcn8s_released -o fcn8s.prototxt
-  pydl segment fcn8s.prototxt fcn8s-heavy-pascal.caffemodel street.jpg -mean 104,117,123
-  pydl segment segnet_deploy.prototxt segnet.caffemodel scene.png -o masks.png -labels names.txt
+  pydl segment -model fcn8s.prototxt -weights fcn8s-heavy-pascal.caffemodel \\
+      -mean 104,117,123 street.jpg
+  pydl segment -model segnet.safetensors -labels names.txt scene.png -o masks.png
 
 The image is resized to the net's input (values 0 to 255, BGR) and goes in as
 (x * raw_scale - mean) * scale. The class of a pixel is the greatest of the net's scores there.
@@ -28,10 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("net", metavar="NET", help="a deploy prototxt, or a .safetensors")
-    add("weights", metavar="WEIGHTS", help="its weights")
     add("image", metavar="IMAGE", help="the image to segment")
-    add("-o", "--output", metavar="PICTURE", help="the picture (IMAGE_masks.png)")
+    add("-o", "--output", metavar="PICTURE", help="the picture to write (IMAGE_masks.png)")
+    add("--model", required=True, metavar="FILE", help="a deploy prototxt, or a .safetensors")
+    flags.add_net_flags(parser)
     add("--labels", metavar="FILE", help="names of the classes, one a line")
     add("--scale", type=float, default=1.0, help="factor after the mean (1)")
     add("--raw_scale", type=float, default=1.0, help="factor before the mean (1)")
@@ -44,18 +45,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``pydl segment``; returns the exit status, raises pydl.Error for bad input."""
-    from pydl import Net
+    from pydl.cli.nets import open_net
     from pydl.cli.records import Scaling, load_image, read_mean, read_names
 
     flags.apply_run_flags(args)
     if not 0 <= args.opacity <= 1:
         raise Error(f"-opacity {args.opacity:g}: expected a number from 0 to 1")
     names = read_names(args.labels) if args.labels else ()
-    net = Net(args.net, args.weights, keep="outputs")
-    shape = _input_shape(net, args.net)
+    net = open_net(args, phase="TEST", keep="outputs", need_weights=True)
+    shape = _input_shape(net, args.model)
     scaling = Scaling(args.raw_scale, read_mean(args.mean) if args.mean else None, args.scale)
     pixels = load_image(Path(args.image), shape[1:], args.channels == "rgb")
-    classes = _class_map(net.forward(**{net.inputs[0]: scaling(pixels[None])}), args.net)
+    classes = _class_map(net.forward(**{net.inputs[0]: scaling(pixels[None])}), args.model)
     output = Path(args.output or Path(args.image).with_suffix("").name + "_masks.png")
     _draw(Path(args.image), classes, args.opacity, output)
     _report(classes, names)
@@ -100,10 +101,10 @@ def _draw(image: Path, classes: np.ndarray, opacity: float, output: Path) -> Non
     """The background, class 0, stays as it is."""
     from PIL import Image
 
+    from pydl.cli.records import open_image
     from pydl.formats import atomic_write
 
-    with Image.open(image) as opened:
-        picture = opened.convert("RGB")
+    picture = open_image(image)
     masks = Image.fromarray(palette(int(classes.max()) + 1)[classes])
     masks = masks.resize(picture.size, Image.Resampling.NEAREST)
     objects = Image.fromarray(np.where(classes > 0, np.uint8(255 * opacity), np.uint8(0)))

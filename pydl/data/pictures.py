@@ -29,7 +29,7 @@ def decode(encoded: bytes | np.ndarray, color: str, where: str) -> np.ndarray:
         Error: Pillow is not installed, or the bytes are no image that it can read.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise Error(f'{where}: encoded images need Pillow: pip install "pydl[image]"') from error
     try:
@@ -39,6 +39,8 @@ def decode(encoded: bytes | np.ndarray, color: str, where: str) -> np.ndarray:
             if color:
                 image = ImageOps.exif_transpose(image)
             pixels = _pixels(image, color)
+    except UnidentifiedImageError:
+        raise Error(f"{where}: not a readable image: of no format that Pillow knows") from None
     except Exception as error:  # Pillow's readers raise all sorts on damaged files
         raise Error(f"{where}: not a readable image: {error}") from error
     if pixels.ndim == 2:

@@ -13,6 +13,7 @@ from pydl.errors import Error
 from pydl.formats import wire
 from pydl.formats.binaryproto import Datum
 from pydl.formats.wire import Span
+from pydl.prototxt.message import Message
 
 EXPECTED = "an AnnotatedDatum, as pydl convert_annoset writes them"
 COLUMNS = ("label", "instance", "xmin", "ymin", "xmax", "ymax", "difficult")
@@ -98,12 +99,22 @@ def load_label_map(path: str | os.PathLike) -> dict[int, str]:
     Raises:
         Error: the file cannot be read, or two classes have one number.
     """
-    names: dict[int, str] = {}
+    return {label: item.display_name or item.name for label, item in _items(path).items()}
+
+
+def load_label_names(path: str | os.PathLike) -> dict[int, str]:
+    """The name of each class in a label map file, also where it has a display name: what files of
+    annotations and of results call it. Raises Error as `load_label_map`."""
+    return {label: item.name for label, item in _items(path).items()}
+
+
+def _items(path: str | os.PathLike) -> dict[int, Message]:
+    items: dict[int, Message] = {}
     for item in prototxt.load(path, "LabelMap").item:
-        if item.label in names:
+        if item.label in items:
             raise Error(f"{os.fspath(path)}: two items have the label {item.label}")
-        names[item.label] = item.display_name or item.name
-    return names
+        items[item.label] = item
+    return items
 
 
 def load_label_numbers(path: str | os.PathLike) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pydl.onnx.graph import Graph
 from pydl.onnx.layer import Layer
 from pydl.onnx.table import exports
@@ -43,6 +45,20 @@ def scale(g: Graph, layer: Layer) -> None:
     # The bias has the shape of the factor and is the layer's last blob.
     bias = g.spread(g.weight(len(layer.blobs) - 1), axes, axis, len(layer.shape))
     g.op("Add", g.op("Mul", layer.x, factor), bias, out=layer.outputs[0])
+
+
+@exports("DataAugmentation")
+def data_augmentation(g: Graph, layer: Layer) -> None:
+    p = layer.message.augmentation_param
+    if p.recompute_mean:
+        if layer.blobs[0].flat[0] < p.recompute_mean:
+            raise layer.fail("its mean is still measured, pass by pass; load weights with a mean")
+        mean = layer.blobs[1 if p.mean_per_pixel else 2]
+    elif p.mean and not p.mean_per_pixel:
+        mean = np.array(p.mean, np.float32).reshape(1, -1, 1, 1)
+    else:
+        mean = np.zeros(1, np.float32)
+    g.op("Sub", layer.x, mean, out=layer.outputs[0])
 
 
 @exports("Bias")

@@ -25,6 +25,8 @@ def batch_norm(g: Graph, layer: Layer) -> None:
     if stored:
         statistics = (mean * factor, variance * factor)
         _with_stored_statistics(g, layer, eps, *statistics, *affine)
+    elif p.stats_batch_size:
+        raise layer.fail("ONNX has no statistics of parts of a batch; export the net in phase TEST")
     else:
         _with_batch_statistics(g, layer, eps, *affine)
 

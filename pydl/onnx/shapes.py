@@ -94,12 +94,29 @@ def interp(g: Graph, layer: Layer) -> None:
         ends = [n + p.pad_end for n in size]
         x = g.op("Slice", x, [-p.pad_beg] * 2, ends, [2, 3])
         size = tuple(n + p.pad_beg + p.pad_end for n in size)
+    _between_corners(g, x, size, layer.top_shapes[0][2:], out=layer.outputs[0])
+
+
+def _between_corners(
+    g: Graph, x: str, size: tuple[int, ...], wanted: tuple[int, ...], out: str | None = None
+) -> str:
     # A scale is rounded down to a size.
-    scales = [(out + 0.5) / n for out, n in zip(layer.top_shapes[0][2:], size, strict=True)]
-    g.op(
+    scales = [(new + 0.5) / old for new, old in zip(wanted, size, strict=True)]
+    return g.op(
         "Resize", x, "", np.array([1, 1, *scales], np.float32), mode="linear",
-        coordinate_transformation_mode="align_corners", out=layer.outputs[0],
+        coordinate_transformation_mode="align_corners", out=out,
     )  # fmt: skip
+
+
+@exports("Accum")
+def accum(g: Graph, layer: Layer) -> None:
+    count = len(layer.inputs) - layer.message.accum_param.have_reference
+    wanted = tuple(layer.top_shapes[0][2:])
+    parts = [
+        x if tuple(shape[2:]) == wanted else _between_corners(g, x, shape[2:], wanted)
+        for x, shape in zip(layer.inputs[:count], layer.bottom_shapes[:count], strict=True)
+    ]
+    g.op("Concat", *parts, axis=1, out=layer.outputs[0])
 
 
 @exports("Upsample")

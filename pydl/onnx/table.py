@@ -31,6 +31,7 @@ REFUSED = {
     "LabelsequenceAccuracy": "it scores a test; leave it out of the net to export",
     "Lstm": "write it as an LSTM layer, which has an ONNX form",
     "MultiBoxLoss": "it matches boxes; export the net without its loss",
+    "NMS": "how many boxes it keeps depends on them; export the net in front of it",
     "Proposal": "ONNX has no suppression of boxes in whole pixels; export the net in parts",
     "ProposalTarget": _TRAINING,
     "PSROIPooling": _IN_PARTS,

@@ -3,7 +3,7 @@
 Layers bring their own ``*_param`` messages; see `pydl.prototxt.schema`.
 """
 
-from pydl.prototxt.forks import with_ignored
+from pydl.prototxt.forks import with_fork_fields
 
 PHASES = {"TRAIN": 0, "TEST": 1}
 PRECISIONS = {"FLOAT32": 0, "BF16": 1}
@@ -210,7 +210,7 @@ _SOLVER_STATE = [
 ]
 
 MESSAGES = {
-    name: {"name": name, "fields": with_ignored(name, fields)}
+    name: {"name": name, "fields": with_fork_fields(name, fields)}
     for name, fields in {
         "BlobShape": _BLOB_SHAPE,
         "BlobProto": _BLOB_PROTO,

@@ -1,7 +1,9 @@
-"""What Caffe's forks added to messages and pydl has no use for: settings of their own engines, of
-GPUs and of clusters. Such fields are read and checked, and change nothing; `pydl.Solver.notes`
-names those of solvers. Fields of forks that do something are declared by the layers, or stand in
-`pydl.prototxt.definitions`.
+"""Fields that Caffe's forks added to messages, other than those that layers declare.
+
+Most pydl has no use for: settings of their own engines, of GPUs and of clusters. They are read and
+checked, and change nothing; `pydl.Solver.notes` names those of solvers. Those by which Intel's
+Caffe lets a layer do the work of another are written out, see `pydl.prototxt.intel`. What is left
+stands in `pydl.prototxt.definitions`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 NVIDIA, INTEL, SSD, PSPNET = "NVIDIA's Caffe", "Intel's Caffe", "SSD", "PSPNet's Caffe"
+FLOWNET = "FlowNet's Caffe"
 
 _STORAGE = {"DOUBLE": 0, "FLOAT": 1, "FLOAT16": 2, "INT": 3, "UINT": 4, "BOOL": 5}
 
@@ -39,7 +42,6 @@ def _fields(fork: str, type: str, *names: str, repeated: bool = False) -> list[d
 
 _NET = [
     _field(INTEL, "engine", "string"),
-    _field(INTEL, "bn_stats_batch_size", "uint32"),
     _message(
         INTEL,
         "compile_net_state",
@@ -127,6 +129,21 @@ _SOLVER = [
 
 _ENGINE = _enum(INTEL, "engine", {"DEFAULT": 0, "CAFFE": 1, "CUDNN": 2, "MKL2017": 3, "MKLDNN": 4})
 
+
+def _written_out(name: str, type: str, help: str) -> dict[str, Any]:
+    return {**_field(INTEL, name, type), "help": f"of {INTEL}: {help}", "ignored": False}
+
+
+_RELU = _written_out("relu", "bool", "a ReLU layer follows")
+
+WRITTEN_OUT: dict[str, list[dict[str, Any]]] = {
+    "NetParameter": [
+        _written_out("bn_stats_batch_size", "uint32", "stats_batch_size of BatchNorm layers")
+    ],
+    "convolution_param": [_RELU, _written_out("negative_slope", "float", "that of relu")],
+    "batch_norm_param": [_RELU],
+}
+
 # Message -> its fields.
 IGNORED: dict[str, list[dict[str, Any]]] = {
     "NetParameter": _NET,
@@ -136,7 +153,7 @@ IGNORED: dict[str, list[dict[str, Any]]] = {
         _enum(NVIDIA, "cudnn_convolution_algo_seeker", {"GET": 0, "FINDEX": 1}),
         _field(NVIDIA, "conv_algos_override", "string"),
     ],
-    "batch_norm_param": [_ENGINE, _field(INTEL, "stats_batch_size", "uint32")],
+    "batch_norm_param": [_ENGINE],
     "bn_param": [_ENGINE],
     "concat_param": [_ENGINE],
     "eltwise_param": [_ENGINE],
@@ -169,15 +186,20 @@ FOREIGN = {
     "multi_stage_meanfield_param": "CRF-RNN's Caffe",
     "dense_crf_param": PSPNET,
     "video_param": "C3D's Caffe",
-    "augmentation_param": "FlowNet's Caffe",
+    "coeff_schedule_param": FLOWNET,
+    "chromatic_eigvec": FLOWNET,
+    "rotate": FLOWNET,
+    "squeeze": FLOWNET,
+    "translate": FLOWNET,
 }
 
 
-def with_ignored(message: str, fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fields of a message, and behind them those that forks added to no effect here.
+def with_fork_fields(message: str, fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fields of a message, and behind them those that forks added and no layer declares.
 
-    >>> [field["name"] for field in with_ignored("bn_param", [])]
+    >>> [field["name"] for field in with_fork_fields("bn_param", [])]
     ['engine']
     """
     known = {field["name"] for field in fields}
-    return [*fields, *(f for f in IGNORED.get(message, ()) if f["name"] not in known)]
+    added = [*WRITTEN_OUT.get(message, ()), *IGNORED.get(message, ())]
+    return [*fields, *(field for field in added if field["name"] not in known)]

@@ -1,12 +1,15 @@
 """Python layers of well-known programs that pydl has natively.
 
 py-faster-rcnn and R-FCN write parts of their nets in Python; a net that names those classes gets
-pydl's own layers in their place, and runs without the programs and without leave to run code.
+pydl's own layers in their place, and runs without the programs and without leave to run code. What
+their RoIDataLayer would read becomes inputs, which the user fills; where its module can be
+imported, it is used.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +41,9 @@ NATIVE = {
     ),
 }
 
+_ROI_DATA = ("roi_data_layer.layer", "RoIDataLayer")
+_BOX_TARGETS = ("bbox_targets", "bbox_inside_weights", "bbox_outside_weights")
+
 _PAIR = re.compile(
     r"""\s*(?P<quote>['"]?)(?P<key>\w+)(?P=quote)\s*:\s*(?:!!\S+\s+)?"""
     r"""(?P<value>\[[^\]]*\]|\([^)]*\)|[^,;\n{}]+?)\s*(?:[,;\n]|$)""",
@@ -56,16 +62,43 @@ def native_layer(layer: dict[str, Any]) -> dict[str, Any]:
     {'name': 'rois', 'type': 'Proposal', 'params': {'proposal_param': {'feat_stride': 8}}}
     """
     given = layer["params"].get("python_param", {})
-    native = NATIVE.get((given.get("module"), given.get("layer")))
-    if layer["type"] != "Python" or native is None:
+    what = given.get("module"), given.get("layer")
+    if layer["type"] != "Python" or (what not in NATIVE and not _is_absent_roi_data(what)):
         return layer
     try:
-        params = _fields(native, read_param_str(given.get("param_str", "")))
+        values = read_param_str(given.get("param_str", ""))
+        if what in NATIVE:
+            native = NATIVE[what]
+            kind, name, params = native.type, native.param, _fields(native, values)
+        else:
+            kind, name, params = "Input", "input_param", _roi_inputs(layer["top"], values)
     except Error as error:
         where = f"{layer['where']}: " if layer.get("where") else ""
         raise Error(f'{where}layer "{layer["name"]}" (Python): param_str: {error}') from None
     others = {k: v for k, v in layer["params"].items() if k != "python_param"}
-    return {**layer, "type": native.type, "params": {**others, native.param: params}}
+    return {**layer, "type": kind, "params": {**others, name: params}}
+
+
+def _is_absent_roi_data(what: tuple[Any, Any]) -> bool:
+    return what == _ROI_DATA and importlib.util.find_spec("roi_data_layer") is None
+
+
+def _roi_inputs(tops: list[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes to begin with, as py-faster-rcnn's layer has them: pictures of its largest size, and
+    one row each of boxes and regions."""
+    pictures = 1 if "im_info" in tops else 2
+    shapes = {"data": [pictures, 3, 600, 1000], "im_info": [1, 3], "gt_boxes": [1, 5],
+              "rois": [1, 5], "labels": [1]}  # fmt: skip
+    if any(top in _BOX_TARGETS for top in tops):
+        if not isinstance(values.get("num_classes"), int) or values["num_classes"] < 1:
+            raise Error("num_classes must be given and positive: the tops with targets of boxes "
+                        "have four columns for each class")  # fmt: skip
+        shapes |= {name: [1, 4 * values["num_classes"]] for name in _BOX_TARGETS}
+    for top in tops:
+        if top not in shapes:
+            known = ", ".join([*shapes, *(name for name in _BOX_TARGETS if name not in shapes)])
+            raise Error(f'RoIDataLayer has no top "{top}"; it has {known}')
+    return {"shape": [{"dim": shapes[top]} for top in tops]}
 
 
 def _fields(native: Native, values: Mapping[str, Any]) -> dict[str, Any]:

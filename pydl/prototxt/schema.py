@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydl.errors import Error
 from pydl.prototxt import values
 from pydl.prototxt.definitions import MESSAGES
-from pydl.prototxt.forks import FOREIGN, with_ignored
+from pydl.prototxt.forks import FOREIGN, with_fork_fields
 from pydl.prototxt.names import nearest
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _layer() -> Schema:
         for param, message in layer["params"].items():
             union[param] = _merge(union[param], message) if param in union else message
     for param, message in union.items():
-        union[param] = {**message, "fields": with_ignored(param, message["fields"])}
+        union[param] = {**message, "fields": with_fork_fields(param, message["fields"])}
     base = Schema(_layer_data(known, union))
     variants = {}
     for type_name, layer in known.items():

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydl.errors import Error
 from pydl.prototxt.definitions import MESSAGES, PHASES
+from pydl.prototxt.intel import written_out
 from pydl.prototxt.message import Message
 from pydl.prototxt.names import nearest
 from pydl.prototxt.native_python import native_layer
@@ -26,8 +27,9 @@ def net_spec(
 
     `phase` ("TRAIN", "TEST", or Caffe's 0 and 1) and `level` replace those of the file's ``state``
     where they are given; `stages` are added to it. Legacy fields are upgraded, such as ``input`` to
-    an Input layer in front, and Python layers that pydl has natively become those. Only fields that
-    are set appear under ``params``; enums are names.
+    an Input layer in front, Python layers that pydl has natively become those, and what Intel's
+    Caffe lets a layer do besides becomes a layer. Only fields that are set appear under
+    ``params``; enums are names.
 
     >>> net = Message("NetParameter", name="empty")
     >>> net_spec(net, phase="TRAIN", stages=["fast"])["stages"]
@@ -52,7 +54,11 @@ def net_spec(
         "force_backward": message.force_backward,
         "debug_info": message.debug_info,
         **{name: getattr(message, name) for name in _KERNEL_FIELDS if message.HasField(name)},
-        "layers": [native_layer(_layer_spec(layer)) for layer in message.layer],
+        "layers": [
+            spec
+            for layer in message.layer
+            for spec in written_out(native_layer(_layer_spec(layer)), message.bn_stats_batch_size)
+        ],
     }
 
 

@@ -39,8 +39,10 @@ def entry(name: str) -> Entry:
     by_bare_name = {_bare(known): known for known in ENTRIES}
     if wanted in by_bare_name:
         return ENTRIES[by_bare_name[wanted]]
-    close = get_close_matches(wanted, list(by_bare_name), 1)
-    hint = f'did you mean "{by_bare_name[close[0]]}"?' if close else f"there are {_list()}"
+    longer = [known for bare, known in by_bare_name.items() if wanted and bare.startswith(wanted)]
+    close = longer or [by_bare_name[b] for b in get_close_matches(wanted, list(by_bare_name), 1)]
+    named = " or ".join(f'"{known}"' for known in close)
+    hint = f"did you mean {named}?" if close else f"there are {', '.join(names())}"
     raise Error(f'no net "{name}" in the zoo; {hint}')
 
 
@@ -96,7 +98,3 @@ def load(
 
 def _bare(name: str) -> str:
     return "".join(letter for letter in str(name).lower() if letter.isalnum())
-
-
-def _list() -> str:
-    return ", ".join(ENTRIES)

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -118,12 +119,22 @@ struct DataHooks {
   std::function<std::shared_ptr<RowSink>(const std::string& path)> open_output;  // HDF5Output
   // The mean image of a transform_param.mean_file, (C, H, W).
   std::function<std::vector<float>(const std::string& path, Shape* shape)> read_mean;
+  // The names of the classes in a label_map_file (DetectionOutput).
+  std::function<std::map<int32_t, std::string>(const std::string& path)> read_label_names;
+  // What noise_param does with libraries of images: "jpeg", with its quality, "clahe", "hsv" or
+  // "lab". bytes: (C, H, W), blue first, which are replaced.
+  std::function<void(const std::string& what, int quality, const Shape& shape, uint8_t* bytes)>
+      change_picture;
 };
 void set_data_hooks(DataHooks hooks);
 const DataHooks& data_hooks();
 
 // Ends the threads that read ahead, for good: from then on data is read when it is needed.
 void stop_reading_ahead();
+
+// Whether the calling thread is one that reads ahead: it cannot end the net that it reads for,
+// which would wait for it.
+bool is_reading_ahead();
 
 // Reads the one blob of a .binaryproto, such as the matrix of an infogain_loss_param.source. Python
 // sets it; a C++ program sets its own.

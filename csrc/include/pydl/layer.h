@@ -113,6 +113,8 @@ class Layer {
   virtual bool hands_out_blobs() const { return false; }
   // max(x, 0), which many layers can do while they write their top.
   virtual bool is_rectifier() const { return false; }
+  // min(max(x, 0), ceiling()), which a convolution can do in inference; 0: no such layer.
+  virtual float ceiling() const;
   // Each value of its one top is one of its bottom's, and gets that one's gradient from it.
   virtual bool is_selection() const { return false; }
   // The sum of its bottoms, as they are.

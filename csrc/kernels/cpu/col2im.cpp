@@ -123,7 +123,7 @@ void store_image(const Correlation& c, const Image& m, const float* image, const
           const int64_t n = smaller(kLanes, size - i);
           Vec sum = load_n(from + i, n);
           if (epilogue.residual) sum += load_n(epilogue.residual, at + i, n);
-          store_n(to + at + i, epilogue.relu ? relu(sum) : sum, n);
+          store_n(to + at + i, epilogue.relu ? relu(sum, epilogue.ceiling) : sum, n);
         }
       });
     }

@@ -175,11 +175,25 @@ void convert(int64_t n, ConstArray x, Array y) {
   });
 }
 
+// Rows so short that a vector for each would cost more than the copy.
+template <int kRow, class T>
+void copy_short_rows(int64_t rows, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(y + r * y_stride, x + r * x_stride, kRow * sizeof(T));
+  }
+}
+
 template <class T>
 void copy_rows(int64_t rows, int64_t row, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
   if (rows <= 0 || row <= 0) return;
   if (rows == 1 || (x_stride == row && y_stride == row)) return copy(rows * row, x, y);
   parallel_for(rows, items_worth(kGrain, row), [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+    const T* first = x + begin * x_stride;
+    T* target = y + begin * y_stride;
+    if (row == 1) return copy_short_rows<1>(end - begin, first, x_stride, target, y_stride);
+    if (row == 2) return copy_short_rows<2>(end - begin, first, x_stride, target, y_stride);
+    if (row == 3) return copy_short_rows<3>(end - begin, first, x_stride, target, y_stride);
+    if (row == 4) return copy_short_rows<4>(end - begin, first, x_stride, target, y_stride);
     for (int64_t r = begin; r < end; ++r) {
       const T* from = x + r * x_stride;
       T* to = y + r * y_stride;

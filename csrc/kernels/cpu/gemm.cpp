@@ -315,7 +315,7 @@ void store_transposed(const float* block, int64_t rows, int64_t columns, int64_t
         if (j + r >= columns) break;
         Vec y = x[r] + bias;
         if (beta != 0) y += beta * load_n(out, height);
-        if (epilogue.relu) y = relu(y);
+        if (epilogue.relu) y = relu(y, epilogue.ceiling);
         store_n(out, y, height);
       }
     }

@@ -71,7 +71,7 @@ PYDL_INLINE void tile_epilogue(const Epilogue& epilogue, int64_t columns, Vec (&
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       acc[i][v] += bias;
-      if (epilogue.relu) acc[i][v] = relu(acc[i][v]);
+      if (epilogue.relu) acc[i][v] = relu(acc[i][v], epilogue.ceiling);
     }
   }
 }

@@ -71,7 +71,7 @@ void dot_rows(const T* a, int64_t lda, Range rows, int64_t k, const Vectors& vec
         float value = sum(kChains == 1 ? acc[r][v][0] : acc[r][v][0] + acc[r][v][kChains - 1]);
         if (epilogue.bias) value += epilogue.bias[i + r];
         if (beta != 0) value += beta * *y;
-        *y = epilogue.relu && value < 0 ? 0 : value;
+        *y = epilogue.relu ? epilogue.rectified(value) : value;
       }
     }
   }
@@ -118,7 +118,7 @@ void add_rows(const T* a, int64_t lda, Range columns, int64_t k, const Vectors& 
   for (; p + kRows <= k; p += kRows) add.template operator()<kRows>(p);
   for (; p < k; ++p) add.template operator()<1>(p);
   if (!epilogue.relu) return;
-  each([](float* y, int64_t, int64_t n) { store_n(y, relu(load_n(y, n)), n); });
+  each([&](float* y, int64_t, int64_t n) { store_n(y, relu(load_n(y, n), epilogue.ceiling), n); });
 }
 
 template <int V, class T>

@@ -113,6 +113,7 @@ PYDL_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
 // 0 where v is less; NaN stays.
 PYDL_INLINE Vec relu(Vec v) { return select(v < Vec{}, Vec{}, v); }
+PYDL_INLINE Vec relu(Vec v, float ceiling) { return min(Vec{} + ceiling, relu(v)); }
 
 PYDL_INLINE Vec abs(Vec v) { return (Vec)((VecI)v & 0x7fffffff); }
 

@@ -68,7 +68,7 @@ PYDL_INLINE void output_vector(const Matrices& m, int64_t channel, int64_t n, in
       const int64_t to = i * row_step + j * pixel + channel;
       Vec value = y[i][j] + bias;
       if (epilogue.residual) value += load_n(epilogue.residual, to, n);
-      if (epilogue.relu) value = relu(value);
+      if (epilogue.relu) value = relu(value, epilogue.ceiling);
       store_some(dst + to, value, n);
     }
   }

@@ -96,7 +96,7 @@ class RefConv final : public Conv {
   static void finish(double sum, const Epilogue& epilogue, int64_t c, int64_t at, Array to) {
     if (epilogue.bias) sum += epilogue.bias[c];
     if (epilogue.residual) sum += get(epilogue.residual, at);
-    if (epilogue.relu && sum < 0) sum = 0;
+    if (epilogue.relu) sum = epilogue.rectified(sum);
     set(to, at, sum);
   }
 

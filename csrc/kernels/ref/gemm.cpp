@@ -43,7 +43,7 @@ void multiply(const GemmShape& s, Operand a, Operand b, const Epilogue& epilogue
       if (s.beta != 0) sum += static_cast<double>(s.beta) * get(c, i * ldc + j);
       if (epilogue.bias) sum += epilogue.bias[j];
       if (epilogue.residual) sum += get(epilogue.residual, i * ldc + j);
-      if (epilogue.relu && sum < 0) sum = 0;
+      if (epilogue.relu) sum = epilogue.rectified(sum);
       set(c, i * ldc + j, sum);
     }
   }
