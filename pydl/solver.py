@@ -93,6 +93,11 @@ class Solver(Run):
         return self.param.max_iter
 
     @property
+    def trained_nets(self) -> list[Net]:
+        """The nets whose weights change."""
+        return [self.net]
+
+    @property
     def notes(self) -> list[str]:
         """What the solver's file says to no effect, or leaves out that is usual."""
         return solver_setup.notes(self.param)

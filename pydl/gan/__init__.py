@@ -7,6 +7,7 @@ its own.
 >>> images = gan.sample(64)
 """
 
+from pydl.gan.log import GanLog
 from pydl.gan.solver import GanSolver
 
-__all__ = ["GanSolver"]
+__all__ = ["GanLog", "GanSolver"]

@@ -58,7 +58,6 @@ class GanSolver(Run):
         self._check_shapes()
         self._sampler: Net | None = None
         self.test_nets: list[Net] = []  # of a `Run`'s listeners
-        self.notes = [*self.generator.notes, *self.discriminator.notes]
         self.stopped_early = False
 
     # ---- state ----
@@ -75,6 +74,10 @@ class GanSolver(Run):
     def net(self) -> Net:
         """The generator's net."""
         return self.generator.net
+
+    @property
+    def trained_nets(self) -> list[Net]:
+        return [self.generator.net, self.discriminator.net]
 
     @property
     def lr(self) -> float:
@@ -111,7 +114,7 @@ class GanSolver(Run):
             for name, value in shown.items():
                 self.history.setdefault(name, []).append(value)
             if self.param.display and number % self.param.display == 0:
-                outputs = {name: np.float32(value) for name, value in shown.items()}
+                outputs = {name: np.array(value, np.float32) for name, value in shown.items()}
                 self._tell("on_display", self._report(number, rate, outputs, {}))
             self._tell("on_iteration", loss)
             if self.param.snapshot and self.iter % self.param.snapshot == 0:
