@@ -80,8 +80,8 @@ def main():
     logic = {}
     for name, labels in LOGIC.items():
         net, mistakes = logic[name] = learn(CORNERS, labels, most_passes=20)
-        end = f"no mistake in pass {len(mistakes)}" if not mistakes[-1] else "mistakes in all passes"
-        print(f"perceptron, {name}: {right(net, CORNERS, labels):.0%} right, {end}: {mistakes}")
+        score = right(net, CORNERS, labels)
+        print(f"perceptron, {name}: {score:.0%} right, mistakes of each pass: {mistakes}")
 
     runs = {}
     for hidden in HIDDEN:

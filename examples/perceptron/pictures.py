@@ -28,7 +28,7 @@ def draw(path, corners, logic, perceptrons, xor, digits):
     pair, net, mistakes = digits
     weights = net.params["score"][0].data.reshape(28, 28)
     top = np.abs(weights).max()
-    image = axes[1, 2].imshow(weights, cmap="PuOr", vmin=-top, vmax=top)
+    image = axes[1, 2].imshow(weights, cmap="PuOr_r", vmin=-top, vmax=top)
     axes[1, 2].set(title=f"weights: {pair[0]} or {pair[1]}", xticks=[], yticks=[])
     figure.colorbar(image, ax=axes[1, 2], shrink=0.8)
     axes[1, 3].plot(np.arange(1, len(mistakes) + 1), mistakes, color="black")

@@ -9,7 +9,7 @@ SIGNED = {"cmap": "PuOr_r"}  # orange is positive, purple negative, white 0
 
 
 def draw_steps(path, net, examples, names):
-    """From a picture to its pooled maps, a row a step and a column a filter, for one X and one O."""
+    """One X and one O on their way to pooled maps: a row for each step, a column a filter."""
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     halves = figure.subfigures(1, len(examples), wspace=0.04)
     for half, example, letter in zip(halves, examples, NAMES, strict=True):

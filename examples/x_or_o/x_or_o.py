@@ -22,7 +22,7 @@ FILTERS = {
     "\\": FALLING,
     "/": FALLING[:, ::-1],
     "x": np.maximum(FALLING, FALLING[:, ::-1]),
-    "–": np.outer([0, 0, 0.6, 1, 0.6, 0, 0], np.ones(7)),
+    "-": np.outer([0, 0, 0.6, 1, 0.6, 0, 0], np.ones(7)),
 }
 
 
@@ -50,7 +50,8 @@ def net_with(name, *, convolution=True, frozen=False):
 
 
 def train(net, data, iterations, start):
-    """Learns from random batches of `data`; `start` changes start values. Leaves NAME.caffemodel.caffemodel.
+    """Learns from random batches of `data`; `start` changes start values. Leaves
+    NAME.caffemodel.
 
     Returns the net for use, which gives the scores of X and O.
     """
