@@ -128,7 +128,7 @@ def test_detect_says_what_is_wrong(files):
     assert done.returncode == 1 and ".csv or .h5" in done.stderr
     (files / "plain.prototxt").write_text(DEPLOY.split('layer { name: "found"')[0])
     net = pydl.Net(files / "plain.prototxt")
-    assert "no DetectionOutput layer" in message(detect, net, scene([]))
+    assert "no DetectionOutput (SSD) or Region" in message(detect, net, scene([]))
 
 
 def test_detect_in_python(files):
@@ -196,3 +196,68 @@ def test_solver_says_what_is_wrong(files, monkeypatch):
         solver = pydl.Solver("solver.prototxt")
         solver.test_nets[0].load("net.caffemodel")
         assert problem in message(solver.test)
+
+
+# ---- other families: nets whose last layers are fed with numbers ----
+QUIET = 'layer {{ name: "quiet" type: "Silence" {} }}'
+
+
+def fed(text, size, **blobs):
+    """A net with an image as input and, as Parameter layers, blobs of these values."""
+    image = prototxt_of("Input", "data", f"input_param {{ {shape_of((1, 3, *size))} }}")
+    layers = [
+        prototxt_of("Parameter", name, f"parameter_param {{ {shape_of(np.shape(values))} }}")
+        for name, values in blobs.items()
+    ]
+    net = pydl.Net(pydl.prototxt.parse(image + "".join(layers) + text))
+    for name, values in blobs.items():
+        net.params[name][0].data[...] = values
+    return net
+
+
+def prototxt_of(kind, name, fields):
+    return f'layer {{ name: "{name}" type: "{kind}" top: "{name}" {fields} }}\n'
+
+
+def shape_of(shape):
+    return f"shape {{ {' '.join(f'dim: {n}' for n in shape)} }}"
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_nets_that_score_regions(agnostic):
+    """On a picture of 40 x 80, which goes in twice as large; R-FCN has boxes for all classes."""
+    rois = np.float32([[0, 20, 20, 59, 39], [0, 22, 20, 61, 39], [0, 100, 10, 119, 49]])
+    prob = np.float32([[0.1, 0.9, 0], [0.2, 0.8, 0], [0.3, 0.1, 0.6]])
+    deltas = np.zeros((3, 2 if agnostic else 3, 4), np.float32)
+    deltas[:2, 1] = [0.25, 0, 0, np.log(2)]  # a quarter of its width to the right, twice as high
+    info = prototxt_of("Input", "im_info", f"input_param {{ {shape_of((1, 3))} }}")
+    quiet = QUIET.format('bottom: "data" bottom: "im_info" bottom: "rois"')
+    blobs = {"rois": rois, "cls_prob": prob, "bbox_pred": deltas.reshape(3, -1)}
+    net = fed(info + quiet, (80, 160), **blobs)
+    found = detect(net, np.zeros((3, 40, 80), np.uint8))
+    assert [(d.label, round(d.score, 3)) for d in found] == [(1, 0.9), (2, 0.6)]
+    np.testing.assert_allclose(found[0].box, [15, 5, 34.5, 24.5], atol=1e-5)
+    np.testing.assert_allclose(np.array(net.blobs["im_info"].data), [[80, 160, 2]])
+    if not agnostic:
+        np.testing.assert_allclose(found[1].box, [50, 5, 59.5, 24.5], atol=1e-5)
+
+
+def test_yolo():
+    """One cell of 2 x 2 has an object of the second class, as large as its anchor."""
+    scores = np.full((1, 7, 2, 2), -20, np.float32)
+    scores[0, :4] = 0  # in the middle of the cell
+    scores[0, 4, 0, 1] = scores[0, 6, 0, 1] = 20
+    region = (
+        'layer { name: "region" type: "Region" bottom: "scores" top: "region" region_param { '
+        "classes: 2 anchors: 1 softmax: true biases: 1 biases: 0.5 } }"
+    )
+    net = fed(region + QUIET.format('bottom: "data"'), (32, 32), scores=scores)
+    (found,) = detect(net, np.zeros((3, 100, 200), np.uint8))
+    assert found.label == 1 and found.score == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(found.box, [100, 12.5, 200, 37.5], atol=1e-3)
+
+
+def test_regions_need_their_inputs():
+    blobs = {"rois": np.zeros((1, 5)), "cls_prob": np.zeros((1, 2)), "bbox_pred": np.zeros((1, 8))}
+    net = fed(QUIET.format('bottom: "data" bottom: "rois"'), (8, 8), **blobs)
+    assert "inputs data and im_info" in message(detect, net, scene([]))

@@ -17,8 +17,9 @@ from objects.scores import (  # noqa: E402
     average_precision,
     mean_average_precision,
     overlaps,
-    suppressed,
 )  # fmt: skip
+
+from pydl.tools.detectors import suppressed  # noqa: E402
 
 
 def run_example(script, folder, *args):

@@ -32,16 +32,6 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return inside / np.maximum(areas[0][:, None] + areas[1] - inside, 1e-9)
 
 
-def suppressed(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Numbers of the boxes, best first, that overlap no better one by more than the threshold."""
-    kept: list[int] = []
-    shared = overlaps(boxes, boxes)
-    for i in np.argsort(-scores, kind="stable"):
-        if not (shared[i, kept] > threshold).any():
-            kept.append(int(i))
-    return np.array(kept, int)
-
-
 def average_precision(
     found: Sequence[Detections], pictures: Sequence, label: int, overlap: float = 0.5
 ) -> float:

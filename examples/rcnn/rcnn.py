@@ -18,11 +18,12 @@ from sklearn.svm import LinearSVC
 
 import pydl
 import pydl.data
+from pydl.tools.detectors import suppressed
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from objects.pictures import PictureMaker  # noqa: E402
-from objects.scores import Detections, mean_average_precision, overlaps, suppressed  # noqa: E402
+from objects.scores import Detections, mean_average_precision, overlaps  # noqa: E402
 
 CLASSES = 10
 SIDE, CONTEXT = 32, 3  # of a region as the net sees it, and pixels of its surroundings in that

@@ -25,9 +25,9 @@ _EPILOG = """examples:
   pydl detect -model_def rcnn.prototxt -pretrained_model rcnn.caffemodel -crop_mode list \\
       windows.csv scores.csv
 
-With -model, a net with a DetectionOutput layer (SSD): what it finds in an image is printed, and
-drawn into the picture OUTPUT, or written to it as .csv. Values go in as (x - mean) * scale, x from
-0 to 255, BGR.
+With -model, a detector (SSD, YOLOv2, Faster R-CNN or R-FCN): what it finds in an image is printed,
+and drawn into the picture OUTPUT, or written to it as .csv. Values go in as (x - mean) * scale, x
+from 0 to 255, BGR.
 
 With -model_def (R-CNN) the input is a CSV with the columns filename, ymin, xmin, ymax, xmax. The
 output, .csv or .h5, has these and the scores of the classes.
@@ -72,15 +72,17 @@ def run(args: argparse.Namespace) -> int:
 def _find_objects(args: argparse.Namespace) -> int:
     from pydl.cli.nets import open_net
     from pydl.formats.annotated import load_label_map
-    from pydl.tools.detections import detect, detection_top, draw, name_of
+    from pydl.tools.detections import detect, draw, name_of
     from pydl.tools.imageset import read_image
 
     names = load_label_map(args.label_map) if args.label_map else None
-    net = open_net(args, phase="TEST", keep="outputs", need_weights=True)
-    detection_top(net)
-    channels = net.blobs[net.inputs[0]].shape[1] if net.inputs else 3
+    net = open_net(args, phase="TEST", need_weights=True)
+    data = next((name for name in net.inputs if len(net.blobs[name].shape) == 4), None)
+    if data is None:
+        raise Error(f"{args.model}: has no input of images (N, C, H, W)")
+    channels = net.blobs[data].shape[1]
     image = read_image(args.input, gray=channels == 1)
-    mean = _fitting_mean(args.mean, net.blobs[net.inputs[0]].shape) if args.mean else 0.0
+    mean = _fitting_mean(args.mean, net.blobs[data].shape) if args.mean else 0.0
     found = detect(net, image, mean, args.scale, args.threshold)
     for item in found:
         corners = " ".join(f"{x:.1f}" for x in item.box)

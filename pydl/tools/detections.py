@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pydl.data.pictures import resize
 from pydl.errors import Error
 from pydl.net import Net
+from pydl.tools.detectors import detector_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_COLUMNS = 7  # of a DetectionOutput's top: image, label, score, x1, y1, x2, y2
 # Colours that are easily told apart, on light and dark pictures.
 _COLOURS = (
     (230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
@@ -39,10 +38,11 @@ def detect(
     scale: float = 1.0,
     threshold: float = 0.5,
 ) -> list[Detection]:
-    """What a net with a DetectionOutput layer finds in an image.
+    """What a detector finds in an image: SSD, YOLOv2 (a Region layer), Faster R-CNN or R-FCN.
 
     Args:
-        net: with one input (N, C, H, W).
+        net: built with ``keep="all"`` where it scores regions (Faster R-CNN, R-FCN); its numbers
+            for boxes then have to be as py-faster-rcnn saves them, in sides of the regions.
         image: uint8 (C, H, W), blue first; it is resized to the net's input.
         mean: what is subtracted from its values, such as one value per channel (C, 1, 1).
         scale: factor after that.
@@ -52,38 +52,18 @@ def detect(
         Detections, the surest first.
 
     Raises:
-        Error: a net without a DetectionOutput, or with other inputs.
+        Error: a net of another kind, or with other inputs.
 
     >>> found = detect(net, read_image("cat.jpg"))  # doctest: +SKIP
     """
-    top = detection_top(net)
-    if len(net.inputs) != 1 or len(net.blobs[net.inputs[0]].shape) != 4:
-        raise Error(f"detect needs a net with one input N x C x H x W; it has {net.inputs}")
-    name = net.inputs[0]
-    _, channels, *size = net.blobs[name].shape
-    if len(image) != channels:
-        raise Error(f"the image has {len(image)} channels, the net's input {channels}")
-    values = (resize(image, *size).astype(np.float32) - mean) * scale
-    rows = net.forward(**{name: values[np.newaxis]})[top].reshape(-1, _COLUMNS)
+    read = detector_of(net)
+    found = read(net, image, lambda pixels: (pixels.astype(np.float32) - mean) * scale)
     height, width = image.shape[1:]
-    found = [
-        Detection(int(row[1]), float(row[2]), (row[3] * width, row[4] * height, row[5] * width,
-                  row[6] * height))
-        for row in rows.tolist()
-        if row[0] == 0 and row[1] >= 0 and row[2] >= threshold
-    ]  # fmt: skip
-    return sorted(found, key=lambda d: -d.score)
-
-
-def detection_top(net: Net) -> str:
-    """The output of a net's DetectionOutput layer. Raises Error where there is none."""
-    for row in net._core.layer_rows():
-        if row["type"] == "DetectionOutput":
-            return row["tops"][0]
-    raise Error(
-        "the net has no DetectionOutput layer; for the scores of windows (R-CNN) give -model_def "
-        "and -pretrained_model"
-    )
+    boxes = found.boxes * [width, height, width, height]
+    sure = np.flatnonzero(found.scores >= threshold)
+    sure = sure[np.argsort(-found.scores[sure], kind="stable")]
+    return [Detection(int(found.labels[i]), float(found.scores[i]), tuple(boxes[i].tolist()))
+            for i in sure]  # fmt: skip
 
 
 def draw(
