@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +14,17 @@ from pydl import _core, hooks, prototxt, python_layer, snapshot, solver_setup
 from pydl.errors import Error
 from pydl.monitor import Monitor
 from pydl.net import Net
+from pydl.run import Listener, Report, Run
 
 hooks.install()
 python_layer.install()
 
+__all__ = ["Listener", "Report", "Solver"]
+
 Model = str | os.PathLike | prototxt.Message
 
 
-class Listener:
-    """What a run tells: subclass it, override what you care for, add it to `Solver.listeners`."""
-
-    def on_start(self, solver: Solver) -> None:
-        """At the beginning of `Solver.step` or `Solver.solve`."""
-
-    def on_iteration(self, solver: Solver, loss: float) -> None:
-        """After each iteration; ``loss`` is that iteration's, ``solver.smoothed_loss`` the mean."""
-
-    def on_display(self, solver: Solver, report: Report) -> None:
-        """Every ``display`` iterations; the report holds what Caffe shows before the update."""
-
-    def on_test(self, solver: Solver, index: int, scores: dict[str, np.ndarray]) -> None:
-        """After test net ``index`` ran: the mean of each of its outputs."""
-
-    def on_debug(self, solver: Solver, line: str) -> None:
-        """With ``debug_info``: each line that Caffe writes then, at iterations that it displays."""
-
-    def on_snapshot(self, solver: Solver, path: Path) -> None:
-        """After a snapshot is complete on disk; ``path`` is its ``.solverstate``."""
-
-    def on_end(self, solver: Solver) -> None:
-        """At the end of `Solver.step` or `Solver.solve`, also when an error ended the run."""
-
-
-@dataclass
-class Report:
-    """What Caffe displays at an iteration."""
-
-    iteration: int
-    loss: float  # smoothed over average_loss iterations
-    lr: float
-    seconds: float  # since the last report
-    iterations: int  # since the last report
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)  # of the training net
-    loss_weights: dict[str, float] = field(default_factory=dict)
-
-
-class Solver:
+class Solver(Run):
     """Trains a net.
 
     Args:
@@ -93,6 +56,7 @@ class Solver:
         **overrides: Any,
     ) -> None:
         self.param = solver_setup.solver_message(model, overrides)
+        super().__init__(self.param.average_loss)
         where = self.param.Where()
         self._file = Path(where.file) if where else None
         seed = self.param.random_seed
@@ -105,13 +69,7 @@ class Solver:
         self.monitor = Monitor(self.param, self.test_nets)
         self._core = solver_setup.core_solver(self.param, self.net._core, self.monitor.mode)
         self._core.stop_on_nan = stop_on_nan
-        self.listeners: list[Listener] = []
-        self.history: dict[str, list] = {"iteration": [], "loss": [], "test": []}
         self.test_loss: dict[int, float] = {}  # of each test net, with test_compute_loss
-        self.last_snapshot: Path | None = None
-        self._smoothed = _SmoothedLoss(self.param.average_loss)
-        self._reported = (time.monotonic(), 0)
-        self._request: str | None = None
         for path in self.param.weights:
             for part in path.split(","):
                 self._load(self._find(part.strip()))
@@ -135,10 +93,9 @@ class Solver:
         return self.param.max_iter
 
     @property
-    def smoothed_loss(self) -> float:
-        """Mean loss of the last ``average_loss`` iterations of the present or last run, kept step
-        by step in float32 as Caffe does (near zero it may come out slightly negative)."""
-        return self._smoothed.value
+    def trained_nets(self) -> list[Net]:
+        """The nets whose weights change."""
+        return [self.net]
 
     @property
     def notes(self) -> list[str]:
@@ -149,16 +106,6 @@ class Solver:
     def stopped_early(self) -> bool:
         """``early_stop_patience`` tests in a row gave no better score: `solve` ends."""
         return self._core.should_stop
-
-    def request(self, what: str) -> None:
-        """Asks a running `solve` to "stop" (snapshot, then stop), "stop_without_snapshot" or
-        "snapshot" once the present iteration is done. Safe in signal handlers."""
-        if not self._stopping:
-            self._request = what
-
-    @property
-    def _stopping(self) -> bool:
-        return self._request in ("stop", "stop_without_snapshot")
 
     # ---- running ----
     def step(self, iterations: int = 1) -> float:
@@ -194,14 +141,8 @@ class Solver:
     def _running(self) -> Iterator[None]:
         if not self.param.HasField("base_lr"):
             raise Error(f"{self._file or 'the solver'}: base_lr, the learning rate, is missing")
-        self._reported = (time.monotonic(), self.iter)
-        self._smoothed.clear()
-        try:
-            self._tell("on_start")
+        with super()._running():
             yield
-        finally:
-            self._request = None
-            self._tell("on_end")
 
     def _run(self, end: int, may_stop_early: bool = False) -> float:
         loss = self.smoothed_loss
@@ -238,46 +179,20 @@ class Solver:
         self.history["iteration"].append(number)
         self.history["loss"].append(loss)
         if display:
-            self._tell("on_display", self._report(number, rate))
+            self._tell("on_display", self._report(number, rate, *self._shown()))
         self._tell("on_iteration", loss)
         return loss
+
+    def _shown(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        core = self.net._core
+        outputs = {name: np.array(core.blob(name).data) for name in core.outputs}
+        return outputs, self.net.loss_weights
 
     def _displays(self) -> bool:
         return bool(self.param.display) and self.iter % self.param.display == 0
 
     def _debug(self, line: str) -> None:
         self._tell("on_debug", line)
-
-    def _with_way_back(self, error: Error) -> Error:
-        if "the loss is" not in str(error):
-            return error
-        saved = self.last_snapshot
-        way = f"the last good snapshot is {saved}" if saved else "there is no snapshot yet"
-        return Error(f"{error} ({way})")
-
-    def _handle_request(self) -> bool:
-        """Does what was asked for; False if the run should end."""
-        request = self._request
-        if request == "snapshot":
-            self._request = None
-            self.snapshot()
-        elif request == "stop" and self.last_snapshot != self._state_path():
-            self.snapshot()
-        return not self._stopping
-
-    def _report(self, iteration: int, rate: float) -> Report:
-        now, before = time.monotonic(), self._reported
-        self._reported = (now, iteration)
-        core = self.net._core
-        outputs = {name: np.array(core.blob(name).data) for name in core.outputs}
-        return Report(
-            iteration, self.smoothed_loss, rate, now - before[0], iteration - before[1], outputs,
-            self.net.loss_weights,
-        )  # fmt: skip
-
-    def _tell(self, event: str, *args: Any) -> None:
-        for listener in self.listeners:
-            getattr(listener, event)(self, *args)
 
     # ---- testing ----
     def test(self, index: int = 0, iterations: int | None = None) -> dict[str, np.ndarray]:
@@ -403,31 +318,3 @@ class Solver:
             return path
         beside = self._file.parent / path
         return str(beside) if beside.exists() else path
-
-
-class _SmoothedLoss:
-    """The loss that Caffe displays: a mean over the last iterations, kept in float32 by adding what
-    comes and taking off what goes."""
-
-    def __init__(self, iterations: int) -> None:
-        self._most = iterations
-        self.clear()
-        self.value = float("nan")
-
-    def clear(self) -> None:
-        self._losses: list[np.float32] = []
-        self._next = 0
-        self._value = np.float32(0)
-
-    @np.errstate(all="ignore")  # of losses that are infinite or NaN
-    def add(self, loss: float) -> None:
-        new, count = np.float32(loss), len(self._losses)
-        if count < self._most:
-            self._losses.append(new)
-            self._value = (self._value * np.float32(count) + new) / np.float32(count + 1)
-        else:
-            change = new - self._losses[self._next]
-            self._value += change / np.float32(self._most)
-            self._losses[self._next] = new
-        self._next = (self._next + 1) % self._most
-        self.value = float(self._value)

@@ -115,6 +115,23 @@ def net_specs(
     param: prototxt.Message, find: Callable[[str], str]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The training net's spec and the test nets', from the many fields that may give them."""
+    field, train_net = _train_net(param, find)
+    train = _net_spec(train_net, "TRAIN", param.train_state)
+    nets = [*param.test_net_param, *(prototxt.load_net(find(path)) for path in param.test_net)]
+    if field in ("net", "net_param"):  # it serves as all further test nets
+        nets += [train_net] * max(0, len(param.test_iter) - len(nets))
+    _check_tests(param, len(nets))
+    states = list(param.test_state) or [None] * len(nets)
+    return train, [_net_spec(net, "TEST", s) for net, s in zip(nets, states, strict=True)]
+
+
+def test_spec(param: prototxt.Message, find: Callable[[str], str]) -> dict[str, Any]:
+    """The training net's spec in phase TEST."""
+    return _net_spec(_train_net(param, find)[1], "TEST", None)
+
+
+def _train_net(param: prototxt.Message, find: Callable[[str], str]) -> tuple[str, prototxt.Message]:
+    """The field that gives the training net, and the net."""
 
     def load(path: str) -> prototxt.Message:
         return prototxt.load_net(find(path))
@@ -129,15 +146,7 @@ def net_specs(
     if len(given) != 1:
         what = f"it gives {' and '.join(given)}" if given else "it gives none"
         raise Error(f"{where(param)}a solver needs one of {', '.join(sources)}; {what}")
-    train_net = sources[given[0]][0]
-    train = _net_spec(train_net, "TRAIN", param.train_state)
-
-    nets = [*param.test_net_param, *(load(path) for path in param.test_net)]
-    if given[0] in ("net", "net_param"):  # it serves as all further test nets
-        nets += [train_net] * max(0, len(param.test_iter) - len(nets))
-    _check_tests(param, len(nets))
-    states = list(param.test_state) or [None] * len(nets)
-    return train, [_net_spec(net, "TEST", s) for net, s in zip(nets, states, strict=True)]
+    return given[0], sources[given[0]][0]
 
 
 def _check_tests(param: prototxt.Message, nets: int) -> None:

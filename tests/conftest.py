@@ -1,6 +1,9 @@
 """Options and fixtures for all tests."""
 
+from functools import partial
+
 import pytest
+from torch_oracle import SOURCES, case_values
 
 import pydl
 from pydl import _core
@@ -43,6 +46,12 @@ def pytest_terminal_summary(terminalreporter, config):
 def bench_lines(pytestconfig):
     """Lines to print after the run."""
     return pytestconfig.stash[BENCH_LINES]
+
+
+@pytest.fixture(params=SOURCES)
+def torch_values(request):
+    """torch_values(name, case): what torch computed for a case, live and as it is stored."""
+    return partial(case_values, request.param)
 
 
 @pytest.fixture(autouse=True)

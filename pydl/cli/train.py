@@ -16,6 +16,7 @@ _EPILOG = """examples:
   pydl train -solver examples/mnist/lenet_solver.prototxt
   pydl train -solver lenet_solver.prototxt -snapshot lenet_iter_500.solverstate
   pydl train -solver finetune_solver.prototxt -weights caffenet.caffemodel
+  pydl train -solver gan_solver.prototxt          two nets against each other
 
 Beside the snapshots PREFIX_iter_N.caffemodel and .solverstate the run leaves PREFIX.log (Caffe's
 lines), PREFIX_log.jsonl (the same as JSON lines) and PREFIX_curve.png. A new run replaces them, a
@@ -109,6 +110,8 @@ def _make_solver(args: argparse.Namespace):
     from pydl import prototxt
     from pydl.solver import Solver
 
+    if prototxt.is_gan_solver(args.solver):
+        return _make_gan(args)
     message = prototxt.load_solver(args.solver)
     if args.iterations:
         message.max_iter = args.iterations
@@ -129,6 +132,22 @@ def _make_solver(args: argparse.Namespace):
     return solver
 
 
+def _make_gan(args: argparse.Namespace):
+    from pydl.gan import GanSolver
+
+    for flag in ("weights", "level", "stage", "allow_python"):
+        if getattr(args, flag):
+            raise Error(
+                f"{args.solver} is a GAN's solver: -{flag} is not for it; give weights and states "
+                "in the solvers of its two sides"
+            )
+    limit = {"max_iter": args.iterations} if args.iterations else {}
+    gan = GanSolver(args.solver, **limit)
+    if args.snapshot:
+        gan.restore(args.snapshot)
+    return gan
+
+
 class _Files:
     """Where the run's log, JSON log and curve go; None for what is not wanted."""
 
@@ -145,6 +164,7 @@ def _choose(given: str | None, usual: str) -> Path | None:
 @contextlib.contextmanager
 def _reports(args: argparse.Namespace, solver, files: _Files):
     """Within the block the solver reports to files and the terminal; gives the Curve or None."""
+    from pydl.gan import GanLog, GanSolver
     from pydl.reporting import CaffeLog, Curve, JsonLog, Progress, log_to_file, log_to_stream
 
     resumed = args.snapshot is not None
@@ -156,7 +176,8 @@ def _reports(args: argparse.Namespace, solver, files: _Files):
         if not bar and not args.quiet:
             stack.enter_context(log_to_stream(sys.stderr))
         json_log = stack.enter_context(contextlib.closing(JsonLog(files.json, append=resumed)))
-        solver.listeners += [CaffeLog(), json_log]
+        log = GanLog() if isinstance(solver, GanSolver) else CaffeLog()
+        solver.listeners += [log, json_log]
         solver.listeners += [Progress()] if bar else []
         solver.listeners += [curve] if curve else []
         if bar:
@@ -174,9 +195,12 @@ def _print_heading(solver) -> None:
     import pydl
     from pydl import _core
 
-    count = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
+    counts = [
+        f"{net.name}: {sum(blob.count for blobs in net.params.values() for blob in blobs):,}"
+        for net in solver.trained_nets
+    ]
     where = f"{pydl.num_threads()} threads, {_core.kernels.isa()}"
-    print(f"Training {solver.net.name}: {count:,} parameters; {where}", file=sys.stderr)
+    print(f"Training {', '.join(counts)} parameters; {where}", file=sys.stderr)
 
 
 def _print_result(args: argparse.Namespace, solver, files: _Files, curve) -> None:

@@ -25,7 +25,9 @@ __all__ = [
     "Message",
     "as_message",
     "dumps",
+    "is_gan_solver",
     "load",
+    "load_gan_solver",
     "load_net",
     "load_solver",
     "net_spec",
@@ -41,9 +43,14 @@ __all__ = [
 _MARKS = {
     "NetParameter": ("layer", "layers"),
     "SolverParameter": ("net", "train_net", "base_lr", "lr_policy", "max_iter"),
+    "GanSolverParameter": ("generator", "discriminator", "generator_param", "discriminator_param"),
 }
 _UPGRADES = {"NetParameter": upgrade.net_tree, "SolverParameter": upgrade.solver_tree}
-_READERS = {"NetParameter": ("net", "load_net"), "SolverParameter": ("solver", "load_solver")}
+_READERS = {
+    "NetParameter": ("net", "load_net"),
+    "SolverParameter": ("solver", "load_solver"),
+    "GanSolverParameter": ("GAN's solver", "load_gan_solver"),
+}
 
 
 def parse(text: str, message: str = "NetParameter", filename: str = "<string>") -> Message:
@@ -79,6 +86,17 @@ def load_net(path: str | os.PathLike) -> Message:
 def load_solver(path: str | os.PathLike) -> Message:
     """Reads the prototxt of a solver: a SolverParameter in today's form."""
     return load(path, "SolverParameter")
+
+
+def load_gan_solver(path: str | os.PathLike) -> Message:
+    """Reads the prototxt of a GAN's solver, a GanSolverParameter; see `pydl.gan`."""
+    return load(path, "GanSolverParameter")
+
+
+def is_gan_solver(path: str | os.PathLike) -> bool:
+    """Whether the prototxt has fields that only a GAN's solver has. Raises Error as `load`."""
+    tree = _text.parse(read_text(path), os.fspath(path))
+    return any(field.name in _MARKS["GanSolverParameter"] for field in tree.fields)
 
 
 def dumps(message: Message) -> str:

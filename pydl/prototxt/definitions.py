@@ -6,6 +6,7 @@ Layers bring their own ``*_param`` messages; see `pydl.prototxt.schema`.
 from pydl.prototxt.forks import with_fork_fields
 
 PHASES = {"TRAIN": 0, "TEST": 1}
+GAN_OBJECTIVES = ("NON_SATURATING", "MINIMAX", "LEAST_SQUARES", "WASSERSTEIN", "HINGE")
 PRECISIONS = {"FLOAT32": 0, "BF16": 1}
 
 
@@ -196,6 +197,30 @@ _SOLVER = [
     _one("local_gw_ratio", "float", "larc_eta of local_lr_auto", 0.001),
 ]
 
+_GAN_SOLVER = [
+    _one("generator", "string", "prototxt of the generator's solver"),
+    _one("discriminator", "string", "prototxt of the discriminator's solver"),
+    _message("generator_param", "SolverParameter", "the generator's solver itself"),
+    _message("discriminator_param", "SolverParameter", "the discriminator's solver itself"),
+    _one("data", "string", "the discriminator's blob of samples", "data"),
+    _one("generator_steps", "int32", "updates of the generator in an iteration", 1),
+    _one("discriminator_steps", "int32", "updates of the discriminator in an iteration", 1),
+    _enum(
+        "objective",
+        {name: i for i, name in enumerate(GAN_OBJECTIVES)},
+        "what the sides minimise",
+        GAN_OBJECTIVES[0],
+    ),
+    _one("gradient_penalty", "float", "weight of WGAN-GP's penalty; 0: none", 0.0),
+    _enum("noise", {"GAUSSIAN": 0, "UNIFORM": 1}, "fed to Input layers", "GAUSSIAN"),
+    _one("max_iter", "int32", "iterations to train"),
+    _one("display", "int32", "iterations between log lines; 0: none"),
+    _one("average_loss", "int32", "iterations over which the displayed loss is averaged", 1),
+    _one("snapshot", "int32", "iterations between snapshots; 0: only at the end", 0),
+    _one("snapshot_prefix", "string", "path and first part of the snapshots' names"),
+    _one("random_seed", "int64", "seed; negative: a different one each run", -1),
+]
+
 _LABEL_MAP_ITEM = [
     _one("name", "string", "of the class, as data sets have it"),
     _one("label", "int32", "its number"),
@@ -222,6 +247,7 @@ MESSAGES = {
         "LayerParameter": _LAYER,
         "NetParameter": _NET,
         "SolverParameter": _SOLVER,
+        "GanSolverParameter": _GAN_SOLVER,
         "SolverState": _SOLVER_STATE,
         "LabelMap": [_message("item", "LabelMapItem", "the classes", repeated=True)],
         "LabelMapItem": _LABEL_MAP_ITEM,

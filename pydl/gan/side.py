@@ -1,0 +1,64 @@
+"""`Side`: one of a GAN's two nets with its solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pydl import solver_setup
+from pydl.errors import Error
+from pydl.net import Net
+from pydl.solver import Model, Solver
+
+
+class Side(Solver):
+    """A solver whose gradients come from outside: its net ends in what the other side or the
+    objective differentiates, not in a loss. Gradients go back to its inputs."""
+
+    def __init__(self, role: str, model: Model, **overrides: Any) -> None:
+        super().__init__(model, keep="all", **overrides)
+        self.role = role
+        if not self.param.HasField("base_lr"):
+            raise Error(f"{self.source}: base_lr, the learning rate, is missing")
+        if self.test_nets:
+            raise Error(f"{self.source}: test nets are not used in a GAN; take test_iter out")
+        if len(self.net.outputs) != 1:
+            found = ", ".join(self.net.outputs) or "none"
+            raise Error(
+                f"{self.source}: the {role} needs one output, but it has {found}; end unwanted "
+                "ones in a Silence layer"
+            )
+
+    @property
+    def source(self) -> str:
+        """What messages about this side begin with."""
+        return str(self._file or f"the {self.role}'s solver")
+
+    @property
+    def output(self) -> np.ndarray:
+        """Of the last forward pass."""
+        return self.net.blobs[self.net.outputs[0]].data
+
+    def backward(self, gradient: np.ndarray, first: int = 0) -> None:
+        """From the gradient of the output down to layer `first`; parameters' gradients add up."""
+        self.net.blobs[self.net.outputs[0]].diff[...] = gradient
+        self.net._core.backward(self.net._core.layer_count - 1, first)
+
+    def update(self) -> None:
+        """An update by the gradients gathered since `clear`."""
+        self._core.apply_update()
+        self._core.iter += 1
+
+    def clear(self) -> None:
+        self.net._core.clear_param_diffs()
+
+    def test_twin(self) -> Net:
+        """The net in phase TEST, with the same weights."""
+        net = self._make_net(solver_setup.test_spec(self.param, self._find), "all", False)
+        net._core.share_params(self.net._core)
+        return net
+
+    def _make_net(self, spec: Mapping[str, Any], keep: str, allow_python: bool) -> Net:
+        return super()._make_net({**spec, "force_backward": True}, keep, allow_python)
