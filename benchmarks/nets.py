@@ -18,7 +18,10 @@ import pydl
 from pydl import _core, onnx
 
 FOLDER = Path(__file__).parent / "nets"
-BATCHES = {"lenet": 64, "alexnet": 32, "vgg16": 4, "googlenet": 16, "resnet50": 8, "lstm": 32}
+BATCHES = {
+    "lenet": 64, "alexnet": 32, "vgg16": 4, "googlenet": 16, "resnet50": 8, "lstm": 32,
+    "transformer": 8,
+}  # fmt: skip
 # Of pydl.zoo, timed in inference only, as pydl exports them to ONNX.
 SERVED = {"mobilenet_v1": 16, "mobilenet_v2": 16, "ssd300": 4}
 BATCHES |= SERVED

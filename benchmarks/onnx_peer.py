@@ -139,7 +139,10 @@ def _inner_product(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> st
     if p.get("axis", 1) == 1:
         flat = g.node("Flatten", bottoms, axis=1)
         return g.node("Gemm", [flat, *g.constants(blobs)], transB=1)
-    weight, bias = blobs
+    return _linear(g, bottoms, *blobs)
+
+
+def _linear(g: _Graph, bottoms: Sequence[str], weight: np.ndarray, bias: np.ndarray) -> str:
     product = g.node("MatMul", [*bottoms, g.constant(weight.T)])
     return g.node("Add", [product, g.constant(bias)])
 
@@ -172,6 +175,54 @@ def _lstm(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
     return g.node("Squeeze", [y, g.constant(np.array([1]))])
 
 
+def _layer_norm(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
+    return g.node("LayerNormalization", bottoms + g.constants(blobs), epsilon=p.get("eps", 1e-5))
+
+
+def _gelu(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
+    root, one, half = g.constants([np.float32(x) for x in (2**0.5, 1, 0.5)])
+    erf = g.node("Erf", [g.node("Div", [*bottoms, root])])
+    product = g.node("Mul", [*bottoms, g.node("Add", [erf, one])])
+    return g.node("Mul", [product, half])
+
+
+def _multi_head_attention(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
+    """Self-attention as exporters write it: the runtimes find it by this pattern."""
+    in_weight, in_bias, out_weight, out_bias = blobs
+    heads, channels = p.get("num_heads", 1), len(out_bias)
+    split = g.constant(np.array([0, 0, heads, channels // heads]))
+    q, k, v = (
+        g.node("Transpose", [g.node("Reshape", [_linear(g, bottoms, w, b), split])], perm=order)
+        for w, b, order in zip(
+            np.split(in_weight, 3), np.split(in_bias, 3),
+            ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3)), strict=True,
+        )
+    )  # fmt: skip
+    root = g.constant(np.sqrt(np.float32(channels / heads)))
+    scores = g.node("Div", [g.node("MatMul", [q, k]), root])
+    if p.get("causal"):
+        scores = _hide_later(g, scores, bottoms[0])
+    values = g.node("MatMul", [g.node("Softmax", [scores], axis=-1), v])
+    together = g.constant(np.array([0, 0, channels]))
+    values = g.node("Reshape", [g.node("Transpose", [values], perm=(0, 2, 1, 3)), together])
+    return _linear(g, [values], out_weight, out_bias)
+
+
+def _hide_later(g: _Graph, scores: str, x: str) -> str:
+    """Scores of keys behind the query become -infinity; x: (N, T, C)."""
+    step = g.constant(np.array([1]))
+    steps = g.node("Gather", [g.node("Shape", [x]), step])
+    square = g.node("Concat", [steps, steps], axis=0)
+    minus = helper.make_tensor("minus", TensorProto.FLOAT, [1], [-np.inf])
+    hidden = g.node("ConstantOfShape", [square], value=minus)
+    return g.node("Add", [scores, g.node("Trilu", [hidden, g.constant(np.array(1))], upper=1)])
+
+
+def _positions(g: _Graph, p: Params, bottoms: list[str], blobs: Blobs) -> str:
+    """Of sequences of max_length steps."""
+    return g.node("Add", [*bottoms, g.constant(blobs[0])])
+
+
 def _reorder_gates(blob: np.ndarray) -> np.ndarray:
     i, f, o, g = np.split(blob, 4)
     return np.concatenate([i, o, f, g])
@@ -185,6 +236,10 @@ MAKERS = {
     "BatchNorm": _batch_norm,
     "Embed": _embed,
     "LSTM": _lstm,
+    "LayerNorm": _layer_norm,
+    "GELU": _gelu,
+    "MultiHeadAttention": _multi_head_attention,
+    "PositionalEmbedding": _positions,
     "Eltwise": lambda g, p, bottoms, blobs: g.node("Add", bottoms),
     "Concat": lambda g, p, bottoms, blobs: g.node("Concat", bottoms, axis=p.get("axis", 1)),
     "ReLU": lambda g, p, bottoms, blobs: g.node("Relu", bottoms),

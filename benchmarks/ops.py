@@ -20,13 +20,32 @@ Operations and what they take (widths are the heights if left out, the rest its 
     lrn      mb ic ih iw ls, across channels
     bn       mb ic ih iw, in training
     eltwise  mb ic ih iw, and relu, relu6, sigmoid, tanh, elu, abs, bnll, clip, exp, log, power,
-             swish, hard_swish, mish, threshold, sum or prod
+             swish, hard_swish, mish, gelu, silu, softplus, leaky_relu, selu, glu, maxout,
+             threshold, sum or prod
     softmax  mb ic
     loss     mb ic ih iw, and softmax, infogain, multinomial, sigmoid, hinge, squared_hinge,
-             euclidean, smooth_l1 or contrastive
+             euclidean, smooth_l1, l1, huber, kl_div, focal, cosine, triplet, variation or
+             contrastive
     ip       mb ic oc
+    negsample mb ic oc k: one right word of oc and k drawn ones for each of mb vectors
+    dropout  mb ic ih iw, and channels for whole ones
+    layernorm mb t ic
+    rmsnorm  mb t ic
+    groupnorm mb ic ih iw g
+    instancenorm mb ic ih iw
+    gram     mb ic ih iw
+    attention mb t ic heads, of queries, keys and values in one array, and causal
+    mha      mb t ic heads, self-attention with its projections, and causal
+    rotary   mb t ic heads
+    seqattention  mb t ic, recurrent nets' attention of t queries to t keys, and additive, dot or
+             general
+    embed    mb t ic oc, of ic tokens
+    rbm      mb ic oc, a step of contrastive divergence: the chain, then the gradients
+    noise    mb ic, and gaussian, masking or salt_and_pepper
+    vae      mb ic, and sample or kl
     lstm     mb t ic oc
     rnn      mb t ic oc
+    gru      mb t ic oc
     lstmunit mb oc, one step
     argmax   mb ic ih iw k, the k largest channels
     correlation  mb ic ih iw d step, d pixels each way in steps, and subtract
@@ -125,7 +144,7 @@ def parse(line: str) -> Description:
     for token in tokens:
         parts = re.findall(r"([a-z]+)(\d+)", token)
         is_sizes = "".join(f"{key}{value}" for key, value in parts) == token
-        if is_sizes and token != "bf16":
+        if is_sizes and token not in ("bf16", *words):
             for key, value in parts:
                 _known(f"size of {family}", key, keys)
                 numbers[key] = int(value)
@@ -523,6 +542,13 @@ ACTIVATIONS = {
     "relu6": 'type: "ReLU6"',
     "hard_swish": 'type: "HardSwish"',
     "mish": 'type: "Mish"',
+    "gelu": 'type: "GELU"',
+    "silu": 'type: "SiLU"',
+    "softplus": 'type: "Softplus"',
+    "leaky_relu": 'type: "LeakyReLU"',
+    "selu": 'type: "SELU"',
+    "glu": 'type: "GLU" glu_param { axis: 1 }',
+    "maxout": 'type: "Maxout"',
     "threshold": 'type: "Threshold"',
 }
 
@@ -540,6 +566,76 @@ def _inner_product(d: Description) -> Made:
     ic, oc = d.need("ic", "oc")
     param = f'num_output: {oc} weight_filler {{ type: "xavier" }}'
     return f'type: "InnerProduct" inner_product_param {{ {param} }}', ((d.get("mb"), ic),)
+
+
+def _sequences(d: Description) -> tuple[int, ...]:
+    t, ic = d.need("t", "ic")
+    return d.get("mb"), t, ic
+
+
+def _attention(d: Description) -> Made:
+    *rows, channels = _sequences(d)
+    causal = str("causal" in d.words).lower()
+    param = f"num_heads: {d.get('heads')} causal: {causal}"
+    if d.family == "mha":
+        param = f"multi_head_attention_param {{ {param} }}"
+        return f'type: "MultiHeadAttention" {param}', ((*rows, channels),)
+    return f'type: "Attention" attention_param {{ {param} }}', ((*rows, 3 * channels),)
+
+
+def _rotary(d: Description) -> Made:
+    param = f"rotary_embedding_param {{ num_heads: {d.get('heads')} interleaved: false }}"
+    return f'type: "RotaryEmbedding" {param}', (_sequences(d),)
+
+
+SCORES = ("additive", "dot", "general")
+
+
+def _sequence_attention(d: Description) -> Made:
+    batch, steps, channels = _sequences(d)
+    score = next((word for word in SCORES if word in d.words), SCORES[0]).upper()
+    layer = f'type: "SequenceAttention" sequence_attention_param {{ score: {score} }}'
+    return layer, ((steps, batch, channels),) * 2
+
+
+def _embed(d: Description) -> Made:
+    tokens, channels = d.need("ic", "oc")
+    param = f'input_dim: {tokens} num_output: {channels} weight_filler {{ type: "gaussian" }}'
+    uniform = f'type: "uniform" min: 0 max: {tokens - 0.01}'  # tokens are cut to integers
+    layer = f'type: "Embed" embed_param {{ {param} }}'
+    return layer, (), ((d.get("mb"), d.get("t")), uniform)
+
+
+def _rbm(d: Description) -> Made:
+    ic, oc = d.need("ic", "oc")
+    learns = 'top: "error" loss_weight: 0 loss_weight: 1'
+    return f'type: "RBM" {learns} rbm_param {{ num_hidden: {oc} }}', ((d.get("mb"), ic),)
+
+
+NOISES = ("gaussian", "masking", "salt_and_pepper")
+
+
+def _noise(d: Description) -> Made:
+    kind = next((word for word in NOISES if word in d.words), NOISES[0]).upper()
+    return f'type: "Noise" noise_param {{ type: {kind} }}', (tuple(d.need("mb", "ic")),)
+
+
+def _vae(d: Description) -> Made:
+    kind = "GaussianKLLoss" if "kl" in d.words else "GaussianSampling"
+    return f'type: "{kind}"', (tuple(d.need("mb", "ic")),) * 2
+
+
+def _negative_sampling(d: Description) -> Made:
+    mb, size, words = d.need("mb", "ic", "oc")
+    fields = f"num_output: {words} negatives: {d.get('k', 5)} weight_filler {{ type: 'gaussian' }}"
+    targets = ((mb,), f'type: "uniform" min: 0 max: {words - 0.01}')
+    layer = f'type: "NegativeSamplingLoss" negative_sampling_loss_param {{ {fields} }}'
+    return layer, ((mb, size),), targets
+
+
+def _dropout(d: Description) -> Made:
+    shared = "shared_axis: 2 shared_axis: 3" if "channels" in d.words else ""
+    return f'type: "Dropout" dropout_param {{ {shared} }}', (_images(d),)
 
 
 def _recurrent(d: Description) -> Made:
@@ -699,6 +795,13 @@ LOSSES = {
     "squared_hinge": 'type: "HingeLoss" hinge_loss_param { norm: L2 }',
     "euclidean": 'type: "EuclideanLoss"',
     "smooth_l1": 'type: "SmoothL1Loss"',
+    "l1": 'type: "L1Loss"',
+    "huber": 'type: "HuberLoss"',
+    "kl_div": 'type: "KLDivLoss"',
+    "focal": 'type: "FocalLoss"',
+    "cosine": 'type: "CosineEmbeddingLoss"',
+    "triplet": 'type: "TripletLoss"',
+    "variation": 'type: "TotalVariationLoss"',
     "contrastive": 'type: "ContrastiveLoss"',
 }
 
@@ -707,12 +810,18 @@ def _loss(d: Description) -> Made:
     mb, ic = d.need("mb", "ic")
     image = (d.get("ih"), d.get("iw", d.get("ih"))) if "ih" in d.numbers else ()
     word = next((word for word in LOSSES if word in d.words), "softmax")
-    layer, scores = LOSSES[word], (mb, ic, *image)
+    layer, scores = f"{LOSSES[word]} loss_weight: 0", (mb, ic, *image)  # "after" gives gradients
     uniform = f'type: "uniform" min: 0 max: {ic - 0.01}'  # labels are cut to integers
-    if word in ("euclidean", "smooth_l1", "contrastive"):
+    if word in ("l1", "huber", "euclidean", "smooth_l1", "triplet"):
+        return layer, (scores,) * (3 if word == "triplet" else 2)
+    if word == "variation":
+        return layer, (scores,)
+    if word == "cosine":
+        return layer, (scores,) * 2, ((mb,), "value: 1")
+    if word == "contrastive":
         pairs = ((mb,), 'type: "uniform" min: 0 max: 1.99')
-        return layer, (scores,) * 2, *((pairs,) if word == "contrastive" else ())
-    if word == "sigmoid":
+        return layer, (scores,) * 2, pairs
+    if word in ("sigmoid", "focal", "kl_div"):
         return layer, (scores,), (scores, 'type: "uniform"')
     per_position = word in ("softmax", "infogain")
     labels = ((mb, *image) if per_position else (mb,), uniform)
@@ -731,9 +840,26 @@ LAYERS: dict[str, Callable[[Description], Made]] = {
     "eltwise": _eltwise,
     "softmax": lambda d: ('type: "Softmax"', (tuple(d.need("mb", "ic")),)),
     "ip": _inner_product,
+    "negsample": _negative_sampling,
+    "dropout": _dropout,
+    "layernorm": lambda d: ('type: "LayerNorm"', (_sequences(d),)),
+    "rmsnorm": lambda d: ('type: "RMSNorm"', (_sequences(d),)),
+    "groupnorm": lambda d: (
+        f'type: "GroupNorm" group_norm_param {{ num_groups: {d.get("g", 32)} }}', (_images(d),)),
+    "instancenorm": lambda d: ('type: "InstanceNorm"', (_images(d),)),
+    "gram": lambda d: ('type: "Gram"', (_images(d),)),
+    "attention": _attention,
+    "mha": _attention,
+    "rotary": _rotary,
+    "seqattention": _sequence_attention,
+    "embed": _embed,
+    "rbm": _rbm,
+    "noise": _noise,
+    "vae": _vae,
     "loss": _loss,
     "lstm": _recurrent,
     "rnn": _recurrent,
+    "gru": _recurrent,
     "lstmunit": _lstm_unit,
     "argmax": _argmax,
     "correlation": _correlation,
@@ -787,9 +913,25 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # sizes and words
     "eltwise": (IMAGES, (*ACTIVATIONS, "sum", "prod")),
     "softmax": (("mb", "ic"), ()),
     "ip": (("mb", "ic", "oc"), ()),
+    "negsample": (("mb", "ic", "oc", "k"), ()),
+    "dropout": (IMAGES, ("channels",)),
+    "layernorm": (("mb", "t", "ic"), ()),
+    "rmsnorm": (("mb", "t", "ic"), ()),
+    "groupnorm": ((*IMAGES, "g"), ()),
+    "instancenorm": (IMAGES, ()),
+    "gram": (IMAGES, ()),
+    "attention": (("mb", "t", "ic", "heads"), ("causal",)),
+    "mha": (("mb", "t", "ic", "heads"), ("causal",)),
+    "rotary": (("mb", "t", "ic", "heads"), ()),
+    "seqattention": (("mb", "t", "ic"), SCORES),
+    "embed": (("mb", "t", "ic", "oc"), ()),
+    "rbm": (("mb", "ic", "oc"), ()),
+    "noise": (("mb", "ic"), NOISES),
+    "vae": (("mb", "ic"), ("sample", "kl")),
     "loss": (IMAGES, tuple(LOSSES)),
     "lstm": (("mb", "t", "ic", "oc"), ()),
     "rnn": (("mb", "t", "ic", "oc"), ()),
+    "gru": (("mb", "t", "ic", "oc"), ()),
     "lstmunit": (("mb", "oc"), ()),
     "argmax": ((*IMAGES, "k"), ()),
     "correlation": ((*IMAGES, "d", "step"), ("subtract",)),

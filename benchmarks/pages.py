@@ -24,6 +24,7 @@ NAMES = {
     "googlenet": "GoogLeNet",
     "resnet50": "ResNet-50",
     "lstm": "LSTM",
+    "transformer": "Transformer",
     "mobilenet_v1": "MobileNet-v1",
     "mobilenet_v2": "MobileNet-v2",
     "ssd300": "SSD-300",

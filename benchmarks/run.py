@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "performance.json"
 BY_NET = ("nets", "layers", "scaling")
 TABLES = (*BY_NET, "memory", "gemm", "bandwidth", "start", "precision")
-NETS = ("lenet", "alexnet", "vgg16", "googlenet", "resnet50", "lstm")
+NETS = ("lenet", "alexnet", "vgg16", "googlenet", "resnet50", "lstm", "transformer")
 SERVED = ("mobilenet_v1", "mobilenet_v2", "ssd300")  # inference only, and beside those who serve
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

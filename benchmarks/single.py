@@ -43,7 +43,7 @@ class Single:
 
     def net(self) -> pydl.Net:
         """x0 -> before0 -> layer -> after, with as many x as there are bottoms."""
-        images = len(self.shapes[0]) >= 4
+        images = bool(self.shapes) and len(self.shapes[0]) >= 4
         top = "before0" if self.in_place else "y"
         text = bottoms = down = ""
         moving = len(self.shapes)
@@ -105,9 +105,9 @@ class Ours:
         return found | {f"dw{i}": blob.diff for i, blob in enumerate(blobs)}
 
     def given(self) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Bottoms that get a gradient, blobs, and the gradient of the top."""
-        moving = range(len(self._single.shapes))
-        bottoms = [np.array(self.core.blob(f"x{i}").data) for i in moving]
+        """Bottoms, those that get a gradient first; blobs; and the gradient of the top."""
+        count = len(self._single.shapes) + len(self._single.fixed)
+        bottoms = [np.array(self.core.blob(f"x{i}").data) for i in range(count)]
         blobs = [np.array(blob.data) for blob in self.core.layer(self._layer).blobs]
         return bottoms, blobs, np.array(self.core.blob("z").diff)
 
@@ -136,16 +136,20 @@ class Theirs:
         self._format = memory_format
         self._dtype = torch.bfloat16 if single.bf16 else torch.float32
         self.part.to(self._dtype)
-        self.bottoms = [self._tensor(b).requires_grad_(backward) for b in bottoms]
+        moving = len(single.shapes)
+        self.bottoms = [self._tensor(b).requires_grad_(backward) for b in bottoms[:moving]]
+        # A layer's marks of where sequences begin have no place in torch's.
+        labelled = getattr(self.part, "labelled", False)
+        self._labels = [torch.from_numpy(b) for b in bottoms[moving:]] if labelled else []
         self._dy = self._tensor(dy)
         if backward:
-            self._y = self.part(*self.bottoms)
+            self._y = self.part(*self.bottoms, *self._labels)
             learned = [p for p in self.part.parameters() if p.requires_grad]
             self._wanted = [*self.bottoms, *learned]
 
     def forward(self) -> torch.Tensor:
         with torch.inference_mode():
-            return self.part(*self.bottoms)
+            return self.part(*self.bottoms, *self._labels)
 
     def backward(self) -> tuple[torch.Tensor, ...]:
         return torch.autograd.grad(self._y, self._wanted, self._dy, retain_graph=True)

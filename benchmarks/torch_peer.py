@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ if torch:
             """Learnable blobs by layer, in Caffe's order and shapes."""
             return {
                 name: [p.detach().float().numpy() for p in part.parameters() if p.requires_grad]
-                if not isinstance(part, Lstm)
+                if not isinstance(part, (Lstm, Gru))
                 else part.caffe_blobs()
                 for name, part in self.parts.items()
                 if any(p.requires_grad for p in part.parameters())
@@ -118,11 +118,12 @@ if torch:
             self.steps.append((last["name"], bottoms, last["top"][0]))
 
     class Call(nn.Module):
-        """A layer that is one function of its bottoms."""
+        """A layer that is one function of its bottoms; `labelled`: also of those that get no
+        gradient."""
 
-        def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        def __init__(self, function: Callable[..., torch.Tensor], labelled: bool = False) -> None:
             super().__init__()
-            self.function = function
+            self.function, self.labelled = function, labelled
 
         def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
             return self.function(*bottoms)
@@ -145,6 +146,104 @@ if torch:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x.flatten(self.axis))
 
+    class MultiHeadAttention(nn.MultiheadAttention):
+        causal = False
+
+        def forward(self, x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+            mask = None
+            if self.causal:
+                mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
+            options = {"need_weights": False, "attn_mask": mask, "is_causal": self.causal}
+            return super().forward(x, *(others or (x, x)), **options)[0]
+
+    class NegativeSampling(nn.Module):
+        """With targets of its own, and negatives drawn evenly, which costs least."""
+
+        def __init__(self, negatives: int, blobs: Blobs) -> None:
+            super().__init__()
+            self.negatives = negatives
+            self.weight = nn.Parameter(torch.from_numpy(np.array(blobs[0])))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            target = torch.arange(len(x)) % len(self.weight)
+            drawn = torch.randint(len(self.weight), (len(x), self.negatives))
+            right = nn.functional.embedding(target, self.weight)
+            wrong = nn.functional.embedding(drawn, self.weight)
+            losses = nn.functional.logsigmoid((right * x).sum(1)).sum()
+            losses = losses + nn.functional.logsigmoid(-torch.bmm(wrong, x[:, :, None])).sum()
+            return -losses / len(x)
+
+    class PositionalEmbedding(nn.Module):
+        def __init__(self, blobs: Blobs) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.from_numpy(np.array(blobs[0])))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.weight[: x.shape[1]]
+
+    class Embedding(nn.Embedding):
+        labelled = True
+
+        def __init__(self, blobs: Blobs) -> None:
+            super().__init__(*blobs[0].shape, _weight=torch.from_numpy(np.array(blobs[0])))
+            self.bias = nn.Parameter(torch.from_numpy(np.array(blobs[1]))) if blobs[1:] else None
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            y = super().forward(tokens.long())
+            return y if self.bias is None else y + self.bias
+
+    class SequenceAttention(nn.Module):
+        """Of (steps, N, C): Bahdanau's and Luong's attention as they are written in torch."""
+
+        def __init__(self, score: str, blobs: Blobs) -> None:
+            super().__init__()
+            self.score = score
+            self.blobs = nn.ParameterList(torch.from_numpy(np.array(blob)) for blob in blobs)
+
+        def forward(self, q: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+            q, memory = q.transpose(0, 1), memory.transpose(0, 1)
+            scores = self._additive(q, memory) if self.score == "ADDITIVE" else self._product(
+                q, memory)  # fmt: skip
+            return (scores.softmax(2) @ memory).transpose(0, 1).contiguous()
+
+        def _additive(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            of_query, of_key, v = self.blobs
+            linear = nn.functional.linear
+            sums = linear(q, of_query)[:, :, None] + linear(k, of_key)[:, None]
+            return linear(torch.tanh(sums), v)[..., 0]
+
+        def _product(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            return (q @ self.blobs[0] if self.blobs else q) @ k.mT
+
+    class ContrastiveDivergence(torch.autograd.Function):
+        """Of an RBM: the chain forward, the difference of the statistics backward."""
+
+        @staticmethod
+        def forward(ctx: Any, v: torch.Tensor, *blobs: torch.Tensor) -> torch.Tensor:
+            w, a, b = blobs
+            h = torch.sigmoid(nn.functional.linear(v, w, b))
+            end_v = torch.sigmoid(torch.addmm(a, torch.bernoulli(h), w))
+            end_h = torch.sigmoid(nn.functional.linear(end_v, w, b))
+            ctx.save_for_backward(v, h, end_v, end_h)
+            ctx.error = (end_v - v).square_().sum() / len(v)
+            return h
+
+        @staticmethod
+        def backward(ctx: Any, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            v, h, end_v, end_h = ctx.saved_tensors
+            share = 1 / len(v)
+            dw = torch.addmm(end_h.T @ end_v, h.T, v, beta=share, alpha=-share)
+            biases = ((end_v - v).mean(0), (end_h - h).mean(0))
+            return v.new_zeros(()).expand_as(v), dw, *biases
+
+    class Rbm(nn.Module):
+        def __init__(self, blobs: Blobs) -> None:
+            super().__init__()
+            self.blobs = nn.ParameterList(torch.from_numpy(np.array(blob)) for blob in blobs)
+
+        def forward(self, v: torch.Tensor) -> torch.Tensor:
+            return ContrastiveDivergence.apply(v, *self.blobs)
+
     class Lstm(nn.LSTM):
         """Its gates are i, f, g, o; Caffe's are i, f, o, g, with one bias."""
 
@@ -163,6 +262,71 @@ if torch:
         def caffe_blobs(self) -> list[np.ndarray]:
             ours = (self.weight_ih_l0, self.bias_ih_l0, self.weight_hh_l0)
             return [_swap_gates(p.detach()).numpy() for p in ours]
+
+    class Rnn(nn.Module):
+        """Caffe's: a layer of torch's, and an output of its state."""
+
+        def __init__(self, blobs: Blobs) -> None:
+            super().__init__()
+            hidden, inputs = blobs[0].shape
+            self.states, self.output = nn.RNN(inputs, hidden), nn.Linear(hidden, hidden)
+            x_weights, bias, h_weights, *output = blobs
+            own = *self.states.parameters(), *self.output.parameters()
+            values = x_weights, h_weights, bias, np.zeros_like(bias), *output
+            for target, value in zip(own, values, strict=True):
+                target.data.copy_(torch.from_numpy(value))
+            self.states.bias_hh_l0.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.output(self.states(x)[0]))
+
+    class Gru(nn.GRU):
+        """Its parameters are those of ours, with the two recurrent ones one place earlier."""
+
+        def __init__(self, blobs: Blobs) -> None:
+            x_weights, x_bias, h_weights, h_bias = (torch.from_numpy(b) for b in blobs)
+            super().__init__(x_weights.shape[1], h_weights.shape[1])
+            for target, value in zip(
+                self.parameters(), (x_weights, h_weights, x_bias, h_bias), strict=True
+            ):
+                target.data.copy_(value)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)[0]
+
+        def caffe_blobs(self) -> list[np.ndarray]:
+            ours = (self.weight_ih_l0, self.bias_ih_l0, self.weight_hh_l0, self.bias_hh_l0)
+            return [p.detach().numpy() for p in ours]
+
+
+def _dropout(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    kind = nn.Dropout2d if p.get("shared_axis") else nn.Dropout
+    return kind(p.get("dropout_ratio", 0.5))
+
+
+def _noise(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    def gaussian(x: torch.Tensor) -> torch.Tensor:
+        return x + p.get("std", 0.1) * torch.randn_like(x)
+
+    def masking(x: torch.Tensor) -> torch.Tensor:
+        return x * (torch.rand_like(x) >= p.get("ratio", 0.25))
+
+    def salt_and_pepper(x: torch.Tensor) -> torch.Tensor:
+        u = torch.rand_like(x)
+        half = torch.where(u < p.get("ratio", 0.25) / 2, p.get("low", 0.0), p.get("high", 1.0))
+        return torch.where(u < p.get("ratio", 0.25), half, x)
+
+    kinds = {"MASKING": masking, "SALT_AND_PEPPER": salt_and_pepper}
+    return Call(kinds.get(p.get("type"), gaussian))
+
+
+def _gaussian_sample(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+
+def _gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    terms = mean.square() + log_variance.exp() - 1 - log_variance
+    return 0.5 * terms.sum() / len(mean)
 
 
 def _swap_gates(blob: torch.Tensor) -> torch.Tensor:
@@ -295,10 +459,6 @@ def _normalize(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Normalize(blobs)
 
 
-def _embed(p: Params, blobs: Blobs, in_place: bool) -> Any:
-    return nn.Embedding.from_pretrained(torch.from_numpy(np.array(blobs[0])), freeze=False)
-
-
 def _ctc(p: Params, blobs: Blobs, in_place: bool) -> Any:
     """With labels of its own: t / 5 for each sequence, as benchmarks/ops.py has them."""
 
@@ -309,6 +469,49 @@ def _ctc(p: Params, blobs: Blobs, in_place: bool) -> Any:
         return nn.functional.ctc_loss(x.log_softmax(2), labels, *lengths, reduction="sum")
 
     return Call(loss)
+
+
+def _layer_norm(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return _loaded(nn.LayerNorm(blobs[0].shape, p.get("eps", 1e-5), bias=len(blobs) > 1), blobs)
+
+
+def _rms_norm(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    return _loaded(nn.RMSNorm(blobs[0].shape, p.get("eps")), blobs)
+
+
+def _attention(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    def attention(x: torch.Tensor) -> torch.Tensor:
+        q, k, v = x.unflatten(2, (3, p.get("num_heads", 1), -1)).permute(2, 0, 3, 1, 4)
+        attend = nn.functional.scaled_dot_product_attention
+        return attend(q, k, v, is_causal=p.get("causal", False)).transpose(1, 2).flatten(2)
+
+    return Call(attention)
+
+
+def _multi_head_attention(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    module = MultiHeadAttention(
+        blobs[-1].shape[0], p.get("num_heads", 1), bias=len(blobs) > 2, batch_first=True
+    )
+    module.causal = p.get("causal", False)
+    return _loaded(module, blobs)
+
+
+def _rotary(p: Params, blobs: Blobs, in_place: bool) -> Any:
+    """As transformers' Llama has it; the tables are made once, as there."""
+
+    @cache
+    def tables(steps: int, size: int, dtype: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        powers = p.get("base", 10000.0) ** (-torch.arange(0, size, 2) / size)
+        angles = torch.outer(torch.arange(steps), powers).repeat(1, 2)[:, None]
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def turn(x: torch.Tensor) -> torch.Tensor:
+        heads = x.unflatten(2, (p.get("num_heads", 1), -1))
+        cos, sin = tables(x.shape[1], heads.shape[3], x.dtype)
+        first, second = heads.chunk(2, -1)
+        return (heads * cos + torch.cat([-second, first], -1) * sin).flatten(2)
+
+    return Call(turn)
 
 
 def _correlation(p: Params, blobs: Blobs, in_place: bool) -> Any:
@@ -352,9 +555,21 @@ def _flow_warp(p: Params, blobs: Blobs, in_place: bool) -> Any:
     return Call(warp)
 
 
+def _focal(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """As torchvision's sigmoid_focal_loss, over the batch size."""
+    p = x.sigmoid()
+    entropy = nn.functional.binary_cross_entropy_with_logits(x, t, reduction="none")
+    q = p * (1 - t) + (1 - p) * t
+    return ((0.25 * t + 0.75 * (1 - t)) * q**2 * entropy).sum() / len(x)
+
+
 MAKERS = {
     "Convolution": _convolution,
     "InnerProduct": lambda p, blobs, in_place: _loaded(InnerProduct(p, blobs), blobs),
+    "RBM": lambda p, blobs, in_place: Rbm(blobs),
+    "Noise": _noise,
+    "GaussianSampling": lambda p, blobs, in_place: Call(_gaussian_sample),
+    "GaussianKLLoss": lambda p, blobs, in_place: Call(_gaussian_kl),
     "Pooling": _pooling,
     "Im2col": _im2col,
     "SPP": _spp,
@@ -377,7 +592,7 @@ MAKERS = {
     "MVN": _mvn,
     "Reduction": _reduction,
     "Tile": lambda p, blobs, in_place: Call(lambda x: torch.cat([x] * p["tiles"], dim=1)),
-    "Embed": _embed,
+    "Embed": lambda p, blobs, in_place: Embedding(blobs),
     "Permute": _permute,
     "ShuffleChannel": _shuffle_channel,
     "Interp": _interp,
@@ -387,7 +602,50 @@ MAKERS = {
     "ReLU6": lambda p, blobs, in_place: nn.ReLU6(inplace=in_place),
     "HardSwish": lambda p, blobs, in_place: nn.Hardswish(inplace=in_place),
     "Mish": lambda p, blobs, in_place: nn.Mish(),
+    "GELU": lambda p, blobs, in_place: nn.GELU(p.get("approximate", "NONE").lower()),
+    "SiLU": lambda p, blobs, in_place: nn.SiLU(),
+    "Softplus": lambda p, blobs, in_place: nn.Softplus(),
+    "LeakyReLU": lambda p, blobs, in_place: nn.LeakyReLU(p.get("negative_slope", 0.01)),
+    "SELU": lambda p, blobs, in_place: nn.SELU(),
+    "GLU": lambda p, blobs, in_place: nn.GLU(p.get("axis", -1)),
+    "Maxout": lambda p, blobs, in_place: Call(
+        lambda x: x.unflatten(1, (-1, p.get("pieces", 2))).max(2).values
+    ),
+    "GroupNorm": lambda p, blobs, in_place: _loaded(
+        nn.GroupNorm(p["num_groups"], len(blobs[0])), blobs
+    ),
+    "InstanceNorm": lambda p, blobs, in_place: Call(nn.functional.instance_norm),
+    "Gram": lambda p, blobs, in_place: Call(
+        lambda x: torch.matmul(x.flatten(2), x.flatten(2).mT) / x[0].numel()
+    ),
+    "L1Loss": lambda p, blobs, in_place: Call(nn.functional.l1_loss),
+    "HuberLoss": lambda p, blobs, in_place: Call(nn.functional.huber_loss),
+    "KLDivLoss": lambda p, blobs, in_place: Call(
+        lambda x, t: nn.functional.kl_div(x, t, reduction="batchmean"), labelled=True
+    ),
+    "FocalLoss": lambda p, blobs, in_place: Call(_focal, labelled=True),
+    "CosineEmbeddingLoss": lambda p, blobs, in_place: Call(
+        lambda a, b, label: nn.functional.cosine_embedding_loss(a.flatten(1), b.flatten(1), label),
+        labelled=True,
+    ),
+    "TripletLoss": lambda p, blobs, in_place: Call(
+        lambda a, b, c: nn.functional.triplet_margin_loss(*(x.flatten(1) for x in (a, b, c)))
+    ),
+    "TotalVariationLoss": lambda p, blobs, in_place: Call(
+        lambda x: (x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()) / len(x)
+    ),
+    "LayerNorm": _layer_norm,
+    "RMSNorm": _rms_norm,
+    "Attention": _attention,
+    "MultiHeadAttention": _multi_head_attention,
+    "RotaryEmbedding": _rotary,
+    "SequenceAttention": lambda p, blobs, in_place: SequenceAttention(
+        p.get("score", "ADDITIVE"), blobs
+    ),
+    "PositionalEmbedding": lambda p, blobs, in_place: PositionalEmbedding(blobs),
+    "RNN": lambda p, blobs, in_place: Rnn(blobs),
     "LSTM": lambda p, blobs, in_place: Lstm(blobs),
+    "GRU": lambda p, blobs, in_place: Gru(blobs),
     "ReLU": lambda p, blobs, in_place: nn.ReLU(inplace=in_place),
     "Sigmoid": lambda p, blobs, in_place: nn.Sigmoid(),
     "ELU": lambda p, blobs, in_place: nn.ELU(p.get("alpha", 1.0)),
@@ -398,7 +656,8 @@ MAKERS = {
     "Exp": lambda p, blobs, in_place: Call(torch.exp),
     "Swish": lambda p, blobs, in_place: nn.SiLU(),
     "Threshold": lambda p, blobs, in_place: Call(lambda x: (x > 0).to(x.dtype)),
-    "Dropout": lambda p, blobs, in_place: nn.Dropout(p.get("dropout_ratio", 0.5)),
+    "Dropout": _dropout,
+    "NegativeSamplingLoss": lambda p, blobs, in_place: NegativeSampling(p["negatives"], blobs),
     "Softmax": lambda p, blobs, in_place: nn.Softmax(dim=p.get("axis", 1)),
     "SmoothL1Loss": lambda p, blobs, in_place: Call(
         lambda a, b: nn.functional.smooth_l1_loss(a, b, reduction="sum") / len(a)

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 # Public names and where they live, imported at first use so that `import pydl` stays quick.
 _NAMES = {
+    "DBN": "pydl.dbn",
     "Layer": "pydl.python_layer",
     "Net": "pydl.net",
     "Solver": "pydl.solver",
@@ -27,7 +28,10 @@ _NAMES = {
     "memory_limit": "pydl._core",
     "set_memory_limit": "pydl._core",
 }
-_MODULES = ("caffe", "data", "drawing", "formats", "prototxt", "zoo")
+_MODULES = (
+    *("caffe", "data", "drawing", "formats", "gan", "generate", "prototxt", "sequences", "text"),
+    "zoo",
+)
 
 __all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
 

@@ -141,9 +141,10 @@ class Net:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """The weight of each output in the loss, 0 for those that are only shown."""
+        """The weight of each output in the loss, 0 for those that are only shown. With a
+        ``loss_weight_schedule`` it is that of the last iteration."""
         weights = {
-            name: weight
+            name: weight * row["loss_factor"]
             for row in self._core.layer_rows()
             for name, weight in zip(row["tops"], row["loss_weight"], strict=True)
         }
@@ -172,9 +173,25 @@ class Net:
         self._core.forward()
         return {name: np.array(self._core.blob(name).data) for name in self._core.outputs}
 
-    def backward(self) -> None:
-        """Gradients of all parameters (added to ``diff``) and of the blobs that need one."""
+    def backward(self, **gradients: np.ndarray) -> None:
+        """Gradients of all parameters (added to ``diff``) and of the blobs that need one.
+
+        Args:
+            gradients: of outputs whose loss is no layer of the net, of their shapes. Such outputs
+                have ``loss_weight: 1`` in their layers, so that what leads to them gets a
+                gradient. Those of other outputs follow from the net's own losses.
+
+        >>> score = net.forward(data=x)["score"]
+        >>> net.backward(score=(score - target) / len(x))
+        """
+        for name, value in gradients.items():
+            self._check_gradient(name, np.shape(value))
+            self._core.blob(name).diff[...] = value
         self._core.backward()
+
+    def clear_param_diffs(self) -> None:
+        """Sets the gradients of all learnable blobs to 0."""
+        self._core.clear_param_diffs()
 
     def reshape(self) -> None:
         """Gives all blobs the shapes that follow from the inputs' shapes."""
@@ -209,15 +226,28 @@ class Net:
             blob.reshape(*value.shape)
         blob.data[...] = value
 
+    def _check_gradient(self, name: str, shape: tuple[int, ...]) -> None:
+        if name not in self._core.outputs:
+            known = ", ".join(self._core.outputs) or "none"
+            raise Error(f'net "{self.name}" has no output "{name}"; its outputs: {known}')
+        if shape != (expected := tuple(self._core.blob(name).shape)):
+            raise Error(f'"{name}" has shape {list(expected)}, its gradient {list(shape)}')
+        if not self.loss_weights[name] and not self._core.spec.get("force_backward"):
+            raise Error(
+                f'a gradient of "{name}" would not reach the parameters: give its layer '
+                "loss_weight: 1, or the net force_backward: true"
+            )
+
     # ---- weights ----
-    def load(self, path: str | os.PathLike) -> None:
-        """Loads weights of equally named layers. Nothing changes if any of them does not fit.
+    def load(self, source: str | os.PathLike | Net) -> None:
+        """Loads weights of equally named layers from a file, or copies those of another net.
+        Nothing changes if any of them does not fit.
 
         Raises Error for files that cannot be read, shapes that differ, or no common layer.
         """
         from pydl.weights import load_weights
 
-        load_weights(self._core, path)
+        load_weights(self._core, source._core if isinstance(source, Net) else source)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the weights; the suffix says how: ``.caffemodel``, ``.caffemodel.h5``, or

@@ -59,8 +59,8 @@ class Solver(Run):
         super().__init__(self.param.average_loss)
         where = self.param.Where()
         self._file = Path(where.file) if where else None
-        seed = self.param.random_seed
-        self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
+        self.seed = solver_setup.seed_of(self.param)
+        self._allow_python = allow_python
         train, tests = solver_setup.net_specs(self.param, self._find)
         self.net = self._make_net(train, keep, allow_python)
         self.test_nets = [self._make_net(spec, keep, allow_python) for spec in tests]
@@ -108,11 +108,16 @@ class Solver(Run):
         return self._core.should_stop
 
     # ---- running ----
-    def step(self, iterations: int = 1) -> float:
+    def step(self, iterations: int = 1, **inputs: np.ndarray) -> float:
         """Runs iterations, with the tests, displays and snapshots that fall into them.
+
+        Args:
+            inputs: arrays for input blobs of the training net, as `Net.forward` takes them.
 
         Returns the loss of the last one. Raises Error as `solve`.
         """
+        for name, value in inputs.items():
+            self.net._fill(name, value)
         with self._running():
             return self._run(self.iter + iterations)
 
@@ -137,12 +142,28 @@ class Solver(Run):
             if not self.history["test"] or self.history["test"][-1][0] != self.iter:
                 self.test_all()
 
+    def update(self) -> None:
+        """An update by the gradients that are in the net, which counts as an iteration: for losses
+        that are no layers, and gradients from elsewhere.
+
+        >>> solver.net.clear_param_diffs()
+        >>> scores = solver.net.forward(data=x)["scores"]
+        >>> solver.net.backward(scores=gradient_of_loss(scores))
+        >>> solver.update()
+        """
+        self._check_base_lr()
+        self._core.apply_update()
+        self._core.iter += 1
+
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        if not self.param.HasField("base_lr"):
-            raise Error(f"{self._file or 'the solver'}: base_lr, the learning rate, is missing")
+        self._check_base_lr()
         with super()._running():
             yield
+
+    def _check_base_lr(self) -> None:
+        if not self.param.HasField("base_lr"):
+            raise Error(f"{self._file or 'the solver'}: base_lr, the learning rate, is missing")
 
     def _run(self, end: int, may_stop_early: bool = False) -> float:
         loss = self.smoothed_loss
@@ -208,6 +229,7 @@ class Solver(Run):
         net, count = self.test_nets[index], iterations or max(0, self.param.test_iter[index])
         scores = solver_setup.test_scores(self.param)
         loss = 0.0
+        net._core.set_iteration(self.iter)
         with self.averaged_weights(), self._debugging(net):
             for _ in range(count):
                 if self._stopping:
@@ -218,6 +240,19 @@ class Solver(Run):
         if self.param.test_compute_loss:
             self.test_loss[index] = loss / max(1, count)
         return scores.results(count)
+
+    def test_twin(self) -> Net:
+        """The training net in phase TEST, with the same weights at any time: to look at what the
+        net says between steps. ``predict`` runs it on inputs as a deployed net.
+
+        >>> twin = solver.test_twin()
+        >>> solver.step(100)
+        >>> twin.predict(images)
+        """
+        spec = solver_setup.test_spec(self.param, self._find)
+        net = self._make_net(spec, "all", self._allow_python)
+        net._core.share_params(self.net._core)
+        return net
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -314,7 +349,4 @@ class Solver(Run):
                 net.load(path)
 
     def _find(self, path: str) -> str:
-        if self._file is None or os.path.exists(path):
-            return path
-        beside = self._file.parent / path
-        return str(beside) if beside.exists() else path
+        return solver_setup.find(path, self._file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydl import _core, prototxt
@@ -174,6 +175,21 @@ def _net_spec(net: prototxt.Message, phase: str, given: prototxt.Message | None)
         state.MergeFrom(given)
     stages = list(given.stage) if given is not None else []
     return prototxt.net_spec(net, phase=state.phase, level=state.level, stages=stages)
+
+
+def seed_of(param: prototxt.Message) -> int:
+    """``random_seed``, or one that nobody knows where it is negative."""
+    seed = param.random_seed
+    return seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
+
+
+def find(path: str, file: Path | None) -> str:
+    """A path that `file` gives: from the working directory, as in Caffe, or else beside the file;
+    as it stands if it is in neither place."""
+    if file is None or os.path.exists(path):
+        return path
+    beside = file.parent / path
+    return str(beside) if beside.exists() else path
 
 
 def where(message: prototxt.Message, field: str | None = None) -> str:

@@ -16,13 +16,14 @@ class NoCommonLayerError(Error):
     """A weight file has no layer of the net's."""
 
 
-def load_weights(core: _core.Net, path: str | os.PathLike) -> None:
-    """Copies the weights of equally named layers into a net, all or nothing.
+def load_weights(core: _core.Net, source: str | os.PathLike | _core.Net) -> None:
+    """Copies the weights of equally named layers of a file or of another net into a net, all or
+    nothing.
 
-    Layers of the file that the net lacks are passed over, and layers of the net that the file lacks
-    keep their values, as in Caffe. Raises Error where shapes differ or no layer is common.
+    Layers of the source that the net lacks are passed over, and layers of the net that the source
+    lacks keep their values, as in Caffe. Raises Error where shapes differ or no layer is common.
     """
-    put_weights(core, find_weights(core, path))
+    put_weights(core, find_weights(core, source))
 
 
 Found = list[tuple[int, int, np.ndarray]]  # layer, learnable blob, values
@@ -33,9 +34,12 @@ def put_weights(core: _core.Net, found: Found) -> None:
         core.set_param(index, i, array)
 
 
-def find_weights(core: _core.Net, path: str | os.PathLike) -> Found:
+def find_weights(core: _core.Net, source: str | os.PathLike | _core.Net) -> Found:
     """What `load_weights` would put into the net, with its errors."""
-    blobs = formats.load_weights(path).blobs()
+    if isinstance(source, _core.Net):
+        blobs, path = net_blobs(source), f'net "{source.name}"'
+    else:
+        blobs, path = formats.load_weights(source).blobs(), os.fspath(source)
     todo = []
     types = [row["type"] for row in core.layer_rows()]
     for index in range(core.layer_count):
@@ -60,6 +64,12 @@ def find_weights(core: _core.Net, path: str | os.PathLike) -> Found:
             "weights are matched by layer name"
         )
     return todo
+
+
+def net_blobs(core: _core.Net) -> dict[str, list[np.ndarray]]:
+    """Views of the learnable blobs of each layer that has any."""
+    layers = (core.layer(index) for index in range(core.layer_count))
+    return {layer.name: [blob.data for blob in layer.blobs] for layer in layers if layer.blobs}
 
 
 def save_weights(core: _core.Net, path: str | os.PathLike) -> None:
@@ -132,8 +142,8 @@ def _fit(array: np.ndarray, shape: tuple[int, ...], where: str, i: int) -> np.nd
         if tuple(array.shape) == padded:
             return array.reshape(shape)
     raise Error(
-        f"{where}, learnable blob {i}: shape {_by(array.shape)} in the file, {_by(shape)} in the "
-        "net; to learn this layer from scratch, give it another name"
+        f"{where}, learnable blob {i}: shape {_by(array.shape)} there, {_by(shape)} in the net; "
+        "to learn this layer from scratch, give it another name"
     )
 
 

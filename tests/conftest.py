@@ -1,8 +1,10 @@
 """Options and fixtures for all tests."""
 
+import sys
 from functools import partial
 
 import pytest
+from example_runs import EXAMPLES
 from torch_oracle import SOURCES, case_values
 
 import pydl
@@ -62,3 +64,22 @@ def process_settings():
     pydl.set_num_threads(threads)
     pydl.set_memory_limit(limit)
     _core.kernels.set_isa(isa)
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of an example's folder; names that several examples have do not stay."""
+    pytest.importorskip("matplotlib")
+    loaded = []
+
+    def load(folder, name):
+        names = [path.stem for path in (EXAMPLES / folder).glob("*.py")]
+        loaded.extend(names)
+        for one in names:
+            monkeypatch.delitem(sys.modules, one, raising=False)
+        monkeypatch.syspath_prepend(str(EXAMPLES / folder))
+        return __import__(name)
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)

@@ -189,7 +189,7 @@ CASES: list[Case] = []
 # Families whose kernels take float32 or bfloat16.
 TYPED = (
     "eltwise", "activation", "pool", "lrn", "embed", "recurrent", "norm", "reduce.sum_middle",
-    "l2_norm", "interp",
+    "l2_norm", "interp", "row_norm", "group_norm", "rotary", "attention",
 )  # fmt: skip
 
 
@@ -363,6 +363,9 @@ def interp() -> None:
         case("interp.backward", shape, x(*result), out(*image), note=note, tolerance=1e-5)
 
 
+ROWS = ((0, 5), (1, 1), (3, 1), (1000, 1), (2, 7), (5, 33), (3, 5000))
+
+
 def activation() -> None:
     for n, fill in [*((n, normal) for n in LENGTHS), (999, special)]:
         note = {"note": "special"} if fill is special else {}
@@ -387,7 +390,19 @@ def activation() -> None:
             case("activation.elu_backward", n, a, x(n), dy, 0.3, out(n))
             case("activation.elu_backward", n, a, Same(1), dy, 0.3, Same(3))
             for ratio in (0.0, 0.5, 0.9):
-                both_places("activation.dropout", n, a, ratio, 7, 2**40 + 3, out(n), **exact)
+                both_places("activation.dropout", n, a, ratio, 1.25, 7, 2**40 + 3, out(n), **exact)
+    for rows, n, fill in (*((*size, normal) for size in ROWS), (70, 9, special)):
+        halves, dy = x(rows, 2, n, fill=fill), x(rows, n)
+        case("activation.glu_forward", rows, n, halves, out(rows, n))
+        if fill is normal:  # else in tests/test_activation_units.py: gates are 0 or 1 in float only
+            case("activation.glu_backward", rows, n, halves, dy, out(rows, 2, n))
+            case("activation.glu_backward", rows, n, halves, dy, Same(2))
+        for pieces, values in itertools.product((1, 2, 3, 4), (fill, integers)):
+            line = {"note": f"{rows} {pieces} {n} {values.__name__}", "tolerance": 0}
+            a = x(rows, pieces, n, fill=values)
+            case("activation.maxout_forward", rows, pieces, n, a, out(rows, n), **line)
+            case("activation.maxout_backward", rows, pieces, n, a, dy, out(rows, pieces, n), **line)
+            case("activation.maxout_backward", rows, pieces, n, a, dy, Same(3), **line)
     for outer, channels, inner in BLOCKS:
         size = (outer, channels, inner)
         a, slope, dy = x(*size), parameter(channels), x(*size)
@@ -420,6 +435,12 @@ def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
     both_places("activation.exp_forward", n, a, -0.7, 1.35, out(n), tolerance=1e-5, **note)
     backward("exp_backward", a, -0.7, **note)
     both_places("activation.threshold", n, a, 0.25, out(n), **exact)
+    for beta, threshold in ((1.0, 20.0), (3.0, 1.5)):
+        line = f"{label} {beta} {threshold}"
+        both_places("activation.softplus_forward", n, a, beta, threshold, out(n), note=line)
+        backward("softplus_backward", a, beta, threshold, note=line)
+    both_places("activation.selu_forward", n, a, out(n), **note)
+    backward("selu_backward", a, **note)
     for slope in (0.0, 0.25):
         line = f"{label} {slope}"
         wide = replace(a, fill=lambda rng, shape: 5 * fill(rng, shape))
@@ -429,6 +450,11 @@ def elementwise(n: int, fill: Callable, note: dict[str, str]) -> None:
         wide = replace(a, fill=lambda rng, shape: 3 * fill(rng, shape))
         both_places(f"activation.{kernel}_forward", n, wide, out(n), tolerance=1e-5, **note)
         backward(f"{kernel}_backward", wide, tolerance=1e-5, atol=1e-6, **note)
+    for tanh in (False, True):
+        wide = replace(a, fill=lambda rng, shape: 3 * fill(rng, shape))
+        line = f"{label} {tanh}"
+        both_places("activation.gelu_forward", n, wide, tanh, out(n), note=line, tolerance=5e-6)
+        backward("gelu_backward", wide, tanh, note=line, tolerance=5e-6, atol=2e-6)
     for beta in (1.0, 1.7):
         both_places("activation.swish_forward", n, a, beta, out(n), note=f"{label} {beta}")
         backward("swish_backward", a, beta, note=f"{label} {beta}")
@@ -467,6 +493,21 @@ def cost_volume() -> None:
             for name in ("backward_a", "backward_b"):
                 case(f"cost_volume.{name}", shape, *images, x(*volume), out(n, h, w, c), note=note,
                      tolerance=4e-6)  # fmt: skip
+
+
+def masked() -> None:
+    """Dropout of channels (plain and channels-last), of whole sequences, and of odd axes."""
+    for sizes, strides in (
+        ((1, 1), (1, 0)), ((6, 35), (1, 0)), ((3, 35, 4), (4, 0, 1)), ((5, 33), (0, 1)),
+        ((40, 1000), (1, 0)), ((3, 5, 7, 2), (7, 0, 1, 0)), ((77,), (1,)),
+        ((2, 300, 17), (17, 0, 1)),
+    ):  # fmt: skip
+        shape = kernels.activation.MaskShape(sizes=list(sizes), strides=list(strides))
+        drawn = 1 + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+        mask = parameter(drawn, fill=lambda rng, shape: 2 * rng.integers(0, 2, shape))
+        for fill, kind in ((normal, ""), (special, " special")):
+            both_places("activation.masked", shape, x(*sizes, fill=fill), mask, out(*sizes),
+                        note=f"{sizes} {strides}{kind}", tolerance=0)  # fmt: skip
 
 
 def im2col() -> None:
@@ -657,14 +698,17 @@ def softmax() -> None:
             for least in (1.2e-38, 0.01):
                 case("softmax.loss", shape, p, labels, ignore, 0, least, out(1, dtype=np.int64),
                      note=f"{text} {least}")  # fmt: skip
-            for given, smoothing in itertools.product((True, False), (0.0, 0.1, 1.0)):
+            for given, each, smoothing in itertools.product(
+                (True, False), (True, False), (0.0, 0.1, 1.0)
+            ):
                 of_class = x(classes, fill=positive) if given else None
-                words = f"{text} {'weights ' * given}{smoothing}"
-                case("softmax.smoothed_loss", shape, p, labels, ignore, 0, of_class, smoothing,
-                     1e-5, out(1, dtype=np.int64), note=words,
+                of_position = x(outer, inner, fill=integers) if each else None
+                words = f"{text} {'weights ' * given}{'positions ' * each}{smoothing}"
+                case("softmax.smoothed_loss", shape, p, labels, ignore, 0, of_class, of_position,
+                     smoothing, 1e-5, out(1, dtype=np.int64), note=words,
                      atol=1e-6 * outer * inner)  # fmt: skip
                 case("softmax.smoothed_loss_backward", shape, p, labels, ignore, 0, of_class,
-                     smoothing, 0.25, out(*size), note=words)  # fmt: skip
+                     of_position, smoothing, 0.25, out(*size), note=words)  # fmt: skip
             weights, sums = x(classes, classes), x(classes)
             case("softmax.infogain", shape, p, labels, ignore, 0, weights, 1e-20,
                  out(1, dtype=np.int64), note=text, atol=1e-5 * outer * inner)  # fmt: skip
@@ -672,6 +716,65 @@ def softmax() -> None:
                  out(*size), note=text)  # fmt: skip
             case("softmax.loss_backward", shape, p, labels, ignore, 0, 0.25, out(*size),
                  note=text)  # fmt: skip
+            if not ignore:
+                soft = x(*size, fill=lambda rng, shape: rng.random(shape))
+                for smoothing in (0.0, 0.1):
+                    case("softmax.soft_loss", shape, p, soft, smoothing, 1e-5,
+                         note=f"{text} {smoothing}", atol=1e-6 * outer * inner)  # fmt: skip
+                    case("softmax.soft_loss_backward", shape, p, soft, smoothing, 0.25,
+                         out(*size), note=f"{text} {smoothing}", tolerance=5e-6)  # fmt: skip
+            case("softmax.pick", shape, p, labels, ignore, 0, out(outer, inner), note=text,
+                 tolerance=0)  # fmt: skip
+            case("softmax.weighted_backward", shape, p, labels, ignore, 0, x(outer, inner), 0.25,
+                 out(*size), note=text)  # fmt: skip
+
+
+def stochastic() -> None:
+    stream = (7, 2**40 + 3)
+    for n in LENGTHS:
+        unit = x(n, fill=lambda rng, shape: rng.random(shape))
+        case("stochastic.uniform", n, *stream, out(n), note=str(n), tolerance=0)
+        case("stochastic.bernoulli", n, unit, *stream, out(n), note=str(n), tolerance=0)
+        case("stochastic.sigmoid_bernoulli", n, x(n), *stream, out(n), out(n), note=str(n))
+        case("stochastic.sigmoid_bernoulli", n, x(n), *stream, Same(1), out(n), note=str(n))
+        case("stochastic.add_gaussian", n, x(n), 0.5, *stream, out(n), note=str(n))
+        case("stochastic.add_gaussian", n, x(n), 1.0, *stream, Same(1), note=str(n))
+        for ratio in (0.0, 0.3, 1.0):
+            both_places("stochastic.corrupt", n, x(n), ratio, -1.0, 2.0, *stream, out(n),
+                        note=f"{n} {ratio:g}", tolerance=0)  # fmt: skip
+        case("stochastic.gaussian_sample", n, x(n), x(n), *stream, out(n), out(n), note=str(n))
+        case("stochastic.gaussian_kl", n, x(n), x(n), note=str(n))
+        case("stochastic.gaussian_kl_backward", n, x(n), 0.3, out(n), note=str(n))
+
+
+def negative_sampling() -> None:
+    for n, words in ((0, 1), (1, 1), (5, 3), (17, 40), (3000, 1000), (20_001, 7)):
+        keep = x(words, fill=lambda rng, shape: rng.random(shape))
+        alias = x(words, dtype=np.int32,
+                  fill=lambda rng, shape, words=words: rng.integers(0, words, shape))  # fmt: skip
+        case("negative_sampling.draw", n, words, keep, alias, 7, 2**40 + 3, out(n, dtype=np.int32),
+             note=f"{n} {words}", tolerance=0)  # fmt: skip
+    for rows, samples, size, words in (
+        (0, 3, 4, 2), (1, 1, 1, 1), (3, 2, 5, 4), (7, 6, 33, 9), (40, 26, 100, 50),
+        (700, 6, 64, 2000),
+    ):  # fmt: skip
+        shape = kernels.negative_sampling.SampledShape(rows=rows, samples=samples, size=size)
+        ids = x(rows, samples, dtype=np.int32,
+                fill=lambda rng, shape, words=words: rng.integers(-1, words, shape))  # fmt: skip
+        inputs, table = x(rows, size, fill=positive), x(words, size)
+        note = f"{rows} {samples} {size} {words}"
+        for bias, offset in itertools.product((x(words), None), repeat=2):
+            words_of = f"{note} {'bias ' * bool(bias)}{'offset' * bool(offset)}"
+            case("negative_sampling.forward", shape, inputs, table, bias, offset, ids,
+                 out(rows, samples), note=words_of, tolerance=1e-5)  # fmt: skip
+        wrong = x(rows, samples, fill=lambda rng, shape: rng.random(shape))
+        case("negative_sampling.backward_x", shape, table, ids, wrong, 0.25, out(rows, size),
+             note=note)  # fmt: skip
+        of_w, of_b = acc(words, size), acc(words)
+        for dw, db in ((of_w, of_b), (of_w, None), (None, of_b)):
+            given = f"{note} {'dw ' * bool(dw)}{'db' * bool(db)}"
+            case("negative_sampling.backward_w", shape, inputs, ids, wrong, 0.25, dw, db,
+                 note=given, tolerance=1e-5)  # fmt: skip
 
 
 def loss() -> None:
@@ -709,6 +812,56 @@ def loss() -> None:
             note = f"{n} {sigma:g} {'inner ' if inner else ''}{'outer' if outer else ''}".strip()
             case("loss.smooth_l1", n, a, a, inner, outer, sigma, note=note, atol=1e-6 * n)
             case("loss.smooth_l1_backward", n, a, a, inner, outer, sigma, 0.3, out(n), note=note)
+    distances()
+    divergences()
+
+
+def distances() -> None:
+    for rows, dim in ((0, 3), (1, 1), (3, 1), (5, 4), (7, 17), (3, 4096), (1000, 33), (1, 100_003)):
+        size, a, f = (rows, dim), x(rows, dim), x(rows)
+        case("loss.dots", *size, a, a, out(rows, dtype=np.float64), atol=2e-7 * dim)
+        case("loss.combine_rows", *size, f, a, f, a, False, out(rows, dim), atol=1e-6)
+        case("loss.combine_rows", *size, f, a, f, a, True, acc(rows, dim), atol=1e-6)
+        for p in (1.0, 2.0, 3.0, 1.5):
+            case("loss.powers", *size, a, a, 0.001, p, out(rows, dtype=np.float64), tolerance=1e-5)
+            for add, y in ((False, out(rows, dim)), (True, acc(rows, dim))):
+                case("loss.power_slopes", *size, f, a, a, 0.001, p, add, y, tolerance=1e-5,
+                     atol=1e-6)  # fmt: skip
+    for n, h, w in ((0, 2, 3), (1, 1, 1), (2, 1, 5), (3, 4, 1), (2, 5, 33), (1, 300, 401)):
+        for squared, fill in itertools.product((False, True), (normal, integers)):
+            note, pixels = f"{n} {h} {w} {squared} {fill.__name__}", x(n, h, w, fill=fill)
+            case("loss.variation", n, h, w, pixels, squared, note=note)
+            case("loss.variation_backward", n, h, w, pixels, squared, 0.3, out(n, h, w), note=note)
+
+
+def divergences() -> None:
+    def shares(rng, shape):
+        values = rng.uniform(0.001, 1, shape)
+        values[rng.random(shape) < 0.2] = 0
+        return values
+
+    for n, weighs in itertools.product(LENGTHS, (False, True)):
+        a, weights = x(n), x(n, fill=positive) if weighs else None
+        note = f"{n}{' weights' * weighs}"
+        for log_target in (False, True):
+            t = x(n) if log_target else x(n, fill=shares)
+            line = f"{note}{' log' * log_target}"
+            case("loss.kl_divergence", n, a, t, weights, log_target, note=line, atol=1e-6 * n)
+            t = x(n) if log_target else x(n, fill=positive)
+            for dx, dt in ((out(n), None), (None, out(n)), (out(n), out(n))):
+                case("loss.kl_divergence_backward", n, a, t, weights, log_target, 0.3, dx, dt,
+                     note=f"{line} {'dx' * bool(dx)}{'dt' * bool(dt)}", atol=1e-6)  # fmt: skip
+        t = x(n, fill=lambda rng, shape: rng.choice([0, 0.3, 1], shape))
+        scores = x(n, fill=lambda rng, shape: rng.standard_normal(shape) * 10)
+        chances = x(n, fill=lambda rng, shape: rng.choice([0, 1e-9, 0.2, 0.7, 1], shape))
+        for alpha, gamma in ((-1.0, 0.0), (0.25, 2.0), (0.7, 0.5), (0.5, 1.0)):
+            line = f"{note} {alpha} {gamma}"
+            case("loss.focal", n, scores, t, weights, alpha, gamma, note=line, tolerance=1e-5,
+                 atol=1e-6 * n)  # fmt: skip
+            case("loss.focal_backward", n, scores, t, weights, alpha, gamma, 0.3, out(n), note=line,
+                 tolerance=1e-5)  # fmt: skip
+            case("loss.focal_of_label", n, chances, weights or x(n), gamma, 1e-20, out(n),
+                 note=line, tolerance=1e-5, atol=1e-6 * n)  # fmt: skip
 
 
 def boxes() -> None:
@@ -780,6 +933,48 @@ def image() -> None:
             ):  # fmt: skip
                 case(f"image.{kind}", cut, image, *mean, 0.0625, out(c, rows, columns),
                      note=note, tolerance=0)  # fmt: skip
+    varied_images()
+
+
+def varied_images() -> None:
+    def matrix(angle, size, h, w, rows, columns):
+        """Turned around the middle, and scaled."""
+        c, s = math.cos(math.radians(angle)) / size, math.sin(math.radians(angle)) / size
+        x0, y0 = (columns - 1) / 2, (rows - 1) / 2
+        return [c, s, (w - 1) / 2 - c * x0 - s * y0, -s, c, (h - 1) / 2 + s * x0 - c * y0]
+
+    Border = kernels.image.Border
+    for c, h, w, rows, columns in (
+        (1, 1, 1, 1, 1), (3, 5, 7, 5, 7), (3, 33, 40, 27, 34), (1, 28, 28, 28, 28),
+        (3, 256, 256, 227, 227), (2, 9, 20, 9, 20),
+    ):  # fmt: skip
+        matrices = {
+            f"{angle} {size}": matrix(angle, size, h, w, rows, columns)
+            for angle, size in ((0, 1), (-37.3, 0.613), (171, 3.1), (90, 0.05))
+        }
+        # Exact, and never in the middle of two pixels.
+        matrices["nearest"] = [0.75, -0.25, 1.125, 0.5, 1.25, -2.125]
+        for border, words in itertools.product(
+            (Border.CONSTANT, Border.REPEAT, Border.REFLECT), matrices
+        ):
+            shape = kernels.image.ImageWarp(
+                channels=c, height=h, width=w, rows=rows, columns=columns,
+                matrix=matrices[words], border=border, nearest=words == "nearest")  # fmt: skip
+            case("image.warp", shape, x(c, h + 2, w + 2), out(c, rows, columns), tolerance=2e-4,
+                 note=f"{c} {h} {w} {rows} {columns} {words} {border.name}")  # fmt: skip
+        for kind, dtype in (("bytes", np.uint8), ("floats", np.float32)):
+            image = x(c, h, w, fill=lambda rng, shape: rng.integers(0, 256, shape), dtype=dtype)
+            case(f"image.pad_{kind}", shape, image, x(c), out(c, h + 2, w + 2),
+                 note=f"{c} {h} {w}", tolerance=0)  # fmt: skip
+        for radius in (1, 2, 7):
+            weights = x(2 * radius + 1, fill=lambda rng, shape: rng.random(shape))
+            scratch = np.empty(rows * columns + columns + 2 * radius, np.float32)
+            case("image.blur", c, rows, columns, radius, weights, scratch, acc(c, rows, columns),
+                 note=f"{c} {rows} {columns} {radius}")  # fmt: skip
+    for channels, pixels in ((1, 1), (3, 1), (1, 37), (3, 37), (3, 224 * 224)):
+        for low, high in ((-0.5, 0.75), (-math.inf, math.inf)):
+            case("image.mix", channels, pixels, x(channels, channels + 1), low, high,
+                 acc(channels, pixels))  # fmt: skip
 
 
 def reduce() -> None:
@@ -880,6 +1075,168 @@ def norm() -> None:
             case("norm.rows_backward", *size, variance, *given, x(*size), Same(5), note=words)
 
 
+def row_norm() -> None:
+    def far(rng, shape):
+        return rng.standard_normal(shape) + 100
+
+    for rows, n, centered in (*itertools.product((1, 3, 130), (1, 5, 16, 33, 512), (True, False)),
+                              (0, 7, True), (300, 768, True), (2, 20_011, True)):  # fmt: skip
+        shape = kernels.row_norm.RowNormShape(rows=rows, n=n, centered=centered)
+        size, note = (rows, n), f"{rows} {n}{'' if centered else ' rms'}"
+        for affine, fill in ((1, normal), (0, far)):
+            line = f"{note}{' affine' * affine}"
+            gamma, beta = (parameter(n), parameter(n)) if affine else (None, None)
+            mean = statistic(rows) if centered else None
+            both_places("row_norm.forward", shape, 1e-5, x(*size, fill=fill), gamma, beta, mean,
+                        statistic(rows), out(*size), note=line, tolerance=2e-5,
+                        atol=1e-6)  # fmt: skip
+            kept = parameter(rows) if centered else None, parameter(rows, fill=positive)
+            sums = (total(n), total(n)) if affine else (None, None)
+            given = shape, x(*size), gamma, *kept, x(*size)
+            settings = {"tolerance": 5e-6, "atol": 2e-7 * rows + 1e-6}
+            case("row_norm.backward", *given, False, *sums, out(*size), note=line, **settings)
+            case("row_norm.backward", *given, False, *sums, Same(5), note=line, **settings)
+            case("row_norm.backward", *given, True, *sums, acc(*size), note=f"{line} added",
+                 **settings)  # fmt: skip
+            if affine:
+                case("row_norm.backward", *given, False, total(n), None, None,
+                     note=f"{line} gamma only", **settings)  # fmt: skip
+
+
+def group_norm() -> None:
+    def far(rng, shape):
+        return rng.standard_normal(shape) + 100
+
+    for n, groups, channels, inner in (
+        (0, 1, 2, 3), (1, 1, 1, 1), (3, 2, 6, 1), (2, 3, 12, 35), (5, 34, 34, 49), (2, 1, 17, 100),
+        (1, 2, 4, 20_011), (4, 8, 64, 200), (1, 1, 3, 40_009),
+    ):  # fmt: skip
+        count, note = n * channels * inner, f"{n} {groups} {channels} {inner}"
+        for last, (affine, fill) in itertools.product((False, True), ((1, normal), (0, far))):
+            shape = kernels.group_norm.GroupNormShape(
+                n=n, groups=groups, channels=channels, inner=inner, channels_last=last
+            )
+            line = f"{note}{' last' * last}{' affine' * affine}"
+            gamma, beta = (parameter(channels), parameter(channels)) if affine else (None, None)
+            # Where a group has one value, y is 0 times a large number.
+            atol = 1e-6 if channels * inner > groups else 1e-3
+            both_places("group_norm.forward", shape, 1e-5, x(count, fill=fill), gamma, beta,
+                        statistic(n * groups), statistic(n * groups), out(count), note=line,
+                        tolerance=2e-5, atol=atol)  # fmt: skip
+            kept = parameter(n * groups), parameter(n * groups, fill=positive)
+            sums = (total(channels), total(channels)) if affine else (None, None)
+            given = shape, x(count), gamma, *kept, x(count)
+            settings = {"tolerance": 1e-5, "atol": 2e-7 * n * inner + 1e-6}
+            case("group_norm.backward", *given, False, *sums, out(count), note=line, **settings)
+            case("group_norm.backward", *given, False, *sums, Same(5), note=line, **settings)
+            case("group_norm.backward", *given, True, *sums, acc(count), note=f"{line} added",
+                 **settings)  # fmt: skip
+            if affine:
+                case("group_norm.backward", *given, False, None, total(channels), None,
+                     note=f"{line} beta only", **settings)  # fmt: skip
+
+
+def rotary() -> None:
+    for batch, steps, heads, size, gap in (
+        (1, 1, 1, 2, 0), (2, 3, 2, 6, 3), (0, 3, 2, 6, 3), (3, 5, 3, 34, 0), (2, 40, 8, 64, 16)
+    ):  # fmt: skip
+        for halves, back in itertools.product((False, True), repeat=2):
+            width = heads * size
+            shape = kernels.rotary.RotaryShape(
+                batch=batch, steps=steps, heads=heads, size=size, x_stride=width,
+                y_stride=width + gap, halves=halves,
+            )  # fmt: skip
+            tables = parameter(steps, size), parameter(steps, size)
+            note = f"{batch} {steps} {heads} {size}{' halves' * halves}{' back' * back}"
+            case("rotary.rotate", shape, back, *tables, x(batch, steps, width),
+                 out(batch, steps, width + gap), note=note)  # fmt: skip
+            if gap == 0:
+                case("rotary.rotate", shape, back, *tables, x(batch, steps, width), Same(4),
+                     note=note)  # fmt: skip
+
+
+def additive_scores() -> None:
+    """Sizes below, at and above a vector's; sums of few and of saturated terms."""
+    for queries, keys, batch, size in (
+        (1, 1, 1, 1), (3, 5, 2, 7), (5, 3, 3, 16), (2, 9, 5, 33), (4, 40, 8, 65), (0, 4, 2, 3),
+        (4, 0, 2, 3), (3, 4, 0, 5), (2, 3, 2, 0), (20, 30, 4, 256),
+    ):  # fmt: skip
+        shape = kernels.additive_scores.AdditiveScoresShape(
+            queries=queries, keys=keys, batch=batch, size=size
+        )
+        q, k, scores = (queries, batch, size), (keys, batch, size), (queries, batch, keys)
+        given, note = (
+            (x(*q), x(*k, fill=lambda rng, shape: 4 * rng.standard_normal(shape)), x(size)),
+            f"{queries} {keys} {batch} {size}",
+        )
+        case("additive_scores.forward", shape, *given, out(*scores), tolerance=1e-5, note=note)
+        case("additive_scores.backward", shape, *given, x(*scores), out(*q), out(*k),
+             out(batch, size), tolerance=1e-5, note=note)  # fmt: skip
+
+
+# (batch, heads, queries, keys, size of a head, elements between the rows' ends, causal, mask)
+ATTENTIONS = (
+    (1, 1, 1, 1, 1, 0, False, None), (2, 3, 5, 7, 4, 2, False, "holes"),
+    (1, 2, 17, 17, 16, 0, True, None), (2, 2, 70, 300, 33, 5, False, "lengths"),
+    (1, 2, 260, 260, 20, 0, True, "holes"), (2, 1, 130, 40, 64, 0, True, None),
+    (3, 1, 9, 530, 8, 0, True, "lengths"), (0, 2, 3, 4, 5, 0, False, None),
+    (2, 2, 0, 4, 5, 0, False, None), (2, 2, 4, 0, 5, 0, True, None),
+    (2, 2, 3, 40, 6, 0, False, "nothing"), (2, 3, 1, 300, 70, 5, False, "holes"),
+    (2, 2, 4, 37, 64, 5, True, None), (2, 4, 256, 256, 64, 128, False, None),
+)  # fmt: skip
+
+
+def attention() -> None:
+    for batch, heads, queries, keys, size, gap, causal, masked in ATTENTIONS:
+        width = heads * size
+        stride, rows = width + gap, keys + (gap == 5)
+        shape = kernels.attention.AttentionShape(
+            batch=batch, heads=heads, queries=queries, keys=keys, size=size, q_stride=stride,
+            k_stride=stride, v_stride=stride, out_stride=width, key_rows=rows, causal=causal,
+            scale=0.8 / size**0.5,
+        )  # fmt: skip
+        q, k = (batch, queries, stride), (batch, rows, stride)
+        given = x(*q), x(*k), x(*k), key_mask(batch, keys, masked) if masked else None
+        result, lse = (batch, queries, width), (batch, heads, queries)
+        note = f"{batch} {heads} {queries} {keys} {size}{' causal' * causal} {masked or ''}".strip()
+        settings = {"note": note, "tolerance": 1e-5, "half_tolerance": 1e-5, "atol": 1e-6}
+        flops = 4.0 * batch * heads * queries * keys * size
+        case("attention.forward", shape, *given, out(*result), statistic(*lse), **settings,
+             flops=flops)  # fmt: skip
+        forward = functools.partial(attended, shape, result, lse)
+        kept = From(lambda *made, f=forward: f(made)[0]), From(lambda *made, f=forward: f(made)[1])
+        given = shape, *given, *kept, x(*result)
+        case("attention.backward", *given, out(*q), out(*k), out(*k), **settings,
+             flops=2.5 * flops)  # fmt: skip
+        if masked:
+            settings["note"] += " some"
+            case("attention.backward", *given, None, out(*k), None, **settings)
+            case("attention.weights", shape, *given[1:3], given[4],
+                 From(lambda *made, f=forward: f((*made[:3], made[2], made[3]))[1]),
+                 statistic(*lse, keys), **settings)  # fmt: skip
+
+
+def key_mask(batch: int, keys: int, kind: str) -> Array:
+    """Of each item some keys at the end do not take part, of the second none do; or any do."""
+
+    def fill(rng, shape):
+        if kind == "holes":
+            return rng.random(shape) < 0.7
+        lengths = rng.integers(0, keys + 1, (batch, 1)) if kind == "lengths" else np.zeros((2, 1))
+        lengths[1:2] = 0
+        return np.arange(keys) < lengths
+
+    return parameter(batch, keys, fill=fill)
+
+
+def attended(shape: Any, result: tuple, lse: tuple, made: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What the reference's forward pass computes: out and lse."""
+    _, q, k, v, mask, *_ = made
+    arrays = np.zeros(result, q.dtype), np.zeros(lse, np.float32)
+    with_reference(kernels.attention.forward, shape, q, k, v, mask, *arrays)
+    return arrays
+
+
 def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
     channels = size[1]
     statistics = parameter(channels), parameter(channels, fill=positive)
@@ -911,14 +1268,15 @@ def fused_norm(shape: Any, size: tuple[int, int, int], note: str) -> None:
 
 def update() -> None:
     for n in LENGTHS:
-        for l1, decay, momentum, scale in (
-            (False, 0.0, 0.0, 1.0), (False, 5e-4, 0.9, 1.0), (True, 0.01, 0.9, 0.5),
+        for l1, decay, momentum, scale, clip in (
+            (0.0, 0.0, 0.0, 1.0, math.inf), (0.0, 5e-4, 0.9, 1.0, math.inf),
+            (1.0, 0.01, 0.9, 0.5, math.inf), (0.3, 0.01, 0.9, 0.5, 0.2), (0.0, 0.01, 0.9, 1.0, 0.5),
         ):  # fmt: skip
             shape = kernels.update.UpdateShape(
                 n=n, grad_scale=scale, weight_decay=decay, l1=l1, rate=0.01, momentum=momentum,
-                momentum2=0.99, delta=1e-3, decoupled_decay=0.1 * decay,
+                momentum2=0.99, delta=1e-3, decoupled_decay=0.1 * decay, clip=clip,
             )  # fmt: skip
-            note = f"{n} {'L1' if l1 else 'L2'} {decay} momentum {momentum}"
+            note = f"{n} L1 {l1} {decay} momentum {momentum} clip {clip}"
             # Integers: weights that are 0, whose sign is 0.
             weights, gradient, mean = acc(n, fill=integers), acc(n), acc(n)
             square = acc(n, fill=positive)
@@ -928,6 +1286,9 @@ def update() -> None:
             }.items():  # fmt: skip
                 case(f"update.{rule}", shape, weights, gradient, *history, note=note)
         case("update.average", n, 0.01, x(n), acc(n))
+    for rows, size in ((0, 4), (1, 1), (5, 1), (3, 7), (20, 33), (64, 1000), (2, 100_003)):
+        for most in (0.0, 0.3, 1.0, 40.0):
+            case("update.limit_norms", rows, size, most, acc(rows, size))
 
 
 # Products
@@ -1065,6 +1426,10 @@ def recurrent() -> None:
     for steps, batch, hidden, gap in RECURRENCES:
         recurrence("rnn", 1, steps, batch, hidden, gap)
         recurrence("lstm", 4, steps, batch, hidden, gap)
+        gru(steps, batch, hidden, gap)
+    for kind, gates in (("rnn", 1), ("lstm", 4)):
+        recurrence(kind, gates, 5, 3, 33, 3, reverse=True)
+    gru(5, 3, 33, 3, reverse=True)
     for batch, hidden in ((0, 3), (1, 1), (2, 7), (3, 16), (5, 33), (64, 300)):
         size = batch, hidden
         given = *size, parameter(batch, fill=goes_on), parameter(*size), parameter(batch, 4, hidden)
@@ -1077,21 +1442,16 @@ def recurrent() -> None:
 
 
 def recurrence(kind: str, kinds_of_gates: int, steps: int, batch: int, hidden: int,
-               gap: int) -> None:  # fmt: skip
+               gap: int, reverse: bool = False) -> None:  # fmt: skip
     rows = kinds_of_gates * hidden
     shape = kernels.recurrent.RecurrentShape(
-        steps=steps, batch=batch, hidden=hidden, gates=kinds_of_gates, gate_stride=rows + gap
-    )
+        steps=steps, batch=batch, hidden=hidden, gates=kinds_of_gates, gate_stride=rows + gap,
+        reverse=reverse,
+    )  # fmt: skip
     weights = parameter(rows, hidden, fill=lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
     cont, state = parameter(steps, batch, fill=goes_on), parameter(batch, hidden)
     gates, cells = (steps, batch, rows + gap), (steps, batch, hidden)
-    settings = {
-        "note": f"{steps} {batch} {hidden} {rows + gap}",
-        "tolerance": 1e-5,
-        # What one step rounds the other way to bfloat16 reaches the steps behind it.
-        "half_tolerance": 2e-3 if steps > 1 else 1e-5,
-        "flops": 2.0 * steps * batch * rows * hidden,
-    }
+    settings = recurrence_settings(steps, batch, hidden, rows, gap, reverse)
     is_lstm = int(kind == "lstm")  # which has c as well
     case(f"recurrent.{kind}_forward", shape, weights, cont, state, *[state] * is_lstm,
          total(*gates), out(*cells), *[statistic(*cells)] * is_lstm, out(*cells),
@@ -1099,6 +1459,35 @@ def recurrence(kind: str, kinds_of_gates: int, steps: int, batch: int, hidden: i
     case(f"recurrent.{kind}_backward", shape, weights, cont, *[state] * is_lstm,
          parameter(*gates, fill=activations), *[parameter(*cells)] * is_lstm, x(*cells),
          out(*gates), statistic(batch, rows), **settings)  # fmt: skip
+
+
+def recurrence_settings(steps: int, batch: int, hidden: int, rows: int, gap: int,
+                        reverse: bool) -> dict:  # fmt: skip
+    return {
+        "note": f"{steps} {batch} {hidden} {rows + gap}{' reverse' if reverse else ''}",
+        "tolerance": 1e-5,
+        # What one step rounds the other way to bfloat16 reaches the steps behind it.
+        "half_tolerance": 2e-3 if steps > 1 else 1e-5,
+        "flops": 2.0 * steps * batch * rows * hidden,
+    }
+
+
+def gru(steps: int, batch: int, hidden: int, gap: int, reverse: bool = False) -> None:
+    rows = 3 * hidden
+    shape = kernels.recurrent.RecurrentShape(
+        steps=steps, batch=batch, hidden=hidden, gates=3, gate_stride=4 * hidden + gap,
+        reverse=reverse,
+    )  # fmt: skip
+    weights = parameter(rows, hidden, fill=lambda rng, s: rng.standard_normal(s) / s[1] ** 0.5)
+    cont, state = parameter(steps, batch, fill=goes_on), parameter(batch, hidden)
+    gates, cells = (steps, batch, 4 * hidden + gap), (steps, batch, hidden)
+    settings = recurrence_settings(steps, batch, hidden, rows, gap, reverse)
+    last = total(batch, hidden) if steps == 0 else statistic(batch, hidden)
+    case("recurrent.gru_forward", shape, weights, cont, parameter(rows), state, total(*gates),
+         out(*cells), last, out(*cells), **settings)  # fmt: skip
+    case("recurrent.gru_backward", shape, weights, cont, parameter(*gates, fill=activations),
+         x(*cells), x(*cells), out(*gates), statistic(batch, rows), statistic(batch, hidden),
+         **settings)  # fmt: skip
 
 
 # Convolutions
@@ -1245,9 +1634,11 @@ def _fields(shape: Any) -> tuple:
 
 def all_cases() -> Iterator[Case]:
     if not CASES:
-        for add in (eltwise, affine, conversion, movement, activation, im2col, cost_volume, pool,
-                    interp, lrn, l2_norm, softmax, loss, boxes, arg_max, image, reduce, roi, norm,
-                    update, gemm, embed, recurrent, conv, conv_bf16):  # fmt: skip
+        for add in (eltwise, affine, conversion, movement, activation, masked, im2col, cost_volume,
+                    pool, interp, lrn, l2_norm, softmax, stochastic, negative_sampling, loss,
+                    boxes, arg_max, image, reduce, roi, norm, row_norm, group_norm, rotary,
+                    attention, additive_scores, update, gemm, embed, recurrent, conv,
+                    conv_bf16):  # fmt: skip
             add()
     twice = [name for name, count in Counter(c.name for c in CASES).items() if count > 1]
     assert not twice, f"cases of one name: {twice[:5]}"

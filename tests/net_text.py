@@ -69,6 +69,15 @@ def recurrent_gradients(net, inputs, passes=1):
     ]
 
 
+def assert_alike_with_threads_and_passes(gradients, precision):
+    """What gradients(threads, passes, precision) gives is the same, bit for bit, and not zero."""
+    want = gradients(1, 1, precision)
+    assert all(np.abs(g).max() > 1e-3 for g in want)
+    for threads, passes in ((2, 1), (3, 1), (1, 2)):
+        for a, b in zip(gradients(threads, passes, precision), want, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def run_python(code, *args, **environment):
     """Runs Python code in a process of its own, in this folder; a failure shows its messages."""
     run = subprocess.run(

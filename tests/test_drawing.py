@@ -103,6 +103,13 @@ def test_learning_rate_multipliers():
         ("dropout_param { dropout_ratio: 0.4 }", "Dropout", "0.4"),
         ("reshape_param { shape { dim: 0 dim: -1 } }", "Reshape", "0x-1"),
         ("", "ReLU", ""),
+        ("recurrent_param { num_output: 8 }", "GRU", "→ 8"),
+        ("multi_head_attention_param { num_heads: 4 }", "MultiHeadAttention", "heads 4"),
+        ("sequence_attention_param { num_hidden: 6 }", "SequenceAttention", "ADDITIVE → 6"),
+        ("sequence_attention_param { score: DOT }", "SequenceAttention", "DOT"),
+        ("rbm_param { num_hidden: 5 }", "RBM", "→ 5"),
+        ("group_norm_param { num_groups: 3 }", "GroupNorm", "groups 3"),
+        ("maxout_param { pieces: 3 }", "Maxout", "of 3"),
     ],
 )  # fmt: skip
 def test_details(params, type, detail):

@@ -4,47 +4,9 @@ their lessons rest on."""
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
-from cli_tools import environment
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-def run_example(program, folder, *flags):
-    """What the program prints; its pictures are in the folder."""
-    pytest.importorskip("matplotlib")
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / program, *flags],
-        cwd=folder, env=environment(OMP_NUM_THREADS="1"), capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def are_pictures(folder, *names):
-    return all((folder / name).read_bytes().startswith(b"\x89PNG") for name in names)
-
-
-@pytest.fixture
-def module(monkeypatch):
-    """Imports a module of an example's folder; names that several examples have do not stay."""
-    pytest.importorskip("matplotlib")
-
-    def load(folder, name):
-        for one in (EXAMPLES / folder).glob("*.py"):
-            monkeypatch.delitem(sys.modules, one.stem, raising=False)
-        monkeypatch.syspath_prepend(str(EXAMPLES / folder))
-        return __import__(name)
-
-    yield load
-    for name in ("perceptron", "pictures", "x_or_o", "letters", "fit", "deep"):
-        sys.modules.pop(name, None)
+from example_runs import are_pictures, run_example
 
 
 def test_perceptron(tmp_path):

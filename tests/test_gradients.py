@@ -44,6 +44,91 @@ LAYERS = {
     "InnerProduct axis": (
         layer("InnerProduct", "inner_product_param { num_output: 3 axis: 2 bias_term: false }"),
         {"x": (2, 3, 4, 2)}, {}),
+    "LayerNorm": (layer("LayerNorm"), {"x": (3, 4, 7)}, {}),
+    "LayerNorm axis": (
+        layer("LayerNorm", "layer_norm_param { axis: 1 eps: 0.1 bias_term: false }"),
+        {"x": (3, 4, 5)}, {}),
+    "GroupNorm": (
+        layer("GroupNorm", "group_norm_param { num_groups: 2 eps: 0.01 }"),
+        {"x": (2, 6, 3, 4)}, {}),
+    "GroupNorm behind a convolution": (
+        conv("6 kernel_size: 1", tops="c")
+        + layer("GroupNorm", "group_norm_param { num_groups: 3 }", "c"), {"x": (2, 4, 6, 5)}, {}),
+    "InstanceNorm": (
+        layer("InstanceNorm", "instance_norm_param { affine: true }"), {"x": (2, 3, 4, 5)}, {}),
+    "SiLU": (layer("SiLU"), {"x": WIDE}, {}),
+    "Softplus": (layer("Softplus", "softplus_param { beta: 2 }"), {"x": WIDE}, {}),
+    "LeakyReLU": (layer("LeakyReLU"), {"x": POSITIVE * [1, -1, 1]}, {}),
+    "SELU": (layer("SELU"), {"x": POSITIVE * [1, -1, 1]}, {}),
+    "GLU": (layer("GLU", "glu_param { axis: 1 }"), {"x": WIDE}, {}),
+    "Maxout": (layer("Maxout"), {"x": WIDE}, {}),
+    "L1Loss": (layer("L1Loss", "", "x t"), {"x": POSITIVE, "t": -POSITIVE}, {}),
+    "HuberLoss": (layer("HuberLoss", "huber_loss_param { delta: 2 }", "x t"),
+                  {"x": POSITIVE, "t": np.zeros((2, 5, 4, 3))}, {}),
+    "KLDivLoss": (layer("KLDivLoss", "", "x t"), {"x": (2, 5, 4, 3), "t": POSITIVE}, {}),
+    "FocalLoss": (layer("FocalLoss", "propagate_down: true propagate_down: false", "x t"),
+                  {"x": (5, 3), "t": np.eye(5, 3)}, {}),
+    "FocalLoss softmax": (
+        layer("FocalLoss", "focal_loss_param { type: SOFTMAX }", "x l"),
+        {"x": (5, 3), "l": LABELS}, {}),
+    "CosineEmbeddingLoss": (
+        layer("CosineEmbeddingLoss", "cosine_embedding_loss_param { margin: -1 }", "a b l"),
+        {"a": (4, 5), "b": (4, 5), "l": np.array([1.0, -1, 1, -1])}, {}),
+    "TripletLoss": (
+        layer("TripletLoss", "triplet_loss_param { margin: 9 }", "a p n"),
+        {"a": (4, 5), "p": (4, 5), "n": (4, 5)}, {}),
+    "NegativeSamplingLoss": (
+        layer("NegativeSamplingLoss", "negative_sampling_loss_param { num_output: 4 "
+              "bias_term: true weight_filler { type: 'gaussian' } }", "x l"),
+        {"x": (5, 3), "l": LABELS}, {}),
+    "NegativeSamplingLoss nce": (
+        layer("NegativeSamplingLoss", "negative_sampling_loss_param { num_output: 3 nce: true "
+              "count: 1 count: 5 count: 2 weight_filler { type: 'gaussian' } }", "x l"),
+        {"x": (5, 3), "l": LABELS}, {"phase": "TEST"}),
+    "SoftmaxWithLoss sample weights": (
+        layer("SoftmaxWithLoss", "loss_param { label_smoothing: 0.2 }", "x l w"),
+        {"x": (5, 3), "l": LABELS, "w": np.array([1.0, 0, 2, 0.5, 3])}, {}),
+    "Gram": (layer("Gram"), {"x": (2, 3, 4, 5)}, {}),
+    "TotalVariationLoss": (
+        layer("TotalVariationLoss", "total_variation_loss_param { power: 2 }"),
+        {"x": (2, 3, 4, 5)}, {}),
+    "RMSNorm": (layer("RMSNorm", "rms_norm_param { eps: 0.01 }"), {"x": (3, 4, 7)}, {}),
+    "Attention packed": (
+        layer("Attention", "attention_param { num_heads: 2 }"), {"x": (2, 5, 18)}, {}),
+    "Attention causal": (
+        layer("Attention", "attention_param { num_heads: 2 causal: true scale: 0.6 }", "x k v"),
+        {"x": (2, 3, 6), "k": (2, 5, 6), "v": (2, 5, 6)}, {}),
+    "Attention mask": (
+        layer("Attention", "propagate_down: true propagate_down: false attention_param { }", "x m"),
+        {"x": (2, 4, 9), "m": np.array([3.0, 0.0])}, {}),
+    "MultiHeadAttention": (
+        layer("MultiHeadAttention", "multi_head_attention_param { num_heads: 3 causal: true }"),
+        {"x": (2, 5, 6)}, {}),
+    "MultiHeadAttention rotary": (
+        layer("MultiHeadAttention", "multi_head_attention_param { num_heads: 2 rotary_base: 9 }"),
+        {"x": (2, 4, 8)}, {}),
+    "MultiHeadAttention memory": (
+        layer("MultiHeadAttention", "multi_head_attention_param { num_heads: 2 }", "x m m"),
+        {"x": (2, 3, 6), "m": (2, 4, 6)}, {}),
+    "MultiHeadAttention three": (
+        layer("MultiHeadAttention", "multi_head_attention_param { bias_term: false }", "x k v"),
+        {"x": (2, 3, 4), "k": (2, 4, 4), "v": (2, 4, 4)}, {}),
+    "MultiHeadAttention one blob": (
+        layer("MultiHeadAttention", "multi_head_attention_param { num_heads: 2 }", "x x x"),
+        {"x": (2, 3, 4)}, {}),
+    "PositionalEmbedding": (
+        layer("PositionalEmbedding", "positional_embedding_param { max_length: 6 }"),
+        {"x": (3, 4, 5)}, {}),
+    "PositionalEmbedding sinusoidal": (
+        layer("PositionalEmbedding", "positional_embedding_param { type: SINUSOIDAL }"),
+        {"x": (3, 4, 5)}, {}),
+    "RotaryEmbedding": (
+        layer("RotaryEmbedding", "rotary_embedding_param { num_heads: 2 }"), {"x": (2, 5, 8)}, {}),
+    "RotaryEmbedding halves": (
+        layer("RotaryEmbedding", "rotary_embedding_param { interleaved: false }"),
+        {"x": (2, 3, 6)}, {}),
+    "GELU": (layer("GELU"), IMAGE, {}),
+    "GELU tanh": (layer("GELU", "gelu_param { approximate: TANH }"), IMAGE, {}),
     "Convolution 3x3": (conv("6 kernel_size: 3"), IMAGE, {}),
     "Convolution pad stride": (conv("5 kernel_size: 3 pad: 1 stride: 2"), IMAGE, {}),
     "Convolution 1x1": (conv("7 kernel_size: 1"), IMAGE, {"uses": "gemm_1x1"}),
@@ -204,6 +289,39 @@ LAYERS = {
     "Dropout": (layer("Dropout"), IMAGE, {}),
     "Dropout ratio": (layer("Dropout", "dropout_param { dropout_ratio: 0.8 }"), IMAGE, {}),
     "Dropout TEST": (layer("Dropout"), IMAGE, {"phase": "TEST"}),
+    "Dropout of channels": (
+        layer("Dropout", "dropout_param { shared_axis: 2 shared_axis: 3 }"), IMAGE, {}),
+    "Convolution and Dropout in place": (
+        conv("5 kernel_size: 3", tops="c") + layer("Dropout", "", "c", "c", "d"), IMAGE, {}),
+    "Convolution and Dropout of its channels": (
+        conv("5 kernel_size: 3", tops="c")
+        + layer("Dropout", "dropout_param { shared_axis: -1 shared_axis: -2 }", "c"),
+        IMAGE, {}),
+    "Dropout of steps": (
+        layer("Dropout", "dropout_param { dropout_ratio: 0.3 shared_axis: 0 }"),
+        {"x": (6, 4, 5)}, {}),
+    "Dropout without scale": (
+        layer("Dropout", "dropout_param { scale_train: false }"), IMAGE, {}),
+    "Dropout without scale TEST": (
+        layer("Dropout", "dropout_param { scale_train: false }"), IMAGE, {"phase": "TEST"}),
+    "Noise": (layer("Noise"), IMAGE, {}),
+    "Noise masking": (layer("Noise", "noise_param { type: MASKING ratio: 0.4 }"), IMAGE, {}),
+    "Noise salt and pepper": (
+        layer("Noise", "noise_param { type: SALT_AND_PEPPER low: -1 }"), IMAGE, {}),
+    "Noise TEST": (
+        layer("Noise", "noise_param { type: MASKING }"), IMAGE, {"phase": "TEST"}),
+    "GaussianSampling": (
+        layer("GaussianSampling", bottoms="x z"), {"x": (4, 5), "z": (4, 5)}, {}),
+    "GaussianSampling TEST": (
+        layer("GaussianSampling", bottoms="x z"), {"x": (4, 5), "z": (4, 5)}, {"phase": "TEST"}),
+    "GaussianSampling in TEST": (
+        layer("GaussianSampling", "gaussian_sampling_param { sample_in_test: true }", "x z"),
+        {"x": (3, 2, 2), "z": (3, 2, 2)}, {"phase": "TEST"}),
+    "GaussianKLLoss": (layer("GaussianKLLoss", bottoms="x z"), {"x": (4, 5), "z": (4, 5)}, {}),
+    "SparsityPenalty": (
+        layer("Sigmoid", tops="h") +
+        layer("SparsityPenalty", "sparsity_penalty_param { target: 0.1 weight: 3 }", "h"),
+        {"x": (6, 5)}, {}),
     "LRN across": (layer("LRN", "lrn_param { local_size: 3 alpha: 0.9 k: 2 }"), IMAGE, {}),
     "LRN across 3-D": (
         layer("LRN", "lrn_param { local_size: 3 alpha: 0.9 k: 2 }"), {"x": (2, 4, 2, 3, 3)}, {}),
@@ -232,6 +350,12 @@ LAYERS = {
         layer("SoftmaxWithLoss", "loss_param { weight_by_label_freqs: true class_weighting: 0.5"
               " class_weighting: 2 class_weighting: 1.5 label_smoothing: 0.1 }", bottoms="x t"),
         {"x": (2, 3, 2, 2), "t": np.arange(8.0).reshape(2, 2, 2) % 3}, {}),
+    "SoftmaxWithLoss probabilities": (
+        layer("SoftmaxWithLoss", "loss_param { label_smoothing: 0.2 }", bottoms="x t"),
+        {"x": (2, 3, 2, 2), "t": np.linspace(0, 1, 24).reshape(2, 3, 2, 2)}, {}),
+    "Mixup": (
+        layer("Mixup", "mixup_param { alpha: 2 num_classes: 3 }", "x t", "y p"),
+        {"x": (5, 3, 2), "t": LABELS}, {}),
     "ContrastiveLoss": (
         layer("ContrastiveLoss", "contrastive_loss_param { margin: 2.5 }", bottoms="x z t"),
         {"x": (5, 3), "z": (5, 3), "t": LABELS}, {}),
@@ -447,6 +571,27 @@ LAYERS = {
               " weight_filler { type: 'xavier' } }", bottoms="x t h", tops="y h1", name="l")
         + layer("Silence", bottoms="h1", tops="", name="s"),
         {"x": (4, 3, 2), "t": GOES_ON, "h": (1, 3, 4)}, {}),
+    "GRU": (
+        layer("GRU", "recurrent_param { num_output: 5 weight_filler { type: 'xavier' }"
+              " bias_filler { type: 'gaussian' } }", bottoms="x t"),
+        {"x": (4, 3, 2, 3), "t": GOES_ON}, {}),
+    "GRU static": (
+        layer("GRU", "recurrent_param { num_output: 3 weight_filler { type: 'xavier' } }",
+              bottoms="x t z"),
+        {"x": (4, 3, 2), "t": GOES_ON, "z": (3, 4)}, {}),
+    "GRU exposed": (
+        layer("GRU", "recurrent_param { num_output: 4 expose_hidden: true"
+              " weight_filler { type: 'xavier' } }", bottoms="x t h", tops="y h1", name="l")
+        + layer("Silence", bottoms="h1", tops="", name="s"),
+        {"x": (4, 3, 2), "t": GOES_ON, "h": (1, 3, 4)}, {}),
+    **{f"{kind} backward": (
+        layer(kind, "recurrent_param { num_output: 5 direction: BACKWARD"
+              " weight_filler { type: 'xavier' } }", bottoms="x t"),
+        {"x": (4, 3, 2), "t": GOES_ON}, {}) for kind in ("LSTM", "RNN", "GRU")},
+    **{f"SequenceAttention {score}": (
+        layer("SequenceAttention", f"sequence_attention_param {{ score: {score} }}",
+              bottoms="x u", tops="y"),
+        {"x": (2, 3, 4), "u": (5, 3, 4)}, {}) for score in ("ADDITIVE", "DOT", "GENERAL")},
     "LSTMUnit": (
         layer("LSTMUnit", bottoms="c g t", tops="c1 h1", name="l"),
         {"c": (1, 3, 5), "g": (1, 3, 20), "t": np.array([[0.0, 1, 1]])}, {}),
@@ -467,6 +612,7 @@ NO_GRADIENT = {
     *("AnnotatedData", "DetectionEvaluate", "DetectionOutput", "PriorBox"),
     *("ContinuationIndicator", "DenseImageData", "LabelsequenceAccuracy", "Region"),
     "Python",  # up to its class; see test_pycaffe_python_layer.py
+    "RBM",  # its gradient is contrastive divergence's: tests/test_rbm_layer.py
 }
 IN_PLACE = {
     *("BN", "BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "HardSwish", "MVN"),

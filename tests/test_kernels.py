@@ -367,7 +367,7 @@ def test_dropout_keeps_the_share_it_should():
     ones = np.ones(n, np.float32)
     for ratio in (0.25, 0.5):
         y = np.empty(n, np.float32)
-        kernels.activation.dropout(n, ones, ratio, 1, 0, y)
+        kernels.activation.dropout(n, ones, ratio, 1 / (1 - ratio), 1, 0, y)
         kept[ratio] = (y != 0).mean()
         assert kept[ratio] == pytest.approx(1 - ratio, abs=0.005)
         np.testing.assert_allclose(y[y != 0], 1 / (1 - ratio), rtol=1e-6)
@@ -378,7 +378,7 @@ def test_dropout_differs_by_seed_and_stream():
     masks = []
     for seed, stream in ((1, 0), (2, 0), (1, 1)):
         y = np.empty(n, np.float32)
-        kernels.activation.dropout(n, np.ones(n, np.float32), 0.5, seed, stream, y)
+        kernels.activation.dropout(n, np.ones(n, np.float32), 0.5, 2, seed, stream, y)
         masks.append(y)
     for a, b in itertools.combinations(masks, 2):
         assert 0.4 < (a == b).mean() < 0.6

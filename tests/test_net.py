@@ -493,6 +493,36 @@ def test_force_backward():
         assert net.params["y"][0].diff.any() == force, "without a loss, nothing runs backward"
 
 
+def test_gradients_of_outputs_given_by_hand():
+    """Beside a loss that is a layer; the first layer gets both."""
+    text = dense(3, tops="f") + layer("TanH", "loss_weight: 1", "f", "y")
+    text += dense(3, "f", "g") + layer("SoftmaxWithLoss", bottoms="g t", tops="loss")
+    net, _ = trained(text)
+    of_loss = net.params["f"][0].diff - BATCH["x"].T.dot(1 - net.blobs["y"].data ** 2).T
+    given = normal(*net.blobs["y"].shape, seed=5)
+    net.clear_param_diffs()
+    net.backward(y=given)
+    want = of_loss + (given * (1 - net.blobs["y"].data ** 2)).T @ BATCH["x"]
+    np.testing.assert_allclose(net.params["f"][0].diff, want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        ({"z": np.zeros((2, 3))}, 'has no output "z"; its outputs: y, w'),
+        ({"f": np.zeros((2, 3))}, 'has no output "f"'),
+        ({"y": np.zeros(3)}, r'"y" has shape \[2, 3\], its gradient \[3\]'),
+        ({"w": np.zeros((2, 3))}, 'a gradient of "w" would not reach .* loss_weight: 1'),
+    ],
+)
+def test_gradients_of_outputs_that_cannot_be(gradients, message):
+    text = dense(3, tops="f") + layer("TanH", "loss_weight: 1", "f", "y")
+    net = make_net(text + layer("TanH", bottoms="f", tops="w"), {"x": (2, 5)})
+    net.forward(x=normal(2, 5))
+    with pytest.raises(Error, match=message):
+        net.backward(**gradients)
+
+
 def test_ranges_of_layers():
     net, _ = trained(classifier())
     core = net._core
@@ -853,6 +883,30 @@ def test_layers_without_params_may_have_one_name(tmp_path):
     other.load(tmp_path / "w.caffemodel")
     np.testing.assert_array_equal(other.params["c"][0].data, net.params["c"][0].data)
     assert [row["name"] for row in net._core.layer_rows()].count("c") == 3
+
+
+def test_weights_of_another_net():
+    """Of layers that both have, whatever else there is; they are copies."""
+    net = make_net(dense(4, tops="h") + dense(3, "h", "f"), {"x": (2, 5)})
+    fill_params(net)
+    other = make_net(dense(4, tops="h") + dense(2, "h", "g"), {"x": (1, 5)}, phase="TEST")
+    own = other.params["g"][0].data.copy()
+    other.load(net)
+    np.testing.assert_array_equal(other.params["h"][0].data, net.params["h"][0].data)
+    np.testing.assert_array_equal(other.params["g"][0].data, own)
+    net.params["h"][0].data[...] = 0
+    assert other.params["h"][0].data.any()
+
+
+def test_weights_of_another_net_that_do_not_fit():
+    net = make_net(dense(4, tops="h") + dense(3, "h", "f"), {"x": (2, 5)})
+    other = make_net('name: "small"' + dense(4, tops="h") + dense(2, "h", "f"), {"x": (2, 5)})
+    before = net.params["h"][0].data.copy()
+    with pytest.raises(Error, match='net "small": layer "f", learnable blob 0: shape 2x4 there'):
+        net.load(other)
+    np.testing.assert_array_equal(net.params["h"][0].data, before)
+    with pytest.raises(Error, match=r'net "": none of its layers \(k\)'):
+        net.load(make_net(dense(4, tops="k"), {"x": (2, 5)}))
 
 
 IMAGES = input_layers({"x": (2, 3, 5, 5)})  # one line

@@ -295,7 +295,7 @@ def test_export_command(tmp_path, monkeypatch, capsys):
 
 def test_random_layers_are_refused_in_training():
     net = small_net('layer { name: "d" type: "Dropout" bottom: "data" top: "d" }', phase="TRAIN")
-    with pytest.raises(pydl.Error, match=r'layer "d" \(Dropout\): drops at random'):
+    with pytest.raises(pydl.Error, match=r'layer "d" \(Dropout\): is random'):
         to_model(net)
 
 
@@ -431,3 +431,111 @@ def test_layer_of_a_fork(name):
     if batch:
         data = random.randn(batch, *inputs["data"].shape[1:]).astype("f")
         assert_same(run(model, {"data": data})["y"], net.forward(data=data)["y"])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "LeakyReLU" leaky_relu_param { negative_slope: 0.2 }',
+        'type: "SELU"',
+        'type: "SiLU"',
+        'type: "Softplus" softplus_param { beta: 3 threshold: 2 }',
+        'type: "GLU"',
+        'type: "GLU" glu_param { axis: 1 }',
+        'type: "Maxout" maxout_param { pieces: 3 }',
+        'type: "Maxout" maxout_param { axis: 2 }',
+        'type: "GroupNorm" group_norm_param { num_groups: 3 eps: 0.1 }',
+        'type: "GroupNorm" group_norm_param { num_groups: 2 affine: false }',
+        'type: "InstanceNorm"',
+        'type: "InstanceNorm" instance_norm_param { affine: true }',
+        'type: "Gram"',
+        'type: "Gram" gram_param { normalize: false }',
+        'type: "Noise" noise_param { std: 2 }',
+    ],
+)
+def test_activations_and_norms(layer):
+    net = small_net(
+        f'layer {{ name: "y" bottom: "data" top: "y" {layer} }}', "2 6 4 8", phase="TEST"
+    )
+    random = np.random.default_rng(0)
+    for blob in (blob for blobs in net.params.values() for blob in blobs):
+        blob.data[...] = random.normal(size=blob.shape)
+    check(net, random_inputs(net))
+
+
+@pytest.mark.parametrize("layer", ['type: "Noise"', 'type: "GaussianSampling" bottom: "data"'])
+def test_what_draws_is_refused(layer):
+    net = small_net(f'layer {{ name: "y" bottom: "data" top: "y" {layer} }}', phase="TRAIN")
+    with pytest.raises(pydl.Error, match="export the net in phase TEST"):
+        to_model(net)
+
+
+# ---- Transformers ----
+@pytest.mark.parametrize(
+    "layers",
+    [
+        'type: "LayerNorm" layer_norm_param { axis: 1 eps: 0.1 }',
+        'type: "LayerNorm" layer_norm_param { affine: false }',
+        'type: "RMSNorm"',
+        'type: "RMSNorm" rms_norm_param { affine: false axis: 1 }',
+        'type: "GELU"',
+        'type: "GELU" gelu_param { approximate: TANH }',
+        'type: "Attention" attention_param { num_heads: 2 } top: "w"',
+        'type: "Attention" attention_param { causal: true scale: 0.2 } bottom: "lengths"',
+        'type: "Attention" bottom: "data" bottom: "data" bottom: "seen"',
+        'type: "MultiHeadAttention" multi_head_attention_param { num_heads: 3 causal: true }',
+        'type: "MultiHeadAttention" multi_head_attention_param { num_heads: 3 rotary_base: 100 }',
+        'type: "MultiHeadAttention" multi_head_attention_param { num_heads: 2 rotary_base: 50'
+        " rotary_interleaved: false }",
+        'type: "MultiHeadAttention" bottom: "memory" bottom: "memory" bottom: "lengths"'
+        " multi_head_attention_param { num_heads: 2 bias_term: false }",
+        'type: "PositionalEmbedding" positional_embedding_param { max_length: 9'
+        ' weight_filler { type: "gaussian" } }',
+        'type: "PositionalEmbedding" positional_embedding_param { type: SINUSOIDAL }',
+        'type: "RotaryEmbedding" rotary_embedding_param { num_heads: 2 base: 100 }',
+        'type: "RotaryEmbedding" bottom: "first"'
+        " rotary_embedding_param { interleaved: false max_length: 9 }",
+    ],
+)
+def test_layers_of_transformers(layers):
+    shapes = {"memory": "2 5 12", "lengths": "2", "seen": "2 5", "first": "1"}
+    others = "".join(input_layer(name, s) for name, s in shapes.items() if f'"{name}"' in layers)
+    text = f'{others} layer {{ name: "y" bottom: "data" top: "y" {layers} }}'
+    net = small_net(text, "2 5 12")
+    inputs = random_inputs(net)
+    given = {"lengths": [0, 3], "seen": [[1, 0, 1, 1, 0], [0, 1, 0, 0, 0]], "first": [4]}
+    inputs |= {k: np.array(v, np.float32) for k, v in given.items() if k in inputs}
+    check(net, inputs)
+
+
+_MASKED = 'bottom: "m" bottom: "m" bottom: "marks" top: "w"'
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        'bottom: "m"',
+        'bottom: "m" bottom: "lengths" sequence_attention_param { score: DOT }',
+        f"{_MASKED} sequence_attention_param {{ score: GENERAL }}",
+        f"{_MASKED} sequence_attention_param {{ num_hidden: 7 }}",
+    ],
+)
+def test_sequence_attention(layers):
+    shapes = {"m": "5 2 12", "lengths": "2", "marks": "5 2"}
+    others = "".join(input_layer(name, s) for name, s in shapes.items() if f'"{name}"' in layers)
+    text = (
+        f'{others} layer {{ name: "y" type: "SequenceAttention" bottom: "data" top: "y" {layers} }}'
+    )
+    net = small_net(text, "3 2 12")
+    inputs = random_inputs(net)
+    marks = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], np.float32).T
+    given = {"lengths": np.array([0, 3], np.float32), "marks": marks}
+    check(net, inputs | {k: v for k, v in given.items() if k in inputs})
+
+
+def test_a_cache_is_refused():
+    text = """layer { name: "y" type: "MultiHeadAttention" bottom: "data" bottom: "c" bottom: "f"
+        top: "y" top: "d" multi_head_attention_param { expose_cache: true } }"""
+    net = small_net(f"{input_layer('c', '2 5 24')} {input_layer('f', '1')} {text}", "2 5 12")
+    with pytest.raises(pydl.Error, match="without expose_cache"):
+        to_model(net)

@@ -452,7 +452,7 @@ def test_weights_of_other_layers_are_passed_over(simple, tmp_path, write):
 def test_weights_that_do_not_fit(simple, tmp_path, write):
     path = tmp_path / "weights"
     simple.save(path)
-    with pytest.raises(Error, match='layer "ip".*13x792 in the file, 14x792 in the net'):
+    with pytest.raises(Error, match='layer "ip".*13x792 there, 14x792 in the net'):
         caffe.Net(write(SIMPLE.replace("num_output: 13", "num_output: 14")), path, caffe.TEST)
     with pytest.raises(Error, match="no such file"):
         simple.copy_from(tmp_path / "nothing")

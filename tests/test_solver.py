@@ -359,6 +359,35 @@ def test_solver_in_python_is_the_core_run():
     assert_params_equal(params_of(solver.net), params_of(net))
 
 
+@pytest.mark.parametrize("keep", ["all", "outputs"])
+def test_update_by_a_gradient_given_by_hand(keep):
+    """Cross entropy outside of the net takes the same course as the layer."""
+    fields = {"type": "Adam", "lr_policy": "step", "gamma": 0.5, "stepsize": 2, "random_seed": 3}
+    text = TEXT[: TEXT.rindex("layer {")].replace('top: "f"', 'top: "f" loss_weight: 1')
+    layered = pydl.Solver(solver_message(**fields))
+    by_hand = pydl.Solver(solver_message(text, {"x": SHAPES["x"]}, **fields), keep=keep)
+    feed(layered.net)
+    for k in range(4):
+        layered.step()
+        x, t = batch(k).values()
+        p = np.exp(by_hand.net.forward(x=x)["f"])
+        p /= p.sum(axis=1, keepdims=True)
+        by_hand.net.clear_param_diffs()
+        by_hand.net.backward(f=(p - np.eye(CLASSES)[t]) / BATCH)
+        by_hand.update()
+        assert (by_hand.iter, by_hand.lr) == (layered.iter, layered.lr)
+    want = params_of(layered.net)
+    for key, got in params_of(by_hand.net).items():
+        np.testing.assert_allclose(got, want[key], rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_update_needs_a_learning_rate():
+    message = solver_message()
+    message.ClearField("base_lr")
+    with pytest.raises(Error, match="base_lr, the learning rate, is missing"):
+        pydl.Solver(message).update()
+
+
 def test_smoothed_loss():
     solver = pydl.Solver(solver_message(average_loss=3))
     assert math.isnan(solver.smoothed_loss)

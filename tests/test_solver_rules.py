@@ -103,17 +103,20 @@ def updates_by_hand(solver, net, count, seed=0):
 
 
 @pytest.mark.parametrize("isa", _core.kernels.available_isas())
-@pytest.mark.parametrize("regularization", ["L2", "L1"])
+@pytest.mark.parametrize("regularization", ["L2", "L1", "ElasticNet"])
 @pytest.mark.parametrize("name", TYPES)
 def test_update_rule(name, regularization, isa):
     _core.kernels.set_isa(isa)
     fields = {"weight_decay": 0.02, "lr_policy": "exp", "gamma": 0.9} | FIELDS[name]
+    ratio = {"L2": 0, "L1": 1, "ElasticNet": 0.3}[regularization]
+    if regularization == "ElasticNet":
+        fields["l1_ratio"] = ratio
     solver, net = make_solver(
         type=name, regularization_type=regularization, clip_gradients=4.0, **fields
     )
     before = params_of(net)
     settings = {"momentum": 0, "momentum2": 0.999, "rms_decay": 0.99, "delta": 1e-8} | fields
-    settings["decayed"] = np.sign if regularization == "L1" else lambda w: w
+    settings["decayed"] = lambda w: ratio * np.sign(w) + (1 - ratio) * w
     all_gradients = updates_by_hand(solver, net, 6)
     want = [w.astype(np.float64) for w in before.values()]
     history = [[np.zeros_like(w), np.zeros_like(w)] for w in want]
@@ -338,6 +341,10 @@ def test_plateau_and_early_stopping_of_scores_that_are_to_be_large():
         ({"type": "AdamW", "momentum2": 1.5}, ["momentum2 must be"]),
         ({"type": "AdaDelta", "momentum": 2.0}, ["momentum must be"]),
         ({"delta": -1.0}, ["delta must not be negative"]),
+        ({"regularization_type": "Elastic"}, ['unknown regularization_type "Elastic"', "L2, El"]),
+        ({"l1_ratio": 0.5}, ['l1_ratio is for regularization_type "ElasticNet"']),
+        ({"regularization_type": "ElasticNet", "l1_ratio": 1.5}, ["from 0 to 1, got 1.5"]),
+        ({"clip_value": 1.0, "clip_gradients": 2.0}, ["are both given; use one of them"]),
         ({"lr_policy": "cosin"}, ['did you mean "cosine"?']),
         ({"lr_policy": "multistep", "gamma": 0.1}, ['"multistep" needs stepvalue']),
         ({"lr_policy": "step", "stepsize": 5}, ['"step" needs gamma']),

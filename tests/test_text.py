@@ -32,6 +32,13 @@ def test_limits(limits, kept):
     assert Vocabulary.count(["b", "c", "b", "a", "c", "b"], **limits).tokens == ("<unk>", *kept)
 
 
+def test_a_vocabulary_shows_its_tokens():
+    words = Vocabulary("abcdef")
+    assert list(words) == list("abcdef")
+    assert repr(words) == "<Vocabulary of 6 tokens: 'a', 'b', 'c', 'd', 'e', ...>"
+    assert words.decode(iter([1, 2])) == ["b", "c"]
+
+
 def test_special_tokens_keep_their_numbers():
     special = ("<pad>", "<unk>", "<end>")
     words = Vocabulary.count(["<end>", "a"], special=special)
@@ -42,13 +49,17 @@ def test_special_tokens_keep_their_numbers():
     ("make", "message"),
     [
         (lambda: Vocabulary([]), "needs at least one token"),
-        (lambda: Vocabulary.count([], special=()), "needs at least one token"),
+        (lambda: Vocabulary.count([]), "needs tokens to count, but there are none"),
+        (lambda: Vocabulary.count("aab", least=3), "there are none, none of 2 3 times"),
         (lambda: Vocabulary(["a", "b", "a"]), "each token once, got 'a' 2 times"),
         (lambda: Vocabulary(["a"], unknown="b"), "unknown='b' is not one of the tokens"),
         (lambda: Vocabulary.count(["a", "b"], size=1), "size 1 leaves no room"),
         (lambda: Vocabulary(["apple"]).encode(["aple"]), "'aple' is not .* nearest is 'apple'"),
         (lambda: Vocabulary(["a", "b"]).decode([0, 2]), "2 is no token's number: there are 0 to 1"),
         (lambda: Vocabulary(["a", "b"]).decode([-1]), "-1 is no token's number"),
+        (lambda: Vocabulary(["a", "b"]).decode(1), "numbers of one text, a sequence, not 1"),
+        (lambda: Vocabulary(["a", "b"]).decode([[1]]), "numbers of one text"),
+        (lambda: Words.fit(["a", "b"]), r"fit takes texts, .*, not a list"),
     ],
 )
 def test_refuses(make, message):
@@ -105,6 +116,7 @@ def test_words():
     assert tokens.decode(tokens.encode(TEXT)) == again
     assert tokens.decode(tokens.encode("the zebra")) == "the <unk>"
     assert tokens.encode("<unk>").tolist() == [0]
+    assert Words.split("<s> one <end>") == ["<s>", "one", "<end>"]
 
 
 @pytest.mark.parametrize("kind", [Characters, Words])
@@ -116,8 +128,9 @@ def test_saved_tokenizers_are_the_same(kind, tmp_path):
 
 
 def test_texts_without_tokens_are_refused():
-    with pytest.raises(Error, match="needs at least one token"):
-        Characters.fit("")
+    for kind in (Characters, Words):
+        with pytest.raises(Error, match="needs tokens to count"):
+            kind.fit("")
 
 
 # ---- byte pairs ----

@@ -40,6 +40,7 @@ void bind_data(py::module_& m);
 void bind_kernels(py::module_& m);
 void bind_gemm_kernels(py::module_& m);
 void bind_conv_kernels(py::module_& m);
+void bind_attention_kernels(py::module_& m);
 void bind_kernel_families(py::module_& m);
 
 }  // namespace pydl

@@ -16,6 +16,7 @@ void bind_kernels(py::module_& parent) {
   });
   bind_gemm_kernels(m);
   bind_conv_kernels(m);
+  bind_attention_kernels(m);
   bind_kernel_families(m);
 }
 

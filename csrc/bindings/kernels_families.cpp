@@ -15,12 +15,14 @@
 #include "kernels/loss.h"
 #include "kernels/lrn.h"
 #include "kernels/movement.h"
+#include "kernels/negative_sampling.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/recurrent.h"
 #include "kernels/reduce.h"
 #include "kernels/roi.h"
 #include "kernels/softmax.h"
+#include "kernels/stochastic.h"
 #include "kernels/typed.h"
 #include "kernels/update.h"
 
@@ -109,6 +111,12 @@ void bind_activation(py::module_ m) {
   def("hard_swish_backward", &K::hard_swish_backward, kAll);
   def("mish_forward", &K::mish_forward, kAll);
   def("mish_backward", &K::mish_backward, kAll);
+  def("gelu_forward", &K::gelu_forward, kAll);
+  def("gelu_backward", &K::gelu_backward, kAll);
+  def("softplus_forward", &K::softplus_forward, kAll);
+  def("softplus_backward", &K::softplus_backward, kAll);
+  def("selu_forward", &K::selu_forward, kAll);
+  def("selu_backward", &K::selu_backward, kAll);
   def("threshold", &K::threshold, kAll);
   def("prelu_forward", &K::prelu_forward, [](int64_t outer, int64_t channels, int64_t inner) {
     const int64_t n = outer * channels * inner;
@@ -118,7 +126,26 @@ void bind_activation(py::module_ m) {
     const int64_t n = outer * channels * inner;
     return Extents{n, channels, n, optional(n), optional(channels)};
   });
+  def("glu_forward", &K::glu_forward,
+      [](int64_t rows, int64_t n) { return Extents{2 * rows * n, rows * n}; });
+  def("glu_backward", &K::glu_backward,
+      [](int64_t rows, int64_t n) { return Extents{2 * rows * n, rows * n, 2 * rows * n}; });
+  def("maxout_forward", &K::maxout_forward,
+      [](int64_t rows, int64_t pieces, int64_t n) { return Extents{rows * pieces * n, rows * n}; });
+  def("maxout_backward", &K::maxout_backward, [](int64_t rows, int64_t pieces, int64_t n) {
+    return Extents{rows * pieces * n, rows * n, rows * pieces * n};
+  });
   def("dropout", &K::dropout, kAll);
+  using M = MaskShape;
+  def_shape(m, "MaskShape", field("sizes", &M::sizes), field("strides", &M::strides));
+  def_kernel(m, "masked", &activation_kernels, &K::masked, [](const M& s) {
+    int64_t count = 1, last = 0;
+    for (size_t i = 0; i < s.sizes.size(); ++i) {
+      count *= s.sizes[i];
+      last += (s.sizes[i] - 1) * s.strides[i];
+    }
+    return Extents{count, last + 1, count};
+  });
 }
 
 void bind_arg_max(py::module_ m) {
@@ -175,6 +202,31 @@ void bind_image(py::module_ m) {
   };
   def_kernel(m, "bytes", &image_kernels, &ImageKernels::bytes, extents);
   def_kernel(m, "floats", &image_kernels, &ImageKernels::floats, extents);
+  py::enum_<ImageBorder>(m, "Border")
+      .value("CONSTANT", ImageBorder::kConstant)
+      .value("REPEAT", ImageBorder::kRepeat)
+      .value("REFLECT", ImageBorder::kReflect);
+  using W = ImageWarp;
+  def_shape(m, "ImageWarp", field("channels", &W::channels), field("height", &W::height),
+            field("width", &W::width), field("rows", &W::rows), field("columns", &W::columns),
+            field("matrix", &W::matrix), field("border", &W::border),
+            field("nearest", &W::nearest));
+  const auto padded = [](const W& s) {
+    return Extents{s.channels * s.height * s.width, s.channels, s.padded()};
+  };
+  def_kernel(m, "pad_bytes", &image_kernels, &ImageKernels::pad_bytes, padded);
+  def_kernel(m, "pad_floats", &image_kernels, &ImageKernels::pad_floats, padded);
+  def_kernel(m, "warp", &image_kernels, &ImageKernels::warp,
+             [](const W& s) { return Extents{s.padded(), s.channels * s.rows * s.columns}; });
+  def_kernel(m, "mix", &image_kernels, &ImageKernels::mix,
+             [](int64_t channels, int64_t pixels, float, float) {
+               return Extents{channels * (channels + 1), channels * pixels};
+             });
+  def_kernel(m, "blur", &image_kernels, &ImageKernels::blur,
+             [](int64_t channels, int64_t rows, int64_t columns, int64_t radius) {
+               return Extents{2 * radius + 1, blur_scratch(rows, columns, radius),
+                              channels * rows * columns};
+             });
 }
 
 void bind_pool(py::module_ m) {
@@ -276,11 +328,15 @@ struct RecurrentOfPlainWeights {
                       float* gates, Array past, Array h);
   void (*lstm_forward)(const RecurrentShape&, const float* w, const float* cont, const float* h0,
                        const float* c0, float* gates, Array past, float* c, Array h);
+  void (*gru_forward)(const RecurrentShape&, const float* w, const float* cont, const float* b,
+                      const float* h0, float* gates, Array past, float* state, Array h);
   void (*rnn_backward)(const RecurrentShape&, const float* w, const float* cont, const float* gates,
                        ConstArray dh, Array dgates, float* sum);
   void (*lstm_backward)(const RecurrentShape&, const float* w, const float* cont, const float* c0,
                         const float* gates, const float* c, ConstArray dh, Array dgates,
                         float* sum);
+  void (*gru_backward)(const RecurrentShape&, const float* w, const float* cont, const float* gates,
+                       ConstArray past, ConstArray dh, Array dgates, float* sum, float* sum_u);
 };
 
 template <auto kPack, auto kKernel>
@@ -297,8 +353,10 @@ const RecurrentOfPlainWeights& recurrent_of_plain_weights() {
   static constexpr RecurrentOfPlainWeights kKernels = {
       kWithPlainWeights<&K::pack_forward, &K::rnn_forward>,
       kWithPlainWeights<&K::pack_forward, &K::lstm_forward>,
+      kWithPlainWeights<&K::pack_forward, &K::gru_forward>,
       kWithPlainWeights<&K::pack_backward, &K::rnn_backward>,
-      kWithPlainWeights<&K::pack_backward, &K::lstm_backward>};
+      kWithPlainWeights<&K::pack_backward, &K::lstm_backward>,
+      kWithPlainWeights<&K::pack_backward, &K::gru_backward>};
   return kKernels;
 }
 
@@ -306,7 +364,7 @@ void bind_recurrent(py::module_ m) {
   using S = RecurrentShape;
   def_shape(m, "RecurrentShape", field("steps", &S::steps), field("batch", &S::batch),
             field("hidden", &S::hidden), field("gates", &S::gates),
-            field("gate_stride", &S::gate_stride));
+            field("gate_stride", &S::gate_stride), field("reverse", &S::reverse));
   using K = RecurrentOfPlainWeights;
   const auto weights = [](const S& s) { return s.gates * s.hidden * s.hidden; };
   const auto gates = [](const S& s) { return s.steps * s.batch * s.gate_stride; };
@@ -319,6 +377,10 @@ void bind_recurrent(py::module_ m) {
     const int64_t n = s.batch * s.hidden, all = s.steps * n;
     return Extents{weights(s), s.steps * s.batch, n, n, gates(s), all, all, all};
   });
+  def_kernel(m, "gru_forward", &recurrent_of_plain_weights, &K::gru_forward, [=](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n, bias = s.gates * s.hidden;
+    return Extents{weights(s), s.steps * s.batch, bias, n, gates(s), all, n, all};
+  });
   def_kernel(m, "rnn_backward", &recurrent_of_plain_weights, &K::rnn_backward, [=](const S& s) {
     const int64_t all = s.steps * s.batch * s.hidden;
     return Extents{weights(s), s.steps * s.batch, gates(s), all, gates(s), sum(s)};
@@ -326,6 +388,10 @@ void bind_recurrent(py::module_ m) {
   def_kernel(m, "lstm_backward", &recurrent_of_plain_weights, &K::lstm_backward, [=](const S& s) {
     const int64_t n = s.batch * s.hidden, all = s.steps * n;
     return Extents{weights(s), s.steps * s.batch, n, gates(s), all, all, gates(s), sum(s)};
+  });
+  def_kernel(m, "gru_backward", &recurrent_of_plain_weights, &K::gru_backward, [=](const S& s) {
+    const int64_t n = s.batch * s.hidden, all = s.steps * n;
+    return Extents{weights(s), s.steps * s.batch, gates(s), all, all, gates(s), sum(s), n};
   });
   def_kernel(m, "lstm_unit_forward", &recurrent_kernels, &RecurrentKernels::lstm_unit_forward,
              [](int64_t batch, int64_t hidden) {
@@ -405,12 +471,26 @@ void bind_softmax(py::module_ m) {
   def_kernel(m, "smoothed_loss", &softmax_kernels, &K::smoothed_loss,
              [](const S& s, bool, int, float, float) {
                const int64_t positions = s.outer * s.inner;
-               return Extents{positions * s.classes, positions, optional(s.classes), 1};
+               return Extents{positions * s.classes, positions, optional(s.classes),
+                              optional(positions), 1};
              });
   def_kernel(m, "smoothed_loss_backward", &softmax_kernels, &K::smoothed_loss_backward,
              [](const S& s, bool, int, float, float) {
                const int64_t positions = s.outer * s.inner, n = positions * s.classes;
-               return Extents{n, positions, optional(s.classes), n};
+               return Extents{n, positions, optional(s.classes), optional(positions), n};
+             });
+  def_kernel(m, "soft_loss", &softmax_kernels, &K::soft_loss,
+             [](const S& s, float, float) { return Extents{s.outer * s.classes * s.inner}; });
+  def_kernel(m, "soft_loss_backward", &softmax_kernels, &K::soft_loss_backward,
+             [](const S& s, float, float) { return Extents{s.outer * s.classes * s.inner}; });
+  def_kernel(m, "pick", &softmax_kernels, &K::pick, [](const S& s, bool, int) {
+    const int64_t positions = s.outer * s.inner;
+    return Extents{positions * s.classes, positions, positions};
+  });
+  def_kernel(m, "weighted_backward", &softmax_kernels, &K::weighted_backward,
+             [](const S& s, bool, int, float) {
+               const int64_t positions = s.outer * s.inner, n = positions * s.classes;
+               return Extents{n, positions, positions, n};
              });
   def_kernel(m, "infogain", &softmax_kernels, &K::infogain, [](const S& s, bool, int, float) {
     const int64_t n = s.outer * s.classes * s.inner;
@@ -421,6 +501,40 @@ void bind_softmax(py::module_ m) {
                const int64_t n = s.outer * s.classes * s.inner;
                return Extents{n, s.outer * s.inner, s.classes * s.classes, s.classes, n};
              });
+}
+
+void bind_stochastic(py::module_ m) {
+  const auto def = [&m](const char* name, auto kernel) {
+    def_kernel(m, name, &stochastic_kernels, kernel, kAll);
+  };
+  using K = StochasticKernels;
+  def("uniform", &K::uniform);
+  def("bernoulli", &K::bernoulli);
+  def("sigmoid_bernoulli", &K::sigmoid_bernoulli);
+  def("add_gaussian", &K::add_gaussian);
+  def("corrupt", &K::corrupt);
+  def("gaussian_sample", &K::gaussian_sample);
+  def("gaussian_kl", &K::gaussian_kl);
+  def("gaussian_kl_backward", &K::gaussian_kl_backward);
+}
+
+// Of w and its like, which ids point into: as many rows as the caller says.
+void bind_negative_sampling(py::module_ m) {
+  using K = NegativeSamplingKernels;
+  using S = SampledShape;
+  def_shape(m, "SampledShape", field("rows", &S::rows), field("samples", &S::samples),
+            field("size", &S::size));
+  def_kernel(m, "draw", &negative_sampling_kernels, &K::draw,
+             [](int64_t n, int64_t words, uint64_t, uint64_t) { return Extents{words, words, n}; });
+  const auto ids = [](const S& s) { return s.rows * s.samples; };
+  def_kernel(m, "forward", &negative_sampling_kernels, &K::forward, [=](const S& s) {
+    return Extents{s.rows * s.size, s.size, optional(1), optional(1), ids(s), ids(s)};
+  });
+  def_kernel(m, "backward_x", &negative_sampling_kernels, &K::backward_x,
+             [=](const S& s, float) { return Extents{s.size, ids(s), ids(s), s.rows * s.size}; });
+  def_kernel(m, "backward_w", &negative_sampling_kernels, &K::backward_w, [=](const S& s, float) {
+    return Extents{s.rows * s.size, ids(s), ids(s), optional(s.size), optional(1)};
+  });
 }
 
 void bind_loss(py::module_ m) {
@@ -444,6 +558,35 @@ void bind_loss(py::module_ m) {
              [](int64_t n, float) { return Extents{n, n, optional(n), optional(n)}; });
   def_kernel(m, "smooth_l1_backward", &loss_kernels, &K::smooth_l1_backward,
              [](int64_t n, float, float) { return Extents{n, n, optional(n), optional(n), n}; });
+  def_kernel(m, "dots", &loss_kernels, &K::dots,
+             [](int64_t rows, int64_t dim) { return Extents{rows * dim, rows * dim, rows}; });
+  def_kernel(m, "combine_rows", &loss_kernels, &K::combine_rows,
+             [](int64_t rows, int64_t dim, bool) {
+               const int64_t n = rows * dim;
+               return Extents{rows, n, rows, n, n};
+             });
+  def_kernel(m, "powers", &loss_kernels, &K::powers, [](int64_t rows, int64_t dim, float, float) {
+    return Extents{rows * dim, rows * dim, rows};
+  });
+  def_kernel(m, "power_slopes", &loss_kernels, &K::power_slopes,
+             [](int64_t rows, int64_t dim, float, float, bool) {
+               const int64_t n = rows * dim;
+               return Extents{rows, n, n, n};
+             });
+  def_kernel(m, "kl_divergence", &loss_kernels, &K::kl_divergence,
+             [](int64_t n, bool) { return Extents{n, n, optional(n)}; });
+  def_kernel(
+      m, "kl_divergence_backward", &loss_kernels, &K::kl_divergence_backward,
+      [](int64_t n, bool, float) { return Extents{n, n, optional(n), optional(n), optional(n)}; });
+  def_kernel(m, "focal", &loss_kernels, &K::focal,
+             [](int64_t n, float, float) { return Extents{n, n, optional(n)}; });
+  def_kernel(m, "focal_backward", &loss_kernels, &K::focal_backward,
+             [](int64_t n, float, float, float) { return Extents{n, n, optional(n), n}; });
+  def_kernel(m, "focal_of_label", &loss_kernels, &K::focal_of_label,
+             [](int64_t n, float, float) { return Extents{n, n, n}; });
+  const auto image = [](int64_t n, int64_t h, int64_t w, auto...) { return Extents{n * h * w}; };
+  def_kernel(m, "variation", &loss_kernels, &K::variation, image);
+  def_kernel(m, "variation_backward", &loss_kernels, &K::variation_backward, image);
 }
 
 void bind_norm(py::module_ m) {
@@ -540,7 +683,8 @@ void bind_update(py::module_ m) {
   def_shape(m, "UpdateShape", field("n", &S::n), field("grad_scale", &S::grad_scale),
             field("weight_decay", &S::weight_decay), field("l1", &S::l1), field("rate", &S::rate),
             field("momentum", &S::momentum), field("momentum2", &S::momentum2),
-            field("delta", &S::delta), field("decoupled_decay", &S::decoupled_decay));
+            field("delta", &S::delta), field("decoupled_decay", &S::decoupled_decay),
+            field("clip", &S::clip));
   const auto def = [&m](const char* name, auto kernel) {
     def_kernel(m, name, &update_kernels, kernel, [](const S& s) { return Extents{s.n}; });
   };
@@ -552,6 +696,8 @@ void bind_update(py::module_ m) {
   def("adam", &K::adam);
   def_kernel(m, "average", &update_kernels, &K::average,
              [](int64_t n, float) { return Extents{n}; });
+  def_kernel(m, "limit_norms", &update_kernels, &K::limit_norms,
+             [](int64_t rows, int64_t size, float) { return Extents{rows * size}; });
 }
 
 }  // namespace
@@ -571,7 +717,9 @@ void bind_kernel_families(py::module_& m) {
   bind_reduce(m.def_submodule("reduce"));
   bind_roi(m.def_submodule("roi"));
   bind_softmax(m.def_submodule("softmax"));
+  bind_stochastic(m.def_submodule("stochastic"));
   bind_loss(m.def_submodule("loss"));
+  bind_negative_sampling(m.def_submodule("negative_sampling"));
   bind_norm(m.def_submodule("norm"));
   bind_l2_norm(m.def_submodule("l2_norm"));
   bind_interp(m.def_submodule("interp"));

@@ -87,6 +87,7 @@ py::list layer_rows(const Net& net) {
     row["top_shapes"] = shapes;
     row["param_ids"] = node.param_ids;
     row["loss_weight"] = node.loss_weight;
+    row["loss_factor"] = node.loss_factor;
     row["flops"] = node.layer->flops(node.bottom, node.top);
     row["implementation"] = node.layer->implementation();
     row["layout"] = node.layer->layout() == Layout::kChannelsLast ? "channels-last" : "plain";
@@ -114,6 +115,8 @@ py::list param_rows(const Net& net) {
     row["shape"] = py::tuple(py::cast(param.blob->shape()));
     row["lr_mult"] = param.lr_mult;
     row["decay_mult"] = param.decay_mult;
+    row["max_norm"] = param.max_norm;
+    row["noise"] = param.noise;
     row["offset"] = param.offset;
     out.append(row);
   }
@@ -142,6 +145,7 @@ void bind_net(py::module_& m) {
       .def("backward", py::overload_cast<>(&Net::Backward), ReleaseGil())
       .def("backward", py::overload_cast<int, int>(&Net::Backward), ReleaseGil())
       .def("clear_param_diffs", &Net::ClearParamDiffs, ReleaseGil())
+      .def("set_iteration", &Net::set_iteration)
       .def("reshape", &Net::Reshape, ReleaseGil())
       .def("set_timing", &Net::set_timing)
       .def("layer_index", &Net::layer_index)

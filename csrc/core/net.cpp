@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/check.h"
+#include "core/loss_schedule.h"
 #include "core/memory.h"
 #include "core/net_builder.h"
 #include "core/verbose.h"
@@ -167,8 +168,8 @@ double Net::ForwardLayer(int index) {
   double loss = 0;
   for (size_t t = 0; t < node.top.size(); ++t) {
     Blob* top = node.top[t];
-    const float weight = node.loss_weight[t];
-    if (weight == 0) continue;
+    if (node.loss_weight[t] == 0) continue;
+    const float weight = node.loss_weight[t] * node.loss_factor;
     const auto& kernels = kernels::eltwise_kernels();
     kernels.fill(top->count(), weight, top->mutable_diff());
     top->diff_tensor().refresh_exposed();
@@ -275,6 +276,13 @@ void Net::ClearParamDiffs() {
 float* Net::gradients() {
   for (const NetParam& param : params_) param.blob->diff();  // writes the zeros of cleared ones
   return reinterpret_cast<float*>(gradients_.get());
+}
+
+void Net::set_iteration(int iter) {
+  for (LayerNode& node : nodes_) {
+    const auto& schedule = node.layer->spec().loss_weight_schedule;
+    if (schedule) node.loss_factor = loss_factor(*schedule, iter);
+  }
 }
 
 void Net::weights_changed() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/loss_schedule.h"
 #include "core/memory.h"
 
 namespace pydl {
@@ -139,6 +140,12 @@ void NetBuilder::SetLossWeights(int index) {
   node.loss_weight = given;
   node.loss_weight.resize(node.top.size(), 0);
   if (given.empty() && node.layer->is_loss()) node.loss_weight[0] = 1;
+  const auto& schedule = node.layer->spec().loss_weight_schedule;
+  if (!schedule) return;
+  check_loss_schedule(*schedule);
+  const auto has_weight = [](float weight) { return weight != 0; };
+  check(std::any_of(node.loss_weight.begin(), node.loss_weight.end(), has_weight),
+        "has a loss_weight_schedule, but no loss_weight: the schedule is a factor on that");
 }
 
 void NetBuilder::AppendParams(int index) {
@@ -157,14 +164,23 @@ void NetBuilder::AppendParams(int index) {
     if (spec.name.empty() || owner == param_of_name_.end()) {
       const int id = static_cast<int>(net_.params_.size());
       if (!spec.name.empty()) param_of_name_[spec.name] = id;
+      CheckParam(spec);
       net_.params_.push_back({blobs[i].get(), spec.name, index, i, spec.lr_mult.value_or(1),
-                              spec.decay_mult.value_or(1), 0});
+                              spec.decay_mult.value_or(1), 0, spec.max_norm.value_or(0),
+                              spec.noise.value_or(0)});
       node.param_ids.push_back(id);
     } else {
       ShareParam(index, i, net_.params_[owner->second], spec);
       node.param_ids.push_back(owner->second);
     }
   }
+}
+
+void NetBuilder::CheckParam(const ParamSpec& spec) {
+  check(!spec.max_norm || *spec.max_norm > 0, "param: max_norm must be positive, got ",
+        spec.max_norm.value_or(0));
+  check(spec.noise.value_or(0) >= 0, "param: noise must not be negative, got ",
+        spec.noise.value_or(0));
 }
 
 void NetBuilder::ShareParam(int index, int i, const NetParam& owner, const ParamSpec& spec) const {
@@ -177,12 +193,14 @@ void NetBuilder::ShareParam(int index, int i, const NetParam& owner, const Param
         shape_text(blob->shape()), ", but ", shape_text(owner.blob->shape()), " in layer \"",
         owner_name, "\"",
         blob->count() == owner.blob->count() ? "; share_mode: PERMISSIVE allows that" : "");
-  check(spec.lr_mult.value_or(owner.lr_mult) == owner.lr_mult, "param \"", spec.name,
-        "\" has lr_mult ", spec.lr_mult.value_or(1), ", but ", owner.lr_mult, " in layer \"",
-        owner_name, "\", which shares it");
-  check(spec.decay_mult.value_or(owner.decay_mult) == owner.decay_mult, "param \"", spec.name,
-        "\" has decay_mult ", spec.decay_mult.value_or(1), ", but ", owner.decay_mult,
-        " in layer \"", owner_name, "\", which shares it");
+  const auto agree = [&](const char* field, std::optional<float> here, float owners) {
+    check(here.value_or(owners) == owners, "param \"", spec.name, "\" has ", field, " ",
+          here.value_or(0), ", but ", owners, " in layer \"", owner_name, "\", which shares it");
+  };
+  agree("lr_mult", spec.lr_mult, owner.lr_mult);
+  agree("decay_mult", spec.decay_mult, owner.decay_mult);
+  agree("max_norm", spec.max_norm, owner.max_norm);
+  agree("noise", spec.noise, owner.noise);
   blob->ShareData(*owner.blob);
   blob->ShareDiff(*owner.blob);
 }

@@ -20,6 +20,7 @@ class NetBuilder {
   void SetUpLayers();
   void SetLossWeights(int index);
   void AppendParams(int index);
+  static void CheckParam(const ParamSpec& spec);
   void ShareParam(int index, int i, const NetParam& owner, const ParamSpec& spec) const;
   void CheckMemory() const;
   void FindGradients();

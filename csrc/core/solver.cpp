@@ -10,6 +10,7 @@
 #include "core/safetensors.h"
 #include "core/score_watch.h"
 #include "core/update_rule.h"
+#include "core/weight_noise.h"
 #include "kernels/eltwise.h"
 #include "kernels/update.h"
 
@@ -62,6 +63,7 @@ bool Solver::should_stop() const {
 double Solver::Step() {
   BeginAverage();
   net_->ClearParamDiffs();
+  net_->set_iteration(iter_);
   for (const auto& call : on_start) call();
   double loss = 0;
   if (!needs_whole_gradients() && net_->gradients_can_go()) {
@@ -75,7 +77,15 @@ double Solver::Step() {
 
 bool Solver::needs_whole_gradients() const {
   return spec_.iter_size > 1 || spec_.clip_gradients >= 0 || adapts_rates(spec_) ||
-         !on_gradients_ready.empty() || debug;
+         !on_gradients_ready.empty() || debug || touches_whole_params();
+}
+
+// The norm of a row, which may lie in two parts of a gradient, and weights without noise for the
+// update.
+bool Solver::touches_whole_params() const {
+  const auto touched = [](const NetParam& p) { return p.max_norm > 0 || p.noise > 0; };
+  const std::vector<NetParam>& params = net_->params();
+  return std::any_of(params.begin(), params.end(), touched);
 }
 
 // With plateau_winsize the loss of an iteration counts for its own update, as in SSD.
@@ -87,6 +97,7 @@ void Solver::StepAtOnce(double* loss) {
   std::optional<DebugInfo> info;
   if (debug) info.emplace(net_.get(), debug);
   for (int i = 0; i < spec_.iter_size; ++i) {
+    const WeightNoise noise(net_.get(), int64_t{iter_} * spec_.iter_size + i);
     *loss += net_->Forward();
     CheckLoss(*loss);
     net_->Backward();
@@ -178,10 +189,18 @@ void Solver::Update(int param, int64_t begin, int64_t count, float scale, float*
   const float rate = Rate(p, scale, gradient);
   rule_->Update({offset, count, scale, rate, momentum(), weight_decay(p), iter_}, net_->weights(),
                 gradient, history_->arrays);
+  if (p.max_norm > 0) LimitNorms(p);
   if (!history_->average) return;
   const double keep = std::min<double>(spec_.ema_decay, (1.0 + iter_) / (10.0 + iter_));
   kernels::update_kernels().average(count, static_cast<float>(1 - keep), net_->weights() + offset,
                                     history_->average + offset);
+}
+
+// Rows along axis 0 are units with their incoming weights (Srivastava et al. 2014, section 5.1).
+void Solver::LimitNorms(const NetParam& p) {
+  const int64_t rows = p.blob->axes() > 0 ? p.blob->shape(0) : 1;
+  kernels::update_kernels().limit_norms(rows, p.blob->count() / std::max<int64_t>(rows, 1),
+                                        p.max_norm, net_->weights() + p.offset);
 }
 
 bool Solver::has_average() const { return history_->averaged; }

@@ -1,5 +1,6 @@
 #include "core/update_rule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -75,23 +76,43 @@ const UpdateRule::Type& find_type(const std::string& name) {
   fail("unknown solver type \"", name, "\"", did_you_mean(name, names), " (", list, ")");
 }
 
+// Of the decay: the rest is L2.
+float l1_share(const SolverSpec& s) {
+  const std::string& type = s.regularization_type;
+  const std::vector<std::string> types{"L1", "L2", "ElasticNet"};
+  check(std::find(types.begin(), types.end(), type) != types.end(),
+        "unknown regularization_type \"", type, "\"", did_you_mean(type, types),
+        " (L1, L2, ElasticNet)");
+  const bool elastic = type == "ElasticNet";
+  check(!s.l1_ratio || elastic, "l1_ratio is for regularization_type \"ElasticNet\"; \"", type,
+        "\" does not use it");
+  const float ratio = s.l1_ratio.value_or(0.5f);
+  check(ratio >= 0 && ratio <= 1, "l1_ratio must be from 0 to 1, got ", ratio);
+  return elastic ? ratio : type == "L1" ? 1 : 0;
+}
+
+void check_clipping(const SolverSpec& s) {
+  check(s.clip_gradients < 0 || s.clip_value < 0, "clip_gradients ", s.clip_gradients,
+        ", by norm, and clip_value ", s.clip_value, " are both given; use one of them");
+  check(!std::isnan(s.clip_value), "clip_value must be a number");
+}
+
 }  // namespace
 
 UpdateRule::UpdateRule(const SolverSpec& spec) : type_(find_type(spec.type)) {
   check(spec.momentum >= 0, "momentum must not be negative, got ", spec.momentum);
   check(spec.delta >= 0, "delta must not be negative, got ", spec.delta);
-  check(spec.regularization_type == "L2" || spec.regularization_type == "L1",
-        "unknown regularization_type \"", spec.regularization_type, "\"",
-        did_you_mean(spec.regularization_type, {"L1", "L2"}));
+  check_clipping(spec);
   type_.check(spec);
   const bool plain = spec.type == "SGD" || spec.type == "Nesterov";
   check(plain || spec.momentum_policy == "fixed",
         "momentum_policy is for type \"SGD\" and \"Nesterov\", not \"", spec.type, "\"");
   shape_ = {.n = 0,
-            .l1 = spec.regularization_type == "L1",
+            .l1 = l1_share(spec),
             .momentum = spec.momentum,
             .momentum2 = spec.type == "RMSProp" ? spec.rms_decay : spec.momentum2,
             .delta = spec.delta};
+  if (spec.clip_value >= 0) shape_.clip = spec.clip_value;
 }
 
 void UpdateRule::Update(const UpdateStep& step, float* weights, float* gradient,

@@ -3,10 +3,19 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "pydl/array.h"
 
 namespace pydl::kernels {
+
+// SELU's constants (Klambauer et al. 2017, arXiv:1706.02515).
+constexpr double kSeluAlpha = 1.6732632423543772, kSeluScale = 1.0507009873554805;
+
+// x in C order, and how far elements of the mask lie apart along each axis: 0 where they are one.
+struct MaskShape {
+  std::vector<int64_t> sizes, strides;  // the last stride is 0 or 1
+};
 
 struct ActivationKernels {
   void (*relu_forward)(int64_t n, ConstArray x, float negative_slope, Array y);
@@ -51,6 +60,17 @@ struct ActivationKernels {
   void (*hard_swish_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);
   void (*mish_forward)(int64_t n, ConstArray x, Array y);  // x tanh(log(1 + exp(x)))
   void (*mish_backward)(int64_t n, ConstArray x, ConstArray dy, Array dx);
+  // x Phi(x), the normal distribution's, or, with `tanh`,
+  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+  void (*gelu_forward)(int64_t n, ConstArray x, bool tanh, Array y);
+  void (*gelu_backward)(int64_t n, ConstArray x, ConstArray dy, bool tanh, Array dx);
+  // log(1 + exp(beta x)) / beta; x itself where beta x > threshold
+  void (*softplus_forward)(int64_t n, ConstArray x, float beta, float threshold, Array y);
+  void (*softplus_backward)(int64_t n, ConstArray x, ConstArray dy, float beta, float threshold,
+                            Array dx);
+  // lambda (x > 0 ? x : alpha (exp(x) - 1))
+  void (*selu_forward)(int64_t n, ConstArray x, Array y);
+  void (*selu_backward)(int64_t n, ConstArray y, ConstArray dy, Array dx);
   void (*threshold)(int64_t n, ConstArray x, float threshold, Array y);  // x > threshold ? 1 : 0
   // x, y: (outer, channels, inner); slope: (channels), or (1) with channels = 1.
   void (*prelu_forward)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
@@ -59,10 +79,22 @@ struct ActivationKernels {
   // dx may be null.
   void (*prelu_backward)(int64_t outer, int64_t channels, int64_t inner, ConstArray x,
                          const float* slope, ConstArray dy, Array dx, float* dslope);
-  // Keeps each element with probability 1 - ratio, scaled by 1 / (1 - ratio). Element i is kept
-  // as a function of (seed, stream, i) alone (Philox, core/random.h), so that backward is the same
-  // call on dy, and nothing depends on the number of threads.
-  void (*dropout)(int64_t n, ConstArray x, float ratio, uint64_t seed, uint64_t stream, Array y);
+  // x: (rows, 2, n)   y: (rows, n)   y = a sigmoid(b), a and b the halves of a row of x. dx may be
+  // x.
+  void (*glu_forward)(int64_t rows, int64_t n, ConstArray x, Array y);
+  void (*glu_backward)(int64_t rows, int64_t n, ConstArray x, ConstArray dy, Array dx);
+  // x: (rows, pieces, n)   y: (rows, n), the largest of the pieces. The gradient goes to the first
+  // of equal ones. dx may be x.
+  void (*maxout_forward)(int64_t rows, int64_t pieces, int64_t n, ConstArray x, Array y);
+  void (*maxout_backward)(int64_t rows, int64_t pieces, int64_t n, ConstArray x, ConstArray dy,
+                          Array dx);
+  // Keeps each element with probability 1 - ratio, times `scale`; the others become 0. Element i is
+  // kept as a function of (seed, stream, i) alone (Philox, core/random.h), so that backward is the
+  // same call on dy, and nothing depends on the number of threads.
+  void (*dropout)(int64_t n, ConstArray x, float ratio, float scale, uint64_t seed, uint64_t stream,
+                  Array y);
+  // y = x mask, 0 where the mask is 0.
+  void (*masked)(const MaskShape&, ConstArray x, const float* mask, Array y);
 };
 
 const ActivationKernels& activation_kernels();

@@ -24,14 +24,29 @@ struct SoftmaxKernels {
                         int ignore_label, float scale, float* dx);
   // The same where each class is expected with a probability of its own,
   // q[k] = (1 - smoothing) onehot(label)[k] + smoothing / classes, and positions weigh
-  // class_weight[label] (null: 1): the sum of -class_weight[label] q[k] log(max(p[k], least)).
+  // w = class_weight[label] weight (null: 1 each): the sum of -w q[k] log(max(p[k], least)).
+  // class_weight: (classes)   weight: (outer, inner); where it is 0 a position is not valid
   double (*smoothed_loss)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
-                          int ignore_label, const float* class_weight, float smoothing, float least,
-                          int64_t* valid);
-  // dx = scale class_weight[label] (p - q), 0 where ignored.
+                          int ignore_label, const float* class_weight, const float* weight,
+                          float smoothing, float least, int64_t* valid);
+  // dx = scale w (p - q), 0 where ignored.
   void (*smoothed_loss_backward)(const SoftmaxShape&, const float* p, const float* label,
                                  bool has_ignore, int ignore_label, const float* class_weight,
-                                 float smoothing, float scale, float* dx);
+                                 const float* weight, float smoothing, float scale, float* dx);
+  // The cross entropy with expected probabilities t, (outer, classes, inner), smoothed to
+  // q = (1 - smoothing) t + smoothing / classes: the sum of -q log(max(p, least)).
+  double (*soft_loss)(const SoftmaxShape&, const float* p, const float* t, float smoothing,
+                      float least);
+  // dx[k] = scale (p[k] sum over l of q[l] - q[k])
+  void (*soft_loss_backward)(const SoftmaxShape&, const float* p, const float* t, float smoothing,
+                             float scale, float* dx);
+  // out (outer, inner) = p at each label, 1 where ignored.
+  void (*pick)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,
+               int ignore_label, float* out);
+  // dx = scale weight (p - onehot(label)), 0 where ignored. weight: (outer, inner)
+  void (*weighted_backward)(const SoftmaxShape&, const float* p, const float* label,
+                            bool has_ignore, int ignore_label, const float* weight, float scale,
+                            float* dx);
   // Likewise the sum of -weights[label, k] log(max(p[k], least)), over all classes k as well.
   // weights: (classes, classes)
   double (*infogain)(const SoftmaxShape&, const float* p, const float* label, bool has_ignore,

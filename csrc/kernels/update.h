@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace pydl::kernels {
 
@@ -9,13 +10,14 @@ struct UpdateShape {
   int64_t n;
   float grad_scale = 1;    // clip factor / iter_size, applied to the gradient first
   float weight_decay = 0;  // of this parameter (global * decay_mult)
-  bool l1 = false;         // decay(w) is sign(w), not w
+  float l1 = 0;            // decay(w) is l1 sign(w) + (1 - l1) w
   float rate = 0;          // of this parameter (lr * lr_mult)
   float momentum = 0, momentum2 = 0, delta = 0;
   float decoupled_decay = 0;  // rate * weight decay that bypasses the gradient
+  float clip = std::numeric_limits<float>::infinity();  // of grad_scale g, in size
 };
 
-// Each does, in one pass, from g' = grad_scale g + weight_decay decay(w),
+// Each does, in one pass, from g' = clipped(grad_scale g) + weight_decay decay(w),
 //   w -= step;  g = step (what Caffe leaves in the diff)
 // where h, h1 and h2 are the parameter's history, updated before they are used:
 struct UpdateKernels {
@@ -35,6 +37,8 @@ struct UpdateKernels {
   void (*adam)(const UpdateShape&, float* w, float* g, float* h1, float* h2);
   // average += rate (w - average)
   void (*average)(int64_t n, float rate, const float* w, float* average);
+  // Rows (rows, size) whose L2 norm is greater than `most` are scaled down to it.
+  void (*limit_norms)(int64_t rows, int64_t size, float most, float* w);
 };
 
 const UpdateKernels& update_kernels();

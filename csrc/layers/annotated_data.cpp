@@ -9,6 +9,7 @@
 #include "core/pass_order.h"
 #include "core/read_ahead.h"
 #include "kernels/image.h"
+#include "layers/augment.h"
 #include "layers/box_sampler.h"
 #include "layers/data_params.h"
 #include "layers/picture.h"
@@ -52,6 +53,7 @@ struct AnnotatedTransformParams {
   std::optional<DistortionParams> distort_param;
   std::optional<ExpansionParams> expand_param;
   std::optional<EmitParams> emit_constraint;
+  std::optional<AugmentParams> augment;
 
   static auto fields() {
     using P = AnnotatedTransformParams;
@@ -70,7 +72,10 @@ struct AnnotatedTransformParams {
         Field("distort_param", &P::distort_param, "colours varied at random"),
         Field("expand_param", &P::expand_param,
               "pictures on larger canvases, filled with the mean"),
-        Field("emit_constraint", &P::emit_constraint, "which boxes a part of a picture keeps"));
+        Field("emit_constraint", &P::emit_constraint, "which boxes a part of a picture keeps"),
+        Field(
+            "augment", &P::augment,
+            "in TRAIN: pictures varied at random, as the net sees them, by what moves no pixels"));
   }
 
   TransformParams plain() const {
@@ -80,6 +85,7 @@ struct AnnotatedTransformParams {
     p.mean_value = mean_value;
     p.force_color = force_color;
     p.force_gray = force_gray;
+    p.augment = augment;
     return p;
   }
 };
@@ -135,7 +141,7 @@ class AnnotatedData final
     check(!p.source.empty(), "data_param.source must be given");
     check(p.crop_size == 0 && !p.mirror, "crop_size and mirror belong in transform_param");
     plain_ = with_old_fields(t.plain(), p);
-    mean_ = read_mean_image(plain_);
+    transform_.emplace(plain_, phase() == Phase::kTrain);
     source_ = checked_hook(data_hooks().open,
                            p.source)(source_request("AnnotatedData", p, color_of(plain_)));
     check(source_->size() > 0, "its source is empty");
@@ -178,7 +184,10 @@ class AnnotatedData final
   void CheckParams(const AnnotatedTransformParams& t) const {
     check((t.crop_h > 0) == (t.crop_w > 0) && (t.crop_h == 0 || t.crop_size == 0),
           "give crop_size, or crop_h and crop_w");
-    check(!t.force_color || !t.force_gray, "give force_color or force_gray, not both");
+    check(
+        !t.augment || !is_geometric(*t.augment),
+        "transform_param.augment: boxes do not follow rotation, shear, scale, aspect, translation "
+        "and flip_vertical; use expand_param, batch_sampler and mirror, which they do follow");
     if (t.resize_param) check_params(*t.resize_param);
     if (t.noise_param) check_params(*t.noise_param);
     if (t.distort_param) check_params(*t.distort_param);
@@ -252,7 +261,11 @@ class AnnotatedData final
     check(shape == batch->data_shape, "gives ", shape_text(shape), ", the first of its batch ",
           shape_text(batch->data_shape), "; give resize_param, or batches of one");
     const int64_t size = shape_count(shape) / shape[0];
-    WriteValues(scene.picture, cut, means, batch->data.data() + place * size);
+    Record seen;
+    seen.shape = {cut.channels, cut.height, cut.width};
+    seen.bytes = scene.picture.bytes.data();
+    transform_->ApplyTo(seen, cut, seed_, stream_of(name()), number,
+                        batch->data.data() + place * size);
     if (!record.annotated) return batch->labels.push_back(record.label);
     for (const BoxLabel& b : BoxesIn(scene, cut)) {
       for (float x :
@@ -353,18 +366,6 @@ class AnnotatedData final
     return cut;
   }
 
-  // y: (C, H, W) of the part
-  void WriteValues(const Picture& picture, const kernels::ImageCut& cut,
-                   const std::vector<float>& means, float* y) const {
-    const bool has_image = !mean_.values.empty();
-    check(!has_image || mean_.shape == Shape({picture.channels, picture.height, picture.width}),
-          plain_.mean_file, ": the mean image is ", shape_text(mean_.shape), ", the picture ",
-          picture.channels, "x", picture.height, "x", picture.width);
-    kernels::image_kernels().bytes(cut, picture.bytes.data(),
-                                   has_image ? mean_.values.data() : nullptr, means.data(),
-                                   plain_.scale, y);
-  }
-
   std::vector<BoxLabel> BoxesIn(const Scene& scene, const kernels::ImageCut& cut) const {
     const AnnotatedTransformParams& t = params_of<AnnotatedTransformParams>();
     const auto width = static_cast<float>(cut.width), height = static_cast<float>(cut.height);
@@ -394,7 +395,7 @@ class AnnotatedData final
   }
 
   TransformParams plain_;
-  MeanImage mean_;
+  std::optional<Transform> transform_;  // of what the net sees
   std::shared_ptr<DataSource> source_;
   uint64_t seed_ = 0;
   int64_t cursor_ = 0;                  // records given out so far

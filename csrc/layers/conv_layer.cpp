@@ -32,6 +32,14 @@ void ConvLayer::SetUp(const Blobs& bottom, const Blobs& top) {
   weights.insert(weights.end(), window_.kernel.begin(), window_.kernel.end());
   AddParam(weights, &p.weight_filler);
   if (p.bias_term) AddParam({num_output()}, &p.bias_filler);
+  if (!p.weight_norm) return;
+  AddParam(WeightNorm::length_shape(weights));
+  WeightNorm::SetLengths(*params()[0], params().back().get());
+}
+
+const Blob& ConvLayer::weights() {
+  const Blob& w = *params()[0];
+  return params_of().weight_norm ? norm_.weights(w, *params().back()) : w;
 }
 
 ConvLayer::Outputs ConvLayer::read_outputs(int64_t channels) const {
@@ -89,17 +97,17 @@ void ConvLayer::refresh_kernel(const Blob& bottom) {
   if (problem_.dtype != format().dtype || problem_.learns != learns() || isa_ != kernels::isa()) {
     choose_kernel(problem_of(bottom));
   }
-  if (cache_.stale(*params()[0])) conv_->weights_changed();
+  if (cache_.stale(weights())) conv_->weights_changed();
 }
 
 // The weights, and the bias or null, of this layer and those of its chain that they do as well.
 const float* ConvLayer::fold_weights(const float** bias) {
   const Blob* own_bias = params_of().bias_term ? params()[1].get() : nullptr;
-  const bool folds = folded_.fold(fused_, weights_order(problem_), *params()[0], own_bias);
+  const bool folds = folded_.fold(fused_, weights_order(problem_), weights(), own_bias);
   if (folds != folds_ || (folds && folded_.changed())) conv_->weights_changed();
   folds_ = folds;
   *bias = folds ? folded_.bias() : own_bias ? own_bias->data() : nullptr;
-  return folds ? folded_.weights() : params()[0]->data();
+  return folds ? folded_.weights() : weights().data();
 }
 
 void ConvLayer::Forward(const Blobs& bottom, const Blobs& top) {
@@ -129,21 +137,34 @@ void ConvLayer::Backward(const Blobs& top, const Propagates& down, const Blobs& 
   if (folds_) conv_->weights_changed();
   folds_ = false;
   const bool bias = params_of().bias_term && param_propagate(1);
+  float* dw = learns_weights() ? weights_diff() : nullptr;
   for (size_t i = 0; i < top.size(); ++i) {
     const ConstArray dy = gradient(*top[i]);
     float* db = bias ? params()[1]->update_diff() : nullptr;
-    if (param_propagate(0)) {
-      conv_->backward_weights(input(*bottom[i]), dy, params()[0]->update_diff(), db);
+    if (dw) {
+      conv_->backward_weights(input(*bottom[i]), dy, dw, db);
     } else if (bias) {  // frozen weights
       kernels::eltwise_kernels().affine_backward_params(top[i]->count() / num_output(),
                                                         num_output(), 1, nullptr, dy, nullptr, db);
     }
     if (down[i] != Propagate::kNo) propagate_down(dy, down[i] == Propagate::kAdd, bottom[i]);
   }
+  if (dw && params_of().weight_norm) norm_gradients();
+}
+
+float* ConvLayer::weights_diff() {
+  return params_of().weight_norm ? norm_.clear_gradient() : params()[0]->update_diff();
+}
+
+void ConvLayer::norm_gradients() {
+  const size_t g = length_index();
+  norm_.Backward(*params()[0], *params()[g],
+                 param_propagate(0) ? params()[0]->update_diff() : nullptr,
+                 param_propagate(g) ? params()[g]->update_diff() : nullptr);
 }
 
 void ConvLayer::propagate_down(ConstArray dy, bool add, Blob* bottom) {
-  const float* w = params()[0]->data();
+  const float* w = weights().data();
   if (direct()) {
     const Format to = format_for(*bottom);
     const Array dx = add ? bottom->update_diff(to) : bottom->mutable_diff(to);

@@ -8,19 +8,20 @@
 #include "kernels/conv.h"
 #include "layers/conv_params.h"
 #include "layers/folded_weights.h"
-#include "layers/weights_cache.h"
+#include "layers/weight_norm.h"
 #include "pydl/layer.h"
 
 namespace pydl {
 
 // bottoms: (N..., C, in...)   b: (num_output)   tops: (N..., num_output, out...)
+// params: the weights, b; with weight_norm v in their place, b, g (layers/weight_norm.h)
 // Several bottoms of one shape share the weights. As in Caffe, `axis` says which one is C.
 class ConvLayer : public LayerOf<ConvolutionParams> {
  public:
   Arity bottoms() const override { return {1, -1}; }
   Arity tops() const override { return {1, -1}; }
   bool adds_to_diff() const override { return true; }
-  bool backward_reads_bottom(int) const override { return param_propagate(0); }
+  bool backward_reads_bottom(int) const override { return learns_weights(); }
   DTypes dtypes() const override { return direct() ? DTypes::kBFloat16 : DTypes::kFloat32; }
   Layouts layouts() const override { return direct() ? Layouts::kChannelsLast : Layouts::kPlain; }
   bool CanFuse(const LayerChain& chain, const Layer& next, bool with_backward) const override;
@@ -56,7 +57,14 @@ class ConvLayer : public LayerOf<ConvolutionParams> {
   kernels::ConvShape problem_of(const Blob& bottom) const;
   void choose_kernel(const kernels::ConvShape& problem);
   void refresh_kernel(const Blob& bottom);
-  bool learns() const { return phase() == Phase::kTrain && param_propagate(0); }
+  bool learns() const { return phase() == Phase::kTrain && learns_weights(); }
+  bool learns_weights() const {
+    return param_propagate(0) || (params_of().weight_norm && param_propagate(length_index()));
+  }
+  size_t length_index() const { return params_of().bias_term ? 2 : 1; }  // of g
+  const Blob& weights();
+  float* weights_diff();
+  void norm_gradients();
   const float* fold_weights(const float** bias);
   void propagate_down(ConstArray dy, bool add, Blob* bottom);
 
@@ -75,6 +83,7 @@ class ConvLayer : public LayerOf<ConvolutionParams> {
   kernels::Isa isa_ = kernels::Isa::kRef;
   WeightsCache cache_;
   FoldedWeights folded_;
+  WeightNorm norm_;
   bool folds_ = false;        // the last Forward used folded_
   std::vector<float> x_, y_;  // only where the channel is not axis 1
 };

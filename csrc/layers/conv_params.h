@@ -17,7 +17,7 @@ struct ConvolutionParams {
   FillerParams weight_filler, bias_filler;
   Engine engine = Engine::kDefault;
   int32_t axis = 1;
-  bool force_nd_im2col = false;
+  bool force_nd_im2col = false, weight_norm = false;
 
   static auto fields() {
     using P = ConvolutionParams;
@@ -46,7 +46,9 @@ struct ConvolutionParams {
         Field("bias_filler", &P::bias_filler, "start values of the bias"),
         Field("engine", &P::engine, "accepted for Caffe's files; pydl chooses its own kernels"),
         Field("axis", &P::axis, "the channel axis; those after it are spatial"),
-        Field("force_nd_im2col", &P::force_nd_im2col, "accepted for Caffe's files; no effect"));
+        Field("force_nd_im2col", &P::force_nd_im2col, "accepted for Caffe's files; no effect"),
+        Field("weight_norm", &P::weight_norm,
+              "weights are g v / |v| along their first axis: a further blob has the lengths g"));
   }
 };
 

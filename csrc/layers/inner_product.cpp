@@ -7,7 +7,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kept_weights.h"
 #include "kernels/scratch.h"
-#include "layers/weights_cache.h"
+#include "layers/weight_norm.h"
 #include "pydl/filler.h"
 #include "pydl/layer.h"
 
@@ -18,7 +18,7 @@ struct InnerProductParams {
   bool bias_term = true;
   FillerParams weight_filler, bias_filler;
   int32_t axis = 1;
-  bool transpose = false;
+  bool transpose = false, weight_norm = false;
 
   static auto fields() {
     return Fields(
@@ -29,15 +29,18 @@ struct InnerProductParams {
         Field("bias_filler", &InnerProductParams::bias_filler, "start values of the bias"),
         Field("axis", &InnerProductParams::axis,
               "this axis and all after it are the inputs; those before count the products"),
-        Field("transpose", &InnerProductParams::transpose, "weights are stored inputs x outputs"));
+        Field("transpose", &InnerProductParams::transpose, "weights are stored inputs x outputs"),
+        Field("weight_norm", &InnerProductParams::weight_norm,
+              "weights are g v / |v|: a further blob has the length g of each output's"));
   }
 };
 
 // bottom: (M..., K...)   W: (N, K), or transposed (K, N)   b: (N)   top: (M..., N)
+// params: W, b; with weight_norm v in the place of W, b, g (N, 1) (layers/weight_norm.h)
 class InnerProduct final : public LayerOf<InnerProductParams> {
  public:
   bool adds_to_diff() const override { return true; }
-  bool backward_reads_bottom(int) const override { return param_propagate(0); }
+  bool backward_reads_bottom(int) const override { return learns_weights(); }
   DTypes dtypes() const override { return DTypes::kBFloat16; }
   bool CanFuse(const LayerChain& chain, const Layer& next, bool) const override {
     return chain.empty() && next.is_rectifier();
@@ -51,6 +54,10 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     k_ = bottom[0]->count(bottom[0]->CanonicalAxis(p.axis));
     AddParam(p.transpose ? Shape{k_, n_} : Shape{n_, k_}, &p.weight_filler);
     if (p.bias_term) AddParam({n_}, &p.bias_filler);
+    if (!p.weight_norm) return;
+    check(!p.transpose, "weight_norm is for weights outputs x inputs; leave out transpose");
+    AddParam(WeightNorm::length_shape(params()[0]->shape()));
+    WeightNorm::SetLengths(*params()[0], params().back().get());
   }
 
   void Reshape(const Blobs& bottom, const Blobs& top) override {
@@ -68,7 +75,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     const auto& gemm = kernels::gemm_kernels();
     kernels::GemmShape shape{m_, n_, k_};
     shape.trans_b = !params_of().transpose;
-    const Blob& w = *params()[0];
+    const Blob& w = weights();
     const float* bias = params_of().bias_term ? params()[1]->data() : nullptr;
     const kernels::Epilogue epilogue{bias, !fused_.empty()};
     const ConstArray x = bottom[0]->data(format());
@@ -91,19 +98,31 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
       kernels::eltwise_kernels().affine_backward_params(m_, n_, 1, nullptr, dy, nullptr,
                                                         params()[1]->update_diff());
     }
-    if (!param_propagate(0)) return;
+    if (!learns_weights()) return;
     const ConstArray x = bottom[0]->data(format());
+    if (params_of().weight_norm) return NormGradients(x, dy);
     if (gradient_sink()) return StreamGradient(x, dy);
     const Blob::Sum dw = params()[0]->accumulate_diff();
     WeightsGradient(x, dy, 0, rows(), dw.add ? 1 : 0, dw.data);
   }
-  bool streams_gradient(size_t param) const override { return param == 0; }
+  bool streams_gradient(size_t param) const override {
+    return param == 0 && !params_of().weight_norm;
+  }
 
   double flops(const Blobs&, const Blobs&) const override {
     return 2.0 * static_cast<double>(m_) * static_cast<double>(n_) * static_cast<double>(k_);
   }
 
  private:
+  const Blob& weights() {
+    const Blob& w = *params()[0];
+    return params_of().weight_norm ? norm_.weights(w, *params().back()) : w;
+  }
+  bool learns_weights() const {
+    return param_propagate(0) || (params_of().weight_norm && param_propagate(length_index()));
+  }
+  size_t length_index() const { return params_of().bias_term ? 2 : 1; }  // of g
+
   // x, or a copy in `wide`: for a bfloat16 x the product packs W, which training changes each time.
   ConstArray as_float32(ConstArray x, float* wide) const {
     if (x.dtype == DType::kFloat32) return x;
@@ -117,7 +136,7 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     shape.trans_b = params_of().transpose;
     shape.beta = add ? 1 : 0;
     const Format to = format_for(*bottom);
-    kernels::gemm_kernels().gemm(shape, dy, params()[0]->data(), {},
+    kernels::gemm_kernels().gemm(shape, dy, weights().data(), {},
                                  add ? bottom->update_diff(to) : bottom->mutable_diff(to));
   }
 
@@ -135,6 +154,14 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
     shape.beta = beta;
     kernels::gemm_kernels().gemm(shape, (transpose ? x : dy).from(begin), transpose ? dy : x, {},
                                  dw);
+  }
+
+  void NormGradients(ConstArray x, ConstArray dy) {
+    WeightsGradient(x, dy, 0, rows(), 0, norm_.clear_gradient());
+    const size_t g = length_index();
+    norm_.Backward(*params()[0], *params()[g],
+                   param_propagate(0) ? params()[0]->update_diff() : nullptr,
+                   param_propagate(g) ? params()[g]->update_diff() : nullptr);
   }
 
   void StreamGradient(ConstArray x, ConstArray dy) const {
@@ -155,8 +182,11 @@ class InnerProduct final : public LayerOf<InnerProductParams> {
   int64_t m_ = 0, n_ = 0, k_ = 0;
   kernels::KeptMatrix packed_;
   WeightsCache cache_;
+  WeightNorm norm_;
 };
 
-PYDL_REGISTER_LAYER("InnerProduct", InnerProduct, "Fully connected: y = W x + b.");
+PYDL_REGISTER_LAYER("InnerProduct", InnerProduct,
+                    "Fully connected: y = W x + b. With weight_norm the learnable blobs are v, b "
+                    "and g, torch's weight_v, bias and weight_g.");
 
 }  // namespace pydl

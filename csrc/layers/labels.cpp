@@ -1,5 +1,7 @@
 #include "layers/labels.h"
 
+#include <algorithm>
+
 namespace pydl {
 
 std::string position_text(const Shape& shape, int64_t index) {
@@ -36,6 +38,18 @@ void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ig
          ", the classes of the prediction",
          ignore_label ? " (nor is it ignore_label " + std::to_string(*ignore_label) + ")" : "");
   }
+}
+
+void check_probabilities(const Blob& labels, Layout layout) {
+  const auto is_one = [](float p) { return p >= 0 && p <= 1; };  // NaN is none
+  const float* label = labels.data(layout);
+  bool fine = true;
+  for (int64_t i = 0; i < labels.count(); ++i) fine &= is_one(label[i]);
+  if (fine) return;
+  label = labels.data();
+  const int64_t i = std::find_if_not(label, label + labels.count(), is_one) - label;
+  fail("the expected probability ", label[i], " at ", position_text(labels.shape(), i), " of the ",
+       shape_text(labels.shape()), " labels is not in 0 to 1");
 }
 
 void check_indices(const Blob& indices, int64_t limit, const std::string& hint) {

@@ -28,6 +28,15 @@ void check_row_labels(const Blob& prediction, const Blob& labels);
 // Throws pydl::Error at the first label that is neither in [0, classes) nor ignored.
 void check_labels(const Blob& labels, int64_t classes, std::optional<int32_t> ignore_label);
 
+// Labels of the prediction's own shape are the probabilities of its classes, as in PyTorch; with
+// one class they are labels.
+inline bool are_probabilities(const Blob& prediction, int axis, const Blob& labels) {
+  return labels.shape() == prediction.shape() && prediction.shape(axis) > 1;
+}
+
+// Throws pydl::Error at the first value that is not in [0, 1].
+void check_probabilities(const Blob& labels, Layout layout = Layout::kPlain);
+
 // Throws pydl::Error, ending in `hint`, at the first index that is not in [0, limit). As in Caffe,
 // an index is cut to an integer.
 void check_indices(const Blob& indices, int64_t limit, const std::string& hint);

@@ -15,7 +15,7 @@ class Lstm final : public Recurrent {
  private:
   void StepsForward(const kernels::RecurrentShape& part, const float* cont, const float* before,
                     float* after, Array h) override {
-    const int64_t size = state_size(), last = (part.steps - 1) * size;
+    const int64_t size = state_size(), last = part.row(part.steps - 1) * hidden();
     cells_.Reshape({part.steps, batch(), hidden()});
     kernels::recurrent_kernels().lstm_forward(part, packed_forward(), cont, before, before + size,
                                               gates_.update_data(), past_.mutable_data(format()),

@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/random.h"
+#include "layers/augment.h"
 #include "layers/transform.h"
 
 namespace pydl {
@@ -16,6 +17,7 @@ void MemoryData::SetUp(const Blobs&, const Blobs&) {
       p.batch_size > 0 && p.channels > 0 && p.height > 0 && p.width > 0,
       "memory_data_param: batch_size, channels, height and width must be given and positive, got ",
       p.batch_size, ", ", p.channels, ", ", p.height, ", ", p.width);
+  if (const auto& augment = params_of<TransformParams>().augment) check_params(*augment);
   batch_size_ = p.batch_size;
 }
 

@@ -52,7 +52,7 @@ void Recurrent::Reshape(const Blobs& bottom, const Blobs& top) {
   for (size_t i = 1; i < top.size(); ++i) top[i]->Reshape({1, batch_, hidden_});
   start_.Reshape({num_states(), batch_, hidden_});
   last_.Reshape({num_states(), batch_, hidden_});
-  const int64_t floats = exposed() ? 0 : num_states() * state_size();
+  const int64_t floats = exposed() || backward() ? 0 : num_states() * state_size();
   const auto pairs = static_cast<size_t>((floats + 1) / 2);
   if (state_.size() != pairs) state_.assign(pairs, 0);
 }
@@ -89,6 +89,7 @@ double Recurrent::flops(const Blobs&, const Blobs&) const {
 
 void Recurrent::LoadState(const Blobs& bottom) {
   float* start = start_.mutable_data();
+  if (backward() && !exposed()) std::fill_n(start, start_.count(), 0.0f);
   if (!exposed() && !state_.empty()) {
     std::memcpy(start, state_.data(), start_.count() * sizeof(float));
   }
@@ -96,6 +97,17 @@ void Recurrent::LoadState(const Blobs& bottom) {
     const Blob& given = *bottom[bottom.size() - num_states() + i];
     std::copy_n(given.data(), state_size(), start + i * state_size());
   }
+}
+
+// (T, N), 0 where a step goes on from none: in the direction of the layer.
+const float* Recurrent::GoesOn(const Blobs& bottom) {
+  const float* cont = bottom[1]->data();
+  if (!backward() || steps_ == 0) return cont;
+  turned_cont_.Reshape({steps_, batch_});
+  float* turned = turned_cont_.mutable_data();
+  std::copy(cont + batch_, cont + steps_ * batch_, turned);
+  std::fill_n(turned + (steps_ - 1) * batch_, batch_, 1.0f);
+  return turned;
 }
 
 void Recurrent::SaveState(const Blobs& top) {
@@ -132,13 +144,14 @@ void Recurrent::Forward(const Blobs& bottom, const Blobs& top) {
   gates_.Reshape({most, batch_, gate_stride()});
   past_.Reshape({most, batch_, hidden_});
   const Array y = top[0]->mutable_data(format());
-  for (int64_t t = 0; t < steps_; t += most) {
+  const float* cont = GoesOn(bottom);
+  for (int64_t taken = 0; taken < steps_; taken += most) {
     kernels::RecurrentShape part = shape();
-    part.steps = std::min(most, steps_ - t);
+    part.steps = std::min(most, steps_ - taken);
+    const int64_t t = backward() ? steps_ - taken - part.steps : taken;
     MultiplyInputs(bottom, t, part.steps);
-    const float* before = (t == 0 ? start_ : last_).data();
-    StepsForward(part, bottom[1]->data() + t * batch_, before, last_.mutable_data(),
-                 y.from(t * state_size()));
+    const float* before = (taken == 0 ? start_ : last_).data();
+    StepsForward(part, cont + t * batch_, before, last_.mutable_data(), y.from(t * state_size()));
   }
   SaveState(top);
 }
@@ -179,13 +192,13 @@ void Recurrent::Backward(const Blobs& top, const Propagates& down, const Blobs& 
   const int64_t columns = num_gates_ * hidden_;
   const kernels::Scratch dgates(gates_.count()), sum(batch_ * columns);
   const Array of_steps{dgates.data(), dtype()};
-  StepsBackward(top, bottom[1]->data(), of_steps, sum.data());
+  StepsBackward(top, GoesOn(bottom), of_steps, sum.data());
   const Gradient gradient{steps_ * batch_, gate_stride(), of_steps};
   AddWeightsGradient(0, gradient, bottom[0]->data(format()));
   if (param_propagate(1)) {
     kernels::column_sums_kernels().add(batch_, columns, sum.data(), params()[1]->update_diff());
   }
-  AddWeightsGradient(recurrent_index(), gradient, past_.data(format()));
+  AddRecurrentGradient(gradient, past_.data(format()));
   PropagateDown(down[0], 0, gradient, bottom[0]);
   if (!has_static()) return;
   const Gradient of_static{batch_, columns, sum.data()};
@@ -195,11 +208,15 @@ void Recurrent::Backward(const Blobs& top, const Propagates& down, const Blobs& 
 
 void Recurrent::AddWeightsGradient(size_t param, const Gradient& dy, ConstArray x) {
   if (!param_propagate(param)) return;
-  const Shape& weights = params()[param]->shape();
-  kernels::GemmShape shape{weights[0], weights[1], dy.rows};
+  const Shape weights = params()[param]->shape();
+  AddProduct(params()[param]->accumulate_diff(), weights[0], weights[1], dy, x);
+}
+
+void Recurrent::AddProduct(const Blob::Sum& dw, int64_t columns, int64_t inputs, const Gradient& dy,
+                           ConstArray x) {
+  kernels::GemmShape shape{columns, inputs, dy.rows};
   shape.trans_a = true;
   shape.lda = dy.stride;
-  const Blob::Sum dw = params()[param]->accumulate_diff();
   shape.beta = dw.add ? 1 : 0;
   kernels::gemm_kernels().gemm(shape, dy.values, x, {}, dw.data);
 }

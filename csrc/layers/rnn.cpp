@@ -36,7 +36,7 @@ class Rnn final : public Recurrent {
     const Array h = hidden_states_.mutable_data(format());
     kernels::recurrent_kernels().rnn_forward(part, packed_forward(), cont, before,
                                              gates_.update_data(), past_.mutable_data(format()), h);
-    kernels::eltwise_kernels().convert(state_size(), h.from((part.steps - 1) * state_size()),
+    kernels::eltwise_kernels().convert(state_size(), h.from(part.row(part.steps - 1) * hidden()),
                                        after);
     kernels::GemmShape shape{part.steps * batch(), hidden(), hidden()};
     shape.trans_b = true;

@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "core/random.h"
+#include "kernels/image.h"
 #include "pydl/data.h"
 #include "pydl/transform_params.h"
 
@@ -20,7 +22,7 @@ MeanImage read_mean_image(const TransformParams& params);
 // The mean of each of `channels` channels: mean_value, given once or once per channel; else zeros.
 std::vector<float> channel_means(const TransformParams& params, int64_t channels);
 
-// y = (cut out and perhaps mirrored x - mean) * scale
+// y = (cut out and perhaps mirrored x - mean) * scale; in TRAIN x may be varied (augment.h).
 class Transform {
  public:
   // label_maps: the last channel of a record has the labels of its pixels, which are cut out and
@@ -36,9 +38,23 @@ class Transform {
   // Throws pydl::Error for one of another out_shape.
   void Apply(const Records& records, uint64_t seed, uint64_t stream, int64_t first,
              const Shape& out_shape, float* y, float* labels = nullptr) const;
+  // The part `cut` of one picture, number `number` of the run, in this thread. y: (C, rows,
+  // columns) of the part. Throws pydl::Error where mean or augment do not fit it.
+  void ApplyTo(const Record& picture, const kernels::ImageCut& cut, uint64_t seed, uint64_t stream,
+               int64_t number, float* y) const;
 
  private:
+  struct Means {
+    std::vector<float> of_channels, fill;  // fill: what stands for no picture
+  };
+
   Shape image_shape(const Record& record) const;  // (C, H, W), without labels
+  bool varies() const { return train_ && params_.augment.has_value(); }
+  Means MeansOf(int64_t channels) const;
+  void Write(const Record& record, const kernels::ImageCut& cut, const Means& means, float* y,
+             float* labels) const;
+  void WriteVaried(const Record& record, const kernels::ImageCut& cut, const Means& means,
+                   const PhiloxBlock& key, float* scratch, float* y, float* labels) const;
 
   TransformParams params_;
   bool train_, label_maps_;

@@ -117,6 +117,9 @@ class WindowData final : public LayerOf<WindowDataParams, TransformParams> {
 
   void CheckParams() const {
     const WindowDataParams& p = params_of();
+    check(!params_of<TransformParams>().augment,
+          "transform_param.augment is not for WindowData, which draws windows of its own; "
+          "remove it, or give ImageData the pictures");
     check(p.batch_size > 0, "window_data_param.batch_size must be given and positive");
     check(!p.source.empty(), "window_data_param.source must be given");
     check(transform_.crop_size > 0, "transform_param.crop_size must be given and positive");

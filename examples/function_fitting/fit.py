@@ -55,16 +55,13 @@ def fit(x, y, hidden, moments, seed=1):
             momentum=0.9,
             lr_policy="fixed",
             random_seed=seed,
-            test_iter=[1],  # the test net shares the weights; only `predict` runs it
-            test_interval=10**9,
-            test_initialization=False,
         )
     )
-    inputs = solver.net.blobs
+    inputs, net = solver.net.blobs, solver.test_twin()
     inputs["x"].data[...], inputs["target"].data[...] = x, y
     for moment in moments:
         solver.step(moment - solver.iter)
-        yield solver.test_nets[0]
+        yield net
 
 
 def error(net, x, y):

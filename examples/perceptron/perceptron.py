@@ -20,12 +20,8 @@ DIGITS = (3, 5)
 
 
 def solver_of(net, **fields):
-    """Its test net shares the training net's weights, and gives the scores; `predict` runs it."""
-    never = {"test_interval": 10**9, "test_initialization": False}
     return pydl.Solver(
-        pydl.prototxt.new(
-            "SolverParameter", net_param=net, lr_policy="fixed", test_iter=[1], **never, **fields
-        )
+        pydl.prototxt.new("SolverParameter", net_param=net, lr_policy="fixed", **fields)
     )
 
 
@@ -43,7 +39,7 @@ def learn(points, labels, most_passes):
         for point, label in zip(points, labels, strict=True):
             inputs["data"].data[...], inputs["target"].data[...] = point, 1 if label else -1
             mistakes[-1] += solver.step() > 0
-    return solver.test_nets[0], mistakes
+    return solver.test_twin(), mistakes
 
 
 def learn_xor(hidden, seed, iterations=1000):
@@ -55,7 +51,7 @@ def learn_xor(hidden, seed, iterations=1000):
     inputs["data"].data[...] = CORNERS
     inputs["label"].data[...] = np.reshape(LOGIC["XOR"], (4, 1))
     loss = solver.step(iterations)
-    return solver.test_nets[0], loss
+    return solver.test_twin(), loss
 
 
 def right(net, points, labels):

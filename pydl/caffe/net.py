@@ -281,10 +281,6 @@ class Net(pydl.net.Net):
                 f"{', '.join(wanted) or 'it has none'}"
             )
 
-    def clear_param_diffs(self) -> None:
-        """Sets the gradients of all learnable blobs to 0."""
-        self._core.clear_param_diffs()
-
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Feeds the net's first layer, a MemoryData layer: (N, C, H, W) and N labels."""
         self._set_input_arrays(data, labels)

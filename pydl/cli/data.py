@@ -1,4 +1,5 @@
-"""``pydl data``: which sets there are, getting the standard ones, looking at one."""
+"""``pydl data``: which sets there are, getting the standard ones, looking at one, and at what a net
+sees of one."""
 
 from __future__ import annotations
 
@@ -7,11 +8,15 @@ import shutil
 import sys
 from pathlib import Path
 
+from pydl.cli import flags
+
 _EPILOG = """examples:
   pydl data list
   pydl data prepare fashion_mnist
   pydl data prepare mnist --from ~/downloads/mnist
   pydl data show mnist_sample/train -o sheet.png
+  pydl data preview train_val.prototxt -o preview.png
+  pydl data preview mnist_sample/train -transform "augment { rotation: 15 noise: 20 }"
 
 Prepared sets live in $PYDL_DATA, or in pydl/data in the user's cache folder. A Data layer
 uses them by name: data_param { source: "mnist/train" batch_size: 64 }
@@ -23,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "data",
         help="list, prepare and show data sets",
-        description="Lists, prepares and shows data sets.",
+        description="Lists, prepares and shows data sets, and what a net sees of them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,12 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     actions.add_parser("list", help="the built-in sets, and which of them are on this machine")
     _add_prepare(actions)
     _add_show(actions)
+    _add_preview(actions)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``pydl data``; returns the exit status, raises pydl.Error for bad input."""
-    return {"list": _list, "prepare": _prepare, "show": _show}[args.action](args)
+    actions = {"list": _list, "prepare": _prepare, "show": _show, "preview": _preview}
+    return actions[args.action](args)
 
 
 def _add_prepare(actions: argparse._SubParsersAction) -> None:
@@ -59,6 +66,25 @@ def _add_show(actions: argparse._SubParsersAction) -> None:
     show.add_argument("source", help="a built-in set, an IDX or .npz file, an LMDB or LevelDB")
     show.add_argument("-o", "--output", default="sheet.png", help="picture file (sheet.png)")
     show.add_argument("--count", type=int, default=50, help="how many images (50)")
+
+
+def _add_preview(actions: argparse._SubParsersAction) -> None:
+    show = actions.add_parser(
+        "preview",
+        help="draw what a net sees of its data in training: originals, and varied at random",
+        description="Draws a sheet: in its first row pictures as they are, below them the same "
+        "pictures as the net sees them in training, varied at random anew in each row.",
+    )
+    show.add_argument("model", help="a net's .prototxt; or a source, as for pydl data show")
+    show.add_argument("-o", "--output", default="preview.png", help="picture file (preview.png)")
+    show.add_argument("--count", type=int, default=8, help="how many pictures (8)")
+    show.add_argument("--rows", type=int, default=5, help="how often each is varied (5)")
+    show.add_argument(
+        "--transform",
+        metavar="FIELDS",
+        help="a transform_param to try in the place of the net's; needed for a source",
+    )
+    flags.add_net_flags(show, weights=False, python=False)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -93,6 +119,27 @@ def _show(args: argparse.Namespace) -> int:
     save_sheet(dataset, Path(args.output), count=args.count)
     shown = min(args.count, len(dataset))
     print(f"{args.output}: the first {shown} of {len(dataset)} images of {dataset.name}")
+    return 0
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from pydl.data.preview import preview
+    from pydl.data.sheet import save_rows
+
+    seen = preview(
+        args.model,
+        transform=args.transform,
+        count=args.count,
+        rows=args.rows,
+        level=args.level,
+        stages=args.stage,
+    )
+    titles = [] if seen.labels is None else [f"{label:g}" for label in seen.labels]
+    save_rows([seen.originals, *seen.samples], args.output, titles=titles, name=args.model)
+    print(
+        f"{args.output}: {args.count} pictures of layer {seen.layer}, and below each {args.rows} "
+        "of what the net sees of it in training"
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydl.cli import flags
@@ -17,6 +18,7 @@ _EPILOG = """examples:
   pydl train -solver lenet_solver.prototxt -snapshot lenet_iter_500.solverstate
   pydl train -solver finetune_solver.prototxt -weights caffenet.caffemodel
   pydl train -solver gan_solver.prototxt          two nets against each other
+  pydl train -solver dbn_solver.prototxt          a stack of RBMs, one by one
 
 Beside the snapshots PREFIX_iter_N.caffemodel and .solverstate the run leaves PREFIX.log (Caffe's
 lines), PREFIX_log.jsonl (the same as JSON lines) and PREFIX_curve.png. A new run replaces them, a
@@ -81,15 +83,32 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.snapshot:
         _check_is_state(args.snapshot)
-    solver = _make_solver(args)
-    files = _Files(args, solver.snapshot_prefix)
-    with (
-        _reports(args, solver, files) as curve,
-        signals(solver, args.sigint_effect, args.sighup_effect),
-    ):
-        solver.solve()
-    _print_result(args, solver, files, curve)
+    for solver in _solvers(args):
+        files = _Files(args, solver.snapshot_prefix)
+        with (
+            _reports(args, solver, files) as curve,
+            signals(solver, args.sigint_effect, args.sighup_effect),
+        ):
+            solver.solve()
+        _print_result(args, solver, files, curve)
     return 0
+
+
+def _solvers(args: argparse.Namespace) -> Iterable:
+    """To run one after another: one for each RBM of a DBN, else one."""
+    from pydl import prototxt
+
+    if not prototxt.is_dbn_solver(args.solver):
+        return [_make_solver(args)]
+    from pydl.dbn import DBN
+
+    for flag in ("weights", "level", "stage", "iterations", "allow_python"):
+        if getattr(args, flag):
+            raise Error(
+                f"{args.solver} is a DBN's solver: -{flag} is not for it; its net and the solvers "
+                "of its RBMs say all"
+            )
+    return DBN.load(args.solver).stages(args.snapshot)
 
 
 def _check_is_state(path: str) -> None:

@@ -7,6 +7,7 @@
 """
 
 from pydl.data.annotated import write_annotated_lmdb
+from pydl.data.arrays import batches
 from pydl.data.catalog import SetInfo, list_sets, load
 from pydl.data.dataset import ArrayDataset, Dataset
 from pydl.data.sources import open_source
@@ -17,6 +18,7 @@ __all__ = [
     "ArrayDataset",
     "Dataset",
     "SetInfo",
+    "batches",
     "list_sets",
     "load",
     "open_source",

@@ -62,6 +62,15 @@ def _outputs(param: str) -> Callable[[Message], str]:
     return lambda layer: f"→ {getattr(layer, param).num_output}"
 
 
+def _heads(param: str) -> Callable[[Message], str]:
+    return lambda layer: f"heads {getattr(layer, param).num_heads}"
+
+
+def _score(layer: Message) -> str:
+    p = layer.sequence_attention_param
+    return f"{p.score}{f' → {p.num_hidden}' if p.num_hidden else ''}"
+
+
 def _batch(param: str) -> Callable[[Message], str]:
     return lambda layer: f"batch {getattr(layer, param).batch_size}"
 
@@ -87,6 +96,13 @@ _TYPES: dict[str, Callable[[Message], str]] = {
     "Embed": _outputs("embed_param"),
     "LSTM": _outputs("recurrent_param"),
     "RNN": _outputs("recurrent_param"),
+    "GRU": _outputs("recurrent_param"),
+    "RBM": lambda layer: f"→ {layer.rbm_param.num_hidden}",
+    "Attention": _heads("attention_param"),
+    "MultiHeadAttention": _heads("multi_head_attention_param"),
+    "SequenceAttention": _score,
+    "GroupNorm": lambda layer: f"groups {layer.group_norm_param.num_groups}",
+    "Maxout": lambda layer: f"of {layer.maxout_param.pieces}",
     "Data": _batch("data_param"),
     "ImageData": _batch("image_data_param"),
     "HDF5Data": _batch("hdf5_data_param"),

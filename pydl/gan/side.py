@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pydl import solver_setup
 from pydl.errors import Error
 from pydl.net import Net
 from pydl.solver import Model, Solver
@@ -24,6 +23,8 @@ class Side(Solver):
             raise Error(f"{self.source}: base_lr, the learning rate, is missing")
         if self.test_nets:
             raise Error(f"{self.source}: test nets are not used in a GAN; take test_iter out")
+        if any(row["noise"] for row in self.net._core.param_rows()):
+            raise Error(f"{self.source}: param {{ noise }} is not used in a GAN; take it out")
         if len(self.net.outputs) != 1:
             found = ", ".join(self.net.outputs) or "none"
             raise Error(
@@ -46,19 +47,8 @@ class Side(Solver):
         self.net.blobs[self.net.outputs[0]].diff[...] = gradient
         self.net._core.backward(self.net._core.layer_count - 1, first)
 
-    def update(self) -> None:
-        """An update by the gradients gathered since `clear`."""
-        self._core.apply_update()
-        self._core.iter += 1
-
     def clear(self) -> None:
-        self.net._core.clear_param_diffs()
-
-    def test_twin(self) -> Net:
-        """The net in phase TEST, with the same weights."""
-        net = self._make_net(solver_setup.test_spec(self.param, self._find), "all", False)
-        net._core.share_params(self.net._core)
-        return net
+        self.net.clear_param_diffs()
 
     def _make_net(self, spec: Mapping[str, Any], keep: str, allow_python: bool) -> Net:
         return super()._make_net({**spec, "force_backward": True}, keep, allow_python)

@@ -14,7 +14,7 @@ from pydl.gan.objectives import OBJECTIVES, Term, mean
 from pydl.gan.side import Side
 from pydl.net import Net
 from pydl.run import Run
-from pydl.solver_setup import where
+from pydl.solver_setup import find, seed_of, where
 
 Model = str | os.PathLike | prototxt.Message
 _SIDES = ("generator", "discriminator")
@@ -50,8 +50,7 @@ class GanSolver(Run):
         super().__init__(self.param.average_loss)
         location = self.param.Where()
         self._file = Path(location.file) if location else None
-        seed = self.param.random_seed
-        self.seed = seed if seed >= 0 else int.from_bytes(os.urandom(4), "little")
+        self.seed = seed_of(self.param)
         self.generator, self.discriminator = (self._side(role) for role in _SIDES)
         self._objective = OBJECTIVES[self.param.objective]
         self._first = _layer_after(self.discriminator, self.param.data, self._where("data"))
@@ -274,7 +273,7 @@ class GanSolver(Run):
         if bool(file) == given:
             what = "both" if given else "neither"
             raise Error(f"{self._where()}give {role}, a file, or {role}_param; it has {what}")
-        model = message if given else self._find(file)
+        model = message if given else find(file, self._file)
         return Side(role, model, snapshot_prefix=f"{self.snapshot_prefix}_{role}",
                     random_seed=self.seed, snapshot_after_train=False)  # fmt: skip
 
@@ -291,12 +290,6 @@ class GanSolver(Run):
 
     def _where(self, field: str | None = None) -> str:
         return where(self.param, field)
-
-    def _find(self, path: str) -> str:
-        if self._file is None or os.path.exists(path):
-            return path
-        beside = self._file.parent / path
-        return str(beside) if beside.exists() else path
 
 
 def _message(model: Model, overrides: dict[str, Any]) -> prototxt.Message:

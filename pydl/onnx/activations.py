@@ -33,6 +33,17 @@ def relu(g: Graph, layer: Layer) -> None:
         g.op("Relu", layer.x, out=layer.outputs[0])
 
 
+@exports("LeakyReLU")
+def leaky_relu(g: Graph, layer: Layer) -> None:
+    slope = layer.message.leaky_relu_param.negative_slope
+    g.op("LeakyRelu", layer.x, alpha=slope, out=layer.outputs[0])
+
+
+@exports("SELU")
+def selu(g: Graph, layer: Layer) -> None:
+    g.op("Selu", layer.x, out=layer.outputs[0])
+
+
 @exports("ELU")
 def elu(g: Graph, layer: Layer) -> None:
     g.op("Elu", layer.x, alpha=layer.message.elu_param.alpha, out=layer.outputs[0])
@@ -66,10 +77,46 @@ def mish(g: Graph, layer: Layer) -> None:
     g.op("Mul", layer.x, gate, out=layer.outputs[0])
 
 
-@exports("Swish")
+@exports("GELU")
+def gelu(g: Graph, layer: Layer) -> None:
+    x = layer.x
+    if layer.message.gelu_param.approximate == "TANH":
+        cube = g.scaled(g.op("Mul", g.op("Mul", x, x), x), 0.044715)
+        gate = g.op("Tanh", g.scaled(g.op("Add", x, cube), math.sqrt(2 / math.pi)))
+    else:
+        gate = g.op("Erf", g.scaled(x, math.sqrt(0.5)))
+    g.op("Mul", g.scaled(x, 0.5), g.op("Add", gate, 1.0), out=layer.outputs[0])
+
+
+@exports("SiLU", "Swish")
 def swish(g: Graph, layer: Layer) -> None:
-    gate = g.op("Sigmoid", g.scaled(layer.x, layer.message.swish_param.beta))
+    beta = layer.message.swish_param.beta if layer.type == "Swish" else 1
+    gate = g.op("Sigmoid", g.scaled(layer.x, beta))
     g.op("Mul", layer.x, gate, out=layer.outputs[0])
+
+
+@exports("Softplus")
+def softplus(g: Graph, layer: Layer) -> None:
+    p = layer.message.softplus_param
+    scaled = g.scaled(layer.x, p.beta)
+    smooth = g.scaled(g.op("Softplus", scaled), 1 / p.beta)
+    straight = g.op("Greater", scaled, float(p.threshold))
+    g.op("Where", straight, layer.x, smooth, out=layer.outputs[0])
+
+
+@exports("GLU")
+def glu(g: Graph, layer: Layer) -> None:
+    axis = layer.axis(layer.message.glu_param.axis)
+    a, b = g.ops("Split", layer.x, axis=axis, num_outputs=2, outs=[None] * 2)
+    g.op("Mul", a, g.op("Sigmoid", b), out=layer.outputs[0])
+
+
+@exports("Maxout")
+def maxout(g: Graph, layer: Layer) -> None:
+    p = layer.message.maxout_param
+    axis, shape = layer.axis(p.axis), layer.top_shapes[0]
+    parts = [0] * axis + [shape[axis], p.pieces, *shape[axis + 1 :]]
+    g.op("ReduceMax", g.reshape(layer.x, parts), [axis + 1], keepdims=0, out=layer.outputs[0])
 
 
 @exports("Clip")
@@ -113,10 +160,21 @@ def log(g: Graph, layer: Layer) -> None:
     g.scaled(natural, 1 / log_base, out=layer.outputs[0])
 
 
-@exports("Dropout")
+@exports("Dropout", "Noise")
 def dropout(g: Graph, layer: Layer) -> None:
     if layer.phase == "TRAIN":
-        raise layer.fail("drops at random in phase TRAIN; export the net in phase TEST")
+        raise layer.fail("is random in phase TRAIN; export the net in phase TEST")
+    if layer.type == "Dropout" and not layer.message.dropout_param.scale_train:
+        kept = 1 - layer.message.dropout_param.dropout_ratio
+        g.scaled(layer.x, kept, out=layer.outputs[0])
+    else:
+        g.op("Identity", layer.x, out=layer.outputs[0])
+
+
+@exports("GaussianSampling")
+def gaussian_sampling(g: Graph, layer: Layer) -> None:
+    if layer.phase == "TRAIN" or layer.message.gaussian_sampling_param.sample_in_test:
+        raise layer.fail("draws; export the net in phase TEST, without sample_in_test")
     g.op("Identity", layer.x, out=layer.outputs[0])
 
 

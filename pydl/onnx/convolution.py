@@ -97,7 +97,7 @@ def _for_each_bottom(g: Graph, layer: Layer, kind: str, group: int) -> None:
     spatial = len(layer.shape) - axis - 1
     window = Window.read(p, spatial) if spatial else Window([1], [1], [0], [1])
     shape = layer.blobs[0].shape if spatial else (*layer.blobs[0].shape, 1)
-    weights = [g.weight(0, shape)] + ([g.weight(1, (-1,))] if p.bias_term else [])
+    weights = _weights(g, layer, p, shape)
     for bottom, x in enumerate(layer.inputs):
         x = _plain_images(g, x, layer.bottom_shapes[bottom], axis)
         top, out = layer.top_shapes[bottom], layer.outputs[bottom]
@@ -106,6 +106,17 @@ def _for_each_bottom(g: Graph, layer: Layer, kind: str, group: int) -> None:
         else:
             y = g.op(kind, x, *weights, **window.attributes(group))
             g.reshape(y, _leading(axis, top), out=out)
+
+
+def _weights(g: Graph, layer: Layer, p: Message, shape: Shape) -> list[str]:
+    """The weights, and the bias where there is one."""
+    bias = [g.weight(1, (-1,))] if p.bias_term else []
+    if not p.weight_norm:
+        return [g.weight(0, shape), *bias]
+    v, length = layer.blobs[0].reshape(len(layer.blobs[0]), -1), layer.blobs[-1]
+    norm = np.linalg.norm(v, axis=1, keepdims=True)
+    w = np.divide(length.reshape(-1, 1) * v, norm, out=np.zeros_like(v), where=norm > 0)
+    return [g.constant(w.reshape(shape), "weights"), *bias]
 
 
 def _plain_images(g: Graph, x: str, shape: Shape, axis: int) -> str:
@@ -138,7 +149,7 @@ def im2col(g: Graph, layer: Layer) -> None:
 def inner_product(g: Graph, layer: Layer) -> None:
     p = layer.message.inner_product_param
     axis, top, out = layer.axis(p.axis), layer.top_shapes[0], layer.outputs[0]
-    weights = [g.weight(0)] + ([g.weight(1, (-1,))] if p.bias_term else [])
+    weights = _weights(g, layer, p, layer.blobs[0].shape)
     transposed = 0 if p.transpose else 1
     flat = axis == 1 and len(layer.shape) == 2
     x = layer.x if flat else g.op("Flatten", layer.x, axis=axis)

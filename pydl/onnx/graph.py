@@ -87,10 +87,12 @@ class Graph:
         states: Sequence[str],
         sequences: Sequence[str],
         outs: Sequence[str],
+        backward: bool = False,
     ) -> list[str]:
         """Adds a Scan: ``step(*states, *items)`` gives the next states and an item of each of outs.
 
-        Sequences are (T, ...). Returns the last states and then ``outs``.
+        Sequences are (T, ...), `backward` from their end. Returns the last states and then
+        ``outs``.
         """
         make = self.onnx.helper
         given = [self.fresh(f"{self._layer.name}/step") for _ in (*states, *sequences)]
@@ -107,6 +109,8 @@ class Graph:
         return self.ops(
             "Scan", *states, *sequences, outs=[*[None] * len(states), *outs],
             body=graph, num_scan_inputs=len(sequences),
+            scan_input_directions=[int(backward)] * len(sequences),
+            scan_output_directions=[int(backward)] * len(outs),
         )  # fmt: skip
 
     def constant(self, value: Operand, role: str = "value") -> str:

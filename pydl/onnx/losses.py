@@ -15,6 +15,8 @@ _LEAST_PROBABILITY = 1e-20
 @exports("SoftmaxWithLoss")
 def softmax_with_loss(g: Graph, layer: Layer) -> None:
     axis = layer.axis(layer.message.softmax_param.axis)
+    if layer.bottom_shapes[1] == layer.shape and layer.shape[axis] > 1:
+        raise layer.fail("labels that are probabilities are for training; leave the loss out")
     probability = g.op("Softmax", layer.x, axis=axis)
     labels, valid = _labels(g, layer, axis)
     losses = _minus_log(g, _at_labels(g, layer, probability, labels, axis), _LEAST_SOFTMAX)

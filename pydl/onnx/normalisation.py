@@ -1,4 +1,4 @@
-"""BatchNorm, BN, LRN, MVN, Normalize and Softmax."""
+"""BatchNorm, BN, GroupNorm, InstanceNorm, LayerNorm, LRN, MVN, Normalize, RMSNorm and Softmax."""
 
 from __future__ import annotations
 
@@ -29,6 +29,48 @@ def batch_norm(g: Graph, layer: Layer) -> None:
         raise layer.fail("ONNX has no statistics of parts of a batch; export the net in phase TEST")
     else:
         _with_batch_statistics(g, layer, eps, *affine)
+
+
+@exports("LayerNorm")
+def layer_norm(g: Graph, layer: Layer) -> None:
+    p = layer.message.layer_norm_param
+    axis = layer.axis(p.axis)
+    ones = np.ones(layer.shape[axis:], np.float32)
+    affine = [g.weight(i) for i in range(len(layer.blobs))] or [ones]
+    g.op("LayerNormalization", layer.x, *affine, axis=axis, epsilon=p.eps, out=layer.outputs[0])
+
+
+@exports("RMSNorm")
+def rms_norm(g: Graph, layer: Layer) -> None:
+    p = layer.message.rms_norm_param
+    axes = list(range(layer.axis(p.axis), len(layer.shape)))
+    square = g.op("ReduceMean", g.op("Mul", layer.x, layer.x), axes)
+    root = g.op("Sqrt", g.op("Add", square, float(p.eps)))
+    normal = g.op("Div", layer.x, root, out=None if layer.blobs else layer.outputs[0])
+    if layer.blobs:
+        g.op("Mul", normal, g.weight(0), out=layer.outputs[0])
+
+
+@exports("GroupNorm")
+def group_norm(g: Graph, layer: Layer) -> None:
+    p = layer.message.group_norm_param
+    _by_groups(g, layer, p.num_groups, p.eps)
+
+
+@exports("InstanceNorm")
+def instance_norm(g: Graph, layer: Layer) -> None:
+    _by_groups(g, layer, layer.shape[1], layer.message.instance_norm_param.eps)
+
+
+def _by_groups(g: Graph, layer: Layer, groups: int, eps: float) -> None:
+    _, centred, variance = _moments(g, g.reshape(layer.x, [0, groups, -1]), [2])
+    normal = g.op("Div", centred, g.op("Sqrt", g.op("Add", variance, float(eps))))
+    if not layer.blobs:
+        g.reshape(normal, [0, *layer.shape[1:]], out=layer.outputs[0])
+        return
+    shape = (-1, *[1] * (len(layer.shape) - 2))
+    scaled = g.op("Mul", g.reshape(normal, [0, *layer.shape[1:]]), g.weight(0, shape))
+    g.op("Add", scaled, g.weight(1, shape), out=layer.outputs[0])
 
 
 def _is_nvidias(p: Message) -> bool:

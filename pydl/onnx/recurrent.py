@@ -1,4 +1,4 @@
-"""LSTM, RNN and LSTMUnit.
+"""LSTM, GRU, RNN and LSTMUnit.
 
 Caffe's ``cont`` bottom can end a sequence at any step, which ONNX's own LSTM and RNN cannot: the
 steps are the body of a Scan, over any number of them. Without ``expose_hidden`` each run of the
@@ -24,6 +24,23 @@ def lstm(g: Graph, layer: Layer) -> None:
     recurrent = g.weight(len(layer.blobs) - 1)  # (4 H, H)
     states = _start_states(g, layer, ["h", "c"])
     _run(g, layer, step, states, _input_products(g, layer))
+
+
+@exports("GRU")
+def gru(g: Graph, layer: Layer) -> None:
+    def step(h: str, x: str, cont: str) -> tuple[list[str], list[str]]:
+        h = g.op("Mul", h, cont)
+        recurrent = g.op("Add", _product(g, h, weights), bias)  # of r, z, n
+        r_x, z_x, n_x = g.ops("Split", x, axis=-1, num_outputs=3, outs=[None] * 3)
+        r_h, z_h, n_h = g.ops("Split", recurrent, axis=-1, num_outputs=3, outs=[None] * 3)
+        r = g.op("Sigmoid", g.op("Add", r_x, r_h))
+        z = g.op("Sigmoid", g.op("Add", z_x, z_h))
+        n = g.op("Tanh", g.op("Add", n_x, g.op("Mul", r, n_h)))
+        h = g.op("Add", n, g.op("Mul", z, g.op("Sub", h, n)))
+        return [h], [h]
+
+    weights, bias = (g.weight(len(layer.blobs) - i) for i in (2, 1))
+    _run(g, layer, step, _start_states(g, layer, ["h"]), _input_products(g, layer))
 
 
 @exports("RNN")
@@ -87,6 +104,11 @@ def _start_states(g: Graph, layer: Layer, names: list[str]) -> list[str]:
 
 def _run(g: Graph, layer: Layer, step, states: list[str], x: str) -> None:
     cont = g.op("Unsqueeze", layer.inputs[1], [-1])  # (T, N, 1)
-    *last, _ = g.scan(step, states, [x, cont], outs=[layer.outputs[0]])
+    backward = layer.message.recurrent_param.direction == "BACKWARD"
+    if backward:  # step t goes on from step t + 1 where cont[t + 1] says so
+        last = np.ones((1, layer.shape[1], 1), np.float32)
+        later = g.op("Slice", cont, [1], [np.iinfo(np.int64).max], [0])
+        cont = g.op("Concat", later, g.constant(last, "last"), axis=0)
+    *last, _ = g.scan(step, states, [x, cont], outs=[layer.outputs[0]], backward=backward)
     for state, top in zip(last, layer.outputs[1:], strict=False):
         g.op("Unsqueeze", state, [0], out=top)

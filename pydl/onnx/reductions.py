@@ -1,11 +1,11 @@
-"""Reduction and ArgMax."""
+"""Reduction, ArgMax and Gram."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pydl.onnx.graph import Graph
-from pydl.onnx.layer import Layer
+from pydl.onnx.layer import Layer, size
 from pydl.onnx.table import exports
 
 _KINDS = {
@@ -22,6 +22,15 @@ def reduction(g: Graph, layer: Layer) -> None:
     axes = list(range(layer.axis(p.axis), len(layer.shape)))
     reduced = g.op(_KINDS[p.operation], layer.x, axes, keepdims=0)
     g.scaled(reduced, p.coeff, out=layer.outputs[0])
+
+
+@exports("Gram")
+def gram(g: Graph, layer: Layer) -> None:
+    channels, positions = layer.shape[1], size(layer.shape[2:])
+    x = g.reshape(layer.x, [0, channels, positions])
+    products = g.op("MatMul", x, g.op("Transpose", x, perm=[0, 2, 1]))
+    values = channels * positions if layer.message.gram_param.normalize else 1
+    g.scaled(products, 1 / values, out=layer.outputs[0])
 
 
 @exports("ArgMax")

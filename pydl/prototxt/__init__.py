@@ -25,8 +25,10 @@ __all__ = [
     "Message",
     "as_message",
     "dumps",
+    "is_dbn_solver",
     "is_gan_solver",
     "load",
+    "load_dbn_solver",
     "load_gan_solver",
     "load_net",
     "load_solver",
@@ -44,12 +46,14 @@ _MARKS = {
     "NetParameter": ("layer", "layers"),
     "SolverParameter": ("net", "train_net", "base_lr", "lr_policy", "max_iter"),
     "GanSolverParameter": ("generator", "discriminator", "generator_param", "discriminator_param"),
+    "DbnSolverParameter": ("solver",),
 }
 _UPGRADES = {"NetParameter": upgrade.net_tree, "SolverParameter": upgrade.solver_tree}
 _READERS = {
     "NetParameter": ("net", "load_net"),
     "SolverParameter": ("solver", "load_solver"),
     "GanSolverParameter": ("GAN's solver", "load_gan_solver"),
+    "DbnSolverParameter": ("DBN's solver", "load_dbn_solver"),
 }
 
 
@@ -93,10 +97,24 @@ def load_gan_solver(path: str | os.PathLike) -> Message:
     return load(path, "GanSolverParameter")
 
 
+def load_dbn_solver(path: str | os.PathLike) -> Message:
+    """Reads the prototxt of a DBN's solver, a DbnSolverParameter; see `pydl.DBN`."""
+    return load(path, "DbnSolverParameter")
+
+
 def is_gan_solver(path: str | os.PathLike) -> bool:
     """Whether the prototxt has fields that only a GAN's solver has. Raises Error as `load`."""
+    return _is_marked(path, "GanSolverParameter")
+
+
+def is_dbn_solver(path: str | os.PathLike) -> bool:
+    """Whether the prototxt has a field that only a DBN's solver has. Raises Error as `load`."""
+    return _is_marked(path, "DbnSolverParameter")
+
+
+def _is_marked(path: str | os.PathLike, message: str) -> bool:
     tree = _text.parse(read_text(path), os.fspath(path))
-    return any(field.name in _MARKS["GanSolverParameter"] for field in tree.fields)
+    return any(field.name in _MARKS[message] for field in tree.fields)
 
 
 def dumps(message: Message) -> str:

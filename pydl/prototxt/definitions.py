@@ -73,6 +73,19 @@ _PARAM_SPEC = [
     ),
     _one("lr_mult", "float", "factor on the learning rate", 1.0),
     _one("decay_mult", "float", "factor on the weight decay", 1.0),
+    # Not in Caffe.
+    _one("max_norm", "float", "L2 norm that each row (axis 0) is scaled down to; absent: none"),
+    _one("noise", "float", "deviation of Gaussian noise on it in training; absent: none"),
+]
+
+_LOSS_WEIGHT_SCHEDULE = [
+    _one("policy", "string", "linear, poly, cosine or step", "linear"),
+    _one("start", "float", "factor on loss_weight at the start", 0.0),
+    _one("end", "float", "factor in the end", 1.0),
+    _one("iterations", "int32", "iterations from start to end"),
+    _one("delay", "int32", "iterations before it begins", 0),
+    _one("period", "int32", "iterations after which it begins anew; 0: never", 0),
+    _one("power", "float", "exponent of poly", 1.0),
 ]
 
 _LAYER = [
@@ -87,6 +100,8 @@ _LAYER = [
     _message("exclude", "NetStateRule", "the layer is used if no rule holds", repeated=True),
     _enum("phase", PHASES, "the layer runs in this phase whatever the net's phase is"),
     _many("propagate_down", "bool", "whether each bottom gets a gradient"),
+    # Not in Caffe.
+    _message("loss_weight_schedule", "LossWeightSchedule", "a factor on loss_weight in training"),
 ]
 
 _NET = [
@@ -150,7 +165,7 @@ _SOLVER = [
     _one("autotune", "bool", "as in the net", False),
     _one("deterministic", "bool", "as in the net", False),
     _one("snapshot_after_train", "bool", "snapshot when training ends", True),
-    _one("regularization_type", "string", "L2 or L1", "L2"),
+    _one("regularization_type", "string", "L2, L1 or ElasticNet", "L2"),
     _enum(
         "solver_type",
         {"SGD": 0, "NESTEROV": 1, "ADAGRAD": 2, "RMSPROP": 3, "ADADELTA": 4, "ADAM": 5},
@@ -179,6 +194,8 @@ _SOLVER = [
     _one("monitor", "string", "output of a test net that plateau and early stopping look at"),
     _enum("monitor_mode", {"MIN": 0, "MAX": 1}, "which scores are better", "MIN"),
     _one("decay_vectors", "bool", "weight decay also on parameters of one axis", True),
+    _one("l1_ratio", "float", "ElasticNet: the share of L1 in the decay, 0 to 1", 0.5),
+    _one("clip_value", "float", "bound on the size of each gradient; negative: none", -1.0),
     _one("ema_decay", "float", "of the average of the weights that is tested; 0: none", 0),
     # Of forks: SSD, Intel's and NVIDIA's.
     _many("plateau_winsize", "int32", "plateau by the loss: iterations to each step"),
@@ -221,6 +238,15 @@ _GAN_SOLVER = [
     _one("random_seed", "int64", "seed; negative: a different one each run", -1),
 ]
 
+_DBN_SOLVER = [
+    _one("net", "string", "prototxt of the net: data, and RBM layers each on the one below"),
+    _message("net_param", "NetParameter", "the net itself"),
+    _message("solver", "SolverParameter", "one for each RBM layer, bottom first, or one for all",
+             repeated=True),
+    _one("snapshot_prefix", "string", "path and first part of the snapshots' names"),
+    _one("random_seed", "int64", "seed; negative: a different one each run", -1),
+]  # fmt: skip
+
 _LABEL_MAP_ITEM = [
     _one("name", "string", "of the class, as data sets have it"),
     _one("label", "int32", "its number"),
@@ -244,10 +270,12 @@ MESSAGES = {
         "NetState": _NET_STATE,
         "NetStateRule": _NET_STATE_RULE,
         "ParamSpec": _PARAM_SPEC,
+        "LossWeightSchedule": _LOSS_WEIGHT_SCHEDULE,
         "LayerParameter": _LAYER,
         "NetParameter": _NET,
         "SolverParameter": _SOLVER,
         "GanSolverParameter": _GAN_SOLVER,
+        "DbnSolverParameter": _DBN_SOLVER,
         "SolverState": _SOLVER_STATE,
         "LabelMap": [_message("item", "LabelMapItem", "the classes", repeated=True)],
         "LabelMapItem": _LABEL_MAP_ITEM,

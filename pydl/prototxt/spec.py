@@ -109,8 +109,9 @@ def _layer_spec(layer: Message) -> dict[str, Any]:
         "exclude": [_rule(rule) for rule in fields.get("exclude", ())],
         "params": {name: value for name, value in fields.items() if name not in _COMMON},
     }
-    if "phase" in fields:
-        spec["phase"] = fields["phase"]
+    for name in ("phase", "loss_weight_schedule"):
+        if name in fields:
+            spec[name] = fields[name]
     return spec
 
 

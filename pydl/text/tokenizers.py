@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pydl.text.vocabulary import UNKNOWN, Vocabulary
+from pydl.errors import Error
+from pydl.text.vocabulary import Vocabulary
 
 
 class Tokenizer:
@@ -35,6 +36,9 @@ class Tokenizer:
     def fit(cls, *texts: str, **settings: Any) -> Tokenizer:
         """With the vocabulary of some texts; `settings` go to `Vocabulary.count`. Raises Error for
         texts without tokens."""
+        for text in texts:
+            if not isinstance(text, str):
+                raise Error(f"fit takes texts, fit(text, text, ...), not a {type(text).__name__}")
         tokens = (token for text in texts for token in cls.split(text))
         return cls(Vocabulary.count(tokens, **settings))
 
@@ -80,7 +84,8 @@ class Characters(Tokenizer):
 
 
 class Words(Tokenizer):
-    """Runs of letters and digits, in lower case, and each other character but spaces are tokens.
+    """Runs of letters and digits, in lower case, and each other character but spaces are tokens;
+    markers such as ``<unk>`` and ``<s>`` are one token each.
 
     >>> words = Words.fit("The cat sat. The dog sat.", least=2)
     >>> words.vocabulary.tokens
@@ -91,7 +96,7 @@ class Words(Tokenizer):
 
     @staticmethod
     def split(text: str) -> list[str]:
-        return re.findall(rf"{re.escape(UNKNOWN)}|\w+(?:'\w+)*|[^\w\s]", text.lower())
+        return re.findall(r"<\w+>|\w+(?:'\w+)*|[^\w\s]", text.lower())
 
     @staticmethod
     def join(tokens: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,9 @@ class Vocabulary:
         times, the most frequent first, up to `size` in all. The special token ``<unk>`` stands for
         those left out.
 
+        Raises:
+            Error: no tokens at all, or none that is there often enough.
+
         >>> Vocabulary.count("a rose is a rose".split(), size=3).tokens
         ('<unk>', 'a', 'rose')
         """
@@ -66,11 +69,21 @@ class Vocabulary:
         counts = Counter(tokens)
         order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [token for token, n in order if n >= least and token not in special]
+        if not kept:
+            few = f", none of {len(counts)} {least} times" if counts else ""
+            raise Error(f"a vocabulary needs tokens to count, but there are none{few}")
         room = None if size is None else size - len(special)
         return cls([*special, *kept[:room]], UNKNOWN if UNKNOWN in special else None)
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tokens)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.tokens[:5])) + (", ..." if len(self) > 5 else "")
+        return f"<Vocabulary of {len(self)} tokens: {shown}>"
 
     def __contains__(self, token: object) -> bool:
         return token in self._numbers
@@ -92,7 +105,11 @@ class Vocabulary:
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
         """Raises Error for numbers that are not 0 to ``len - 1``."""
-        numbers = np.asarray(list(numbers), np.int64)
+        given = numbers if np.ndim(numbers) or not isinstance(numbers, Iterable) else list(numbers)
+        numbers = np.asarray(given)
+        if numbers.ndim != 1:
+            raise Error(f"decode takes the numbers of one text, a sequence, not {given!r}")
+        numbers = numbers.astype(np.int64)
         outside = numbers[(numbers < 0) | (numbers >= len(self))]
         if outside.size:
             raise Error(f"{outside[0]} is no token's number: there are 0 to {len(self) - 1}")

@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydl import prototxt
+from pydl.errors import Error
 
 # Weights, then biases, which learn twice as fast and do not decay: the rule of Caffe's own nets.
 _RATES = ({"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0})
+FIRST = "first"  # the input that says where a part of a sequence begins
 _TEST = {"include": [{"phase": "TEST"}]}
 
 
@@ -108,8 +110,13 @@ class Builder:
         fields = self._rates(bias is not None) | fields
         return self.layer(kind, name, bottom, convolution_param=param, **fields)
 
-    def fc(self, name: str, bottom: str, outputs: int, *, filler: str = "xavier") -> str:
+    def fc(
+        self, name: str, bottom: str, outputs: int, *, filler: str = "xavier", axis: int = 1
+    ) -> str:
+        """A fully connected layer of all axes from `axis` on."""
         param = {"num_output": outputs, **self._fillers(filler, 0)}
+        if axis != 1:
+            param["axis"] = axis
         return self.layer(
             "InnerProduct", name, bottom, inner_product_param=param, **self._rates(True)
         )
@@ -163,6 +170,114 @@ class Builder:
         if self.train:
             rates["param"] = [{"lr_mult": 0 if frozen else 1, "decay_mult": 0}] * 2
         return self.layer("Scale", scale, blob, blob, scale_param={"bias_term": True}, **rates)
+
+    # ---- sequences: (steps, sequences, ...), and cont (steps, sequences) ----
+    def recurrent(
+        self,
+        kind: str,
+        name: str,
+        bottom: str,
+        hidden: int,
+        *,
+        cont: str = "cont",
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0,
+        mask: str | None = None,
+        expose: bool = False,
+    ) -> str:
+        """`layers` of an LSTM, GRU or RNN one behind the other, as torch stacks them, named
+        ``<name>/l0``, ``<name>/l0_reverse``, ``<name>/l1`` ... as torch names their weights.
+
+        Args:
+            cont: the blob that says where sequences go on; `pydl.sequences.goes_on` makes it.
+            bidirectional: each layer runs both ways and gives 2 * hidden values.
+            dropout: what each layer but the last one loses of its output in training.
+            mask: a blob that the result is multiplied by, 0 behind the ends of sequences;
+                `pydl.sequences.mask` makes it.
+            expose: the state of each layer (1, sequences, hidden) comes in as ``<layer>/h0``, with
+                an LSTM's ``<layer>/c0``, and goes out as ``<layer>/h1`` and ``<layer>/c1``, as
+                `pydl.generate` wants it. For layers that run one way.
+        """
+        if expose and bidirectional:
+            raise Error(f"{name}: layers that run both ways cannot expose their state")
+        make = self.bidirectional if bidirectional else self._exposed if expose else self._one_way
+        for i in range(layers):
+            if i and dropout:
+                bottom = self.dropout(f"{name}/dropout{i - 1}", bottom, dropout)
+            bottom = make(kind, f"{name}/l{i}", bottom, hidden, cont=cont)
+        if mask is None:
+            return bottom
+        return self.layer("Scale", f"{name}/masked", [bottom, mask], scale_param={"axis": 0})
+
+    def bidirectional(
+        self, kind: str, name: str, bottom: str, hidden: int, *, cont: str = "cont"
+    ) -> str:
+        """Two recurrent layers, `name` and ``<name>_reverse``, the second from the last step to
+        the first, side by side: (steps, sequences, 2 * hidden)."""
+        ways = [
+            self._one_way(kind, name, bottom, hidden, cont=cont),
+            self._one_way(kind, f"{name}_reverse", bottom, hidden, cont=cont, direction="BACKWARD"),
+        ]
+        return self.concat(f"{name}_both", ways, axis=2)
+
+    def _one_way(
+        self, kind: str, name: str, bottom: str, hidden: int, *, cont: str,
+        states: Sequence[str] = (), **param: Any,
+    ) -> str:  # fmt: skip
+        limit = hidden**-0.5  # as in torch
+        uniform = {"type": "uniform", "min": -limit, "max": limit}
+        param |= {"num_output": hidden, "weight_filler": uniform, "bias_filler": uniform}
+        bottoms = [bottom, cont, *(f"{name}/{state}0" for state in states)]
+        tops = [name, *(f"{name}/{state}1" for state in states)]
+        return self.layer(kind, name, bottoms, tops, recurrent_param=param)
+
+    def _exposed(self, kind: str, name: str, bottom: str, hidden: int, *, cont: str) -> str:
+        states = "hc" if kind == "LSTM" else "h"
+        for state in states:
+            self.input(f"{name}/{state}0", 1, self.batch, hidden)
+        return self._one_way(
+            kind, name, bottom, hidden, cont=cont, states=states, expose_hidden=True
+        )
+
+    # ---- Transformers: blocks with the names, order and shapes of torch's layers ----
+    def transformer_encoder(
+        self, name: str, x: str, channels: int, heads: int, *, mask: str | None = None,
+        causal: bool = False, cache: int = 0, **options: Any,
+    ) -> str:  # fmt: skip
+        """A block of self-attention and a feed-forward net (Vaswani et al. 2017,
+        arXiv:1706.03762) on `x` (N, T, channels), as torch.nn.TransformerEncoderLayer has it.
+
+        Args:
+            mask: the blob that says which steps take part, as layer Attention reads it.
+            causal: a step sees none behind it: the block of a language model.
+            cache: the most steps of a sequence that comes in parts, as in generation: their keys
+                and values go in as ``<name>/past`` (N, cache, 2 * channels) and come out as
+                ``<name>/present``; ``first`` is the place of the part's first step.
+            options: ``hidden`` units of the feed-forward net, 4 * channels if not given; its
+                ``activation``, "ReLU" or another layer's type; ``norm_first``: normalise what goes
+                into a part, not its sum; ``dropout``; ``eps`` of the normalisations;
+                ``rotary_base``: self-attention turns queries and keys by their places.
+        """
+        block = _Transformer(self, name, channels, heads, **options)
+        seen = block.past(cache) if cache else []
+        x = block.part(x, "norm1", lambda y: block.attention("self_attn", y, seen, mask, causal))
+        return block.part(x, "norm2", block.feed_forward)
+
+    def transformer_decoder(
+        self, name: str, x: str, memory: str, channels: int, heads: int, *,
+        mask: str | None = None, memory_mask: str | None = None, cache: int = 0, **options: Any,
+    ) -> str:  # fmt: skip
+        """The same with causal self-attention, and attention to `memory` (N, T_memory, channels)
+        behind it, as torch.nn.TransformerDecoderLayer has it."""
+        block = _Transformer(self, name, channels, heads, **options)
+        past = block.past(cache) if cache else []
+        x = block.part(x, "norm1", lambda y: block.attention("self_attn", y, past, mask, True))
+        seen = [memory, memory]
+        x = block.part(
+            x, "norm2", lambda y: block.attention("multihead_attn", y, seen, memory_mask)
+        )
+        return block.part(x, "norm3", block.feed_forward)
 
     # ---- layers without ----
     def relu(self, name: str, blob: str, slope: float = 0) -> str:
@@ -263,6 +378,83 @@ class Builder:
 
     def _rates(self, bias: bool) -> dict[str, Any]:
         return {"param": list(_RATES[: 1 + bias])} if self.train else {}
+
+
+class _Transformer:
+    """The parts of a block, added to `net`; their layers are named after torch's."""
+
+    def __init__(
+        self,
+        net: Builder,
+        name: str,
+        channels: int,
+        heads: int,
+        *,
+        hidden: int | None = None,
+        activation: str = "ReLU",
+        norm_first: bool = False,
+        dropout: float = 0.1,
+        eps: float = 1e-5,
+        rotary_base: float = 0,
+    ) -> None:
+        self._rotary_base = rotary_base
+        self._net, self._name, self._channels, self._heads = net, name, channels, heads
+        self._hidden, self._activation = hidden or 4 * channels, activation
+        self._norm_first, self._dropout, self._eps = norm_first, dropout, eps
+
+    def part(self, x: str, norm: str, inner: Callable[[str], str]) -> str:
+        """x + inner(normalised x), or the sum x + inner(x) normalised."""
+        if self._norm_first:
+            return self._sum(norm, x, inner(self._normalized(norm, x)))
+        return self._normalized(norm, self._sum(norm, x, inner(x)))
+
+    def attention(
+        self, name: str, x: str, seen: Sequence[str], mask: str | None, causal: bool = False
+    ) -> str:
+        param = {"num_heads": self._heads, **({"causal": True} if causal else {})}
+        if self._rotary_base and name == "self_attn":
+            param["rotary_base"] = self._rotary_base
+        bottoms, tops = [x, *seen, *([mask] if mask else [])], [self._named(name)]
+        if FIRST in seen:
+            param["expose_cache"] = True
+            tops.append(self._named("present"))
+        fields = {"top": tops, "multi_head_attention_param": param}
+        return self._drop(name, self._add("MultiHeadAttention", name, bottoms, **fields))
+
+    def past(self, length: int) -> list[str]:
+        """The inputs of a sequence that comes in parts: cache and place of the first step."""
+        net = self._net
+        if all(FIRST not in layer.top for layer in net._inputs):
+            net.input(FIRST, 1)
+        return [net.input(self._named("past"), net.batch, length, 2 * self._channels), FIRST]
+
+    def feed_forward(self, x: str) -> str:
+        x = self._net.fc(self._named("linear1"), x, self._hidden, axis=2)
+        if self._activation == "ReLU":
+            x = self._net.relu(self._named("activation"), x)
+        else:
+            x = self._add(self._activation, "activation", x)
+        x = self._drop("activation", x)
+        x = self._net.fc(self._named("linear2"), x, self._channels, axis=2)
+        return self._drop("linear2", x)
+
+    def _named(self, name: str) -> str:
+        return f"{self._name}/{name}"
+
+    def _add(self, kind: str, name: str, bottoms: str | Sequence[str], **fields: Any) -> str:
+        return self._net.layer(kind, self._named(name), bottoms, **fields)
+
+    def _sum(self, norm: str, x: str, y: str) -> str:
+        return self._net.add(self._named(norm.replace("norm", "sum")), [x, y])
+
+    def _normalized(self, name: str, x: str) -> str:
+        fields = {} if self._eps == 1e-5 else {"layer_norm_param": {"eps": self._eps}}
+        return self._add("LayerNorm", name, x, **fields)
+
+    def _drop(self, name: str, x: str) -> str:
+        if not self._dropout:
+            return x
+        return self._net.dropout(self._named(f"{name}/dropout"), x, self._dropout)
 
 
 def _list(value: int | Sequence[int]) -> list[int]:

@@ -53,6 +53,8 @@ struct NetParam {
   int layer, index;  // owner: layers()[layer]->params()[index]
   float lr_mult = 1, decay_mult = 1;
   int64_t offset = 0;  // in floats, in the arenas
+  float max_norm = 0;  // of each row (axis 0), after an update; 0: any
+  float noise = 0;     // deviation of what a solver adds to it for forward and backward passes
 };
 
 // What one layer reads and writes, resolved.
@@ -63,6 +65,7 @@ struct LayerNode {
   std::vector<int> param_ids;      // into Net::params()
   Propagates down;                 // per bottom
   std::vector<float> loss_weight;  // per top; 0: none
+  float loss_factor = 1;           // on them, by the layer's loss_weight_schedule
   bool needs_backward = false;
   // Layers that this one can do as well (graph/fusion.cpp), and the other bottoms of a sum in it.
   std::vector<int> chain;
@@ -106,6 +109,9 @@ class Net {
   // After the inputs' shapes changed; also done by Forward where it is needed.
   void Reshape();
   void set_timing(bool on) { timing_ = on; }  // fills forward_ms and backward_ms
+  // Of a training run: loss weights with a schedule get their value of it. Before the first call
+  // they are as given.
+  void set_iteration(int iter);
 
   // ---- parts ----
   const std::vector<LayerNode>& layers() const { return nodes_; }

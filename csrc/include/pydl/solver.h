@@ -30,7 +30,8 @@ struct SolverSpec {
   float momentum = 0, momentum2 = 0.999f, rms_decay = 0.99f, delta = 1e-8f;
   float weight_decay = 0;
   std::string regularization_type = "L2";
-  float clip_gradients = -1;
+  std::optional<float> l1_ratio;  // not in Caffe, as is clip_value
+  float clip_gradients = -1, clip_value = -1;
   int32_t iter_size = 1;
   // Not in Caffe.
   int32_t warmup_iters = 0;
@@ -72,8 +73,10 @@ struct SolverSpec {
         Field("rms_decay", &S::rms_decay, "RMSProp: of the squared gradients"),
         Field("delta", &S::delta, "added where a division by zero could be"),
         Field("weight_decay", &S::weight_decay, "strength of the regularisation"),
-        Field("regularization_type", &S::regularization_type, "L2 or L1"),
+        Field("regularization_type", &S::regularization_type, "L2, L1 or ElasticNet"),
+        Field("l1_ratio", &S::l1_ratio, "ElasticNet: the share of L1, 0 to 1"),
         Field("clip_gradients", &S::clip_gradients, "greatest L2 norm; negative: none"),
+        Field("clip_value", &S::clip_value, "greatest size of a gradient's value; negative: any"),
         Field("iter_size", &S::iter_size, "batches whose gradients make one update"),
         Field("warmup_iters", &S::warmup_iters, "iterations in which the rate rises"),
         Field("warmup_start_lr", &S::warmup_start_lr, "rate at the start of the warm-up"),
@@ -130,6 +133,7 @@ class Solver {
   ~Solver();
 
   // One iteration: forward and backward iter_size times, then the update. Returns the mean loss.
+  // Params with noise have it in these passes, and are as they were in the update.
   // Where the net lets gradients go (Net::gradients_can_go), and no sum over iter_size or norm
   // needs them all, each param is updated during the backward pass, to the same bits. Throws
   // pydl::Error, before the update, if the loss is NaN or infinite and stop_on_nan is set.
@@ -186,6 +190,8 @@ class Solver {
   void Update(int param, int64_t begin, int64_t count, float scale, float* gradient);
   void ObserveLoss(double loss);
   bool needs_whole_gradients() const;
+  bool touches_whole_params() const;
+  void LimitNorms(const NetParam& param);
   float Rate(const NetParam& param, float scale, const float* gradient) const;
   void BeginAverage();
   float ClipFactor() const;

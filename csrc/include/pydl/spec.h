@@ -34,12 +34,34 @@ struct ParamSpec {
   std::string name;
   ShareMode share_mode = ShareMode::kStrict;  // permissive: only the counts must agree
   std::optional<float> lr_mult, decay_mult;   // 1 if absent
+  std::optional<float> max_norm, noise;       // none if absent
 
   static auto fields() {
     return Fields("param", Field("name", &ParamSpec::name, "layers naming it alike share the blob"),
                   Field("share_mode", &ParamSpec::share_mode, "PERMISSIVE: only counts must agree"),
                   Field("lr_mult", &ParamSpec::lr_mult, "factor on the learning rate"),
-                  Field("decay_mult", &ParamSpec::decay_mult, "factor on the weight decay"));
+                  Field("decay_mult", &ParamSpec::decay_mult, "factor on the weight decay"),
+                  Field("max_norm", &ParamSpec::max_norm, "greatest L2 norm of each row"),
+                  Field("noise", &ParamSpec::noise, "deviation of noise on it in training"));
+  }
+};
+
+// A factor on a layer's loss weights that goes from `start` to `end` while a solver trains the net.
+struct LossWeightSchedule {
+  std::string policy = "linear";
+  float start = 0, end = 1, power = 1;
+  int32_t iterations = 0, delay = 0, period = 0;
+
+  static auto fields() {
+    using S = LossWeightSchedule;
+    return Fields("loss_weight_schedule",
+                  Field("policy", &S::policy, "linear, poly, cosine or step"),
+                  Field("start", &S::start, "factor on loss_weight at the start"),
+                  Field("end", &S::end, "... and from then on"),
+                  Field("iterations", &S::iterations, "how many it takes; required"),
+                  Field("delay", &S::delay, "iterations before it begins"),
+                  Field("period", &S::period, "begins anew after so many iterations; 0: never"),
+                  Field("power", &S::power, "exponent of poly"));
   }
 };
 
@@ -62,7 +84,8 @@ struct LayerSpec {
   std::string name, type;
   std::string where;  // "lenet.prototxt:42", for messages
   std::vector<std::string> bottom, top;
-  std::vector<float> loss_weight;    // one per top, or empty
+  std::vector<float> loss_weight;  // one per top, or empty
+  std::optional<LossWeightSchedule> loss_weight_schedule;
   std::vector<bool> propagate_down;  // one per bottom, or empty: decided by the net
   std::vector<ParamSpec> param;
   std::vector<StateRule> include, exclude;
@@ -77,6 +100,7 @@ struct LayerSpec {
         Field("bottom", &LayerSpec::bottom, "blobs read"),
         Field("top", &LayerSpec::top, "blobs written"),
         Field("loss_weight", &LayerSpec::loss_weight, "weight of each top in the loss"),
+        Field("loss_weight_schedule", &LayerSpec::loss_weight_schedule, "a factor on them"),
         Field("propagate_down", &LayerSpec::propagate_down, "per bottom: backward or not"),
         Field("param", &LayerSpec::param, "settings of each learnable blob"),
         Field("include", &LayerSpec::include, "the layer is used if any rule holds"),

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "pydl/augment_params.h"
 #include "pydl/fields.h"
 
 namespace pydl {
@@ -15,6 +16,7 @@ struct TransformParams {
   std::string mean_file;
   std::vector<float> mean_value;
   bool force_color = false, force_gray = false;
+  std::optional<AugmentParams> augment;
 
   static auto fields() {
     using P = TransformParams;
@@ -25,7 +27,8 @@ struct TransformParams {
         Field("mean_file", &P::mean_file, "mean image to subtract, a .binaryproto"),
         Field("mean_value", &P::mean_value, "mean to subtract: one, or one per channel"),
         Field("force_color", &P::force_color, "decode images to 3 channels"),
-        Field("force_gray", &P::force_gray, "decode images to 1 channel"));
+        Field("force_gray", &P::force_gray, "decode images to 1 channel"),
+        Field("augment", &P::augment, "in TRAIN: pictures varied at random"));
   }
 };
 

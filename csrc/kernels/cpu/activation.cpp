@@ -6,6 +6,7 @@
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/philox.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/typed.h"
 
 namespace pydl::kernels::PYDL_ISA {
@@ -194,6 +195,81 @@ void mish_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
   apply(n, kMathGrain, slope, dx, x, dy);
 }
 
+// The normal distribution up to v: 1/2 + v P(v^2) / Q(v^2), to 2e-7.
+PYDL_INLINE Vec normal_cdf(Vec v) {
+  constexpr float kLimit = 5.5f;  // beyond it is 0 or 1 to that accuracy
+  const Vec c = min(max(v, broadcast(-kLimit)), broadcast(kLimit)), u = c * c;
+  Vec p = broadcast(0x1.86d48ep-26f), q = broadcast(0x1.4173dp-20f);
+  p = p * u + 0x1.aa48c8p-18f;
+  q = q * u + 0x1.34e6eep-14f;
+  p = p * u + 0x1.620e62p-13f;
+  q = q * u + 0x1.edff84p-10f;
+  p = p * u + 0x1.32879p-8f;
+  q = q * u + 0x1.d555d6p-6f;
+  p = p * u + 0x1.15527p-5f;
+  q = q * u + 0x1.018f0ep-2f;
+  p = p * u + 0x1.98845p-2f;
+  q = q * u + 1.0f;
+  return select(v < -kLimit, Vec{}, c * p * reciprocal(q) + 0.5f);
+}
+
+constexpr float kGeluScale = 0x1.988454p0f;  // 2 sqrt(2 / pi): (1 + tanh(u)) / 2 = sigmoid(2 u)
+constexpr float kGeluCube = 0.044715f * kGeluScale;
+
+PYDL_INLINE Vec gelu_sigmoid(Vec v) { return sigmoid(v * (v * v * kGeluCube + kGeluScale)); }
+
+void gelu_forward(int64_t n, ConstArray x, bool tanh, Array y) {
+  if (tanh) return apply(n, kMathGrain, [](Vec v) { return v * gelu_sigmoid(v); }, y, x);
+  apply(n, kMathGrain, [](Vec v) { return v * normal_cdf(v); }, y, x);
+}
+
+void gelu_backward(int64_t n, ConstArray x, ConstArray dy, bool tanh, Array dx) {
+  const auto of_tanh = [](Vec in, Vec d) {
+    const Vec v = clamp(in, -20.0f, 20.0f), s = gelu_sigmoid(v);
+    const Vec inner = v * v * (3 * kGeluCube) + kGeluScale;
+    return d * (s + v * s * (1.0f - s) * inner);
+  };
+  const auto exact = [](Vec in, Vec d) {
+    const Vec v = clamp(in, -20.0f, 20.0f), bell = exp(v * v * -0.5f);
+    return d * (normal_cdf(in) + v * bell * 0x1.988454p-2f);  // 1 / sqrt(2 pi)
+  };
+  if (tanh) return apply(n, kMathGrain, of_tanh, dx, x, dy);
+  apply(n, kMathGrain, exact, dx, x, dy);
+}
+
+void softplus_forward(int64_t n, ConstArray x, float beta, float threshold, Array y) {
+  const float scale = 1 / beta;
+  const auto soft = [=](Vec in) {
+    const Vec v = beta * in;
+    return select(v > threshold, in, scale * (relu(v) + log1p_of_unit(exp(-abs(v)))));
+  };
+  apply(n, kMathGrain, soft, y, x);
+}
+
+void softplus_backward(int64_t n, ConstArray x, ConstArray dy, float beta, float threshold,
+                       Array dx) {
+  const auto slope = [=](Vec in, Vec d) {
+    const Vec v = beta * in;
+    return select(v > threshold, d, d * sigmoid(v));
+  };
+  apply(n, kMathGrain, slope, dx, x, dy);
+}
+
+constexpr auto kScale = static_cast<float>(kSeluScale);
+constexpr auto kLeft = static_cast<float>(kSeluScale * kSeluAlpha);  // -SELU far to the left
+
+void selu_forward(int64_t n, ConstArray x, Array y) {
+  const auto scaled = [](Vec v) { return select(v > 0.0f, kScale * v, kLeft * expm1(v)); };
+  apply(n, kMathGrain, scaled, y, x);
+}
+
+void selu_backward(int64_t n, ConstArray y, ConstArray dy, Array dx) {
+  const auto slope = [](Vec out, Vec d) {
+    return d * select(out > 0.0f, broadcast(kScale), out + kLeft);
+  };
+  apply(n, kGrain, slope, dx, y, dy);
+}
+
 void threshold(int64_t n, ConstArray x, float limit, Array y) {
   apply(n, kGrain, [=](Vec v) { return select(v > limit, broadcast(1.0f), Vec{}); }, y, x);
 }
@@ -225,10 +301,163 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const T* x, 
   }
 }
 
+// ---- of parts of a row ----
+
+// body(row, i, lanes) over the vectors of (rows, n): rows, or pieces of long ones, are shared out.
+template <class Body>
+PYDL_INLINE void for_each_of_rows(int64_t rows, int64_t n, int64_t grain, const Body& body) {
+  constexpr int64_t kPiece = 4096;
+  const int64_t pieces = ceil_div(n, kPiece);
+  parallel_for(rows * pieces, items_worth(grain, smaller(n, kPiece)),
+               [&](int64_t begin, int64_t end) PYDL_FLATTEN {
+                 for (int64_t item = begin; item < end; ++item) {
+                   const int64_t r = item / pieces, first = item % pieces * kPiece;
+                   for_each_vector(first, smaller(first + kPiece, n),
+                                   [&](int64_t i, int64_t lanes) { body(r, i, lanes); });
+                 }
+               });
+}
+
 template <class T>
-void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream, T* y) {
+void glu_forward(int64_t rows, int64_t n, const T* x, T* y) {
+  for_each_of_rows(rows, n, kMathGrain, [=](int64_t r, int64_t i, int64_t lanes) {
+    const T *a = x + 2 * r * n + i, *b = a + n;
+    store_some(y + r * n + i, load_some(a, lanes) * sigmoid(load_some(b, lanes)), lanes);
+  });
+}
+
+template <class T>
+void glu_backward(int64_t rows, int64_t n, const T* x, const T* dy, T* dx) {
+  for_each_of_rows(rows, n, kMathGrain, [=](int64_t r, int64_t i, int64_t lanes) {
+    const int64_t at = 2 * r * n + i;
+    const Vec a = load_some(x + at, lanes), gate = sigmoid(load_some(x + at + n, lanes));
+    const Vec d = load_some(dy + r * n + i, lanes) * gate;
+    store_some(dx + at, d, lanes);
+    store_some(dx + at + n, d * a * (1.0f - gate), lanes);
+  });
+}
+
+// The larger; NaN wins.
+PYDL_INLINE Vec larger_of(Vec a, Vec b) { return select((b > a) | (b != b), b, a); }
+
+template <class T>
+void maxout_of_vectors(int64_t rows, int64_t pieces, int64_t n, const T* x, T* y) {
+  for_each_of_rows(rows, n, kGrain, [=](int64_t r, int64_t i, int64_t lanes) {
+    const T* from = x + r * pieces * n + i;
+    Vec most = load_some(from, lanes);
+    for (int64_t k = 1; k < pieces; ++k) most = larger_of(most, load_some(from + k * n, lanes));
+    store_some(y + r * n + i, most, lanes);
+  });
+}
+
+template <class T>
+void maxout_gradients_of_vectors(int64_t rows, int64_t pieces, int64_t n, const T* x, const T* dy,
+                                 T* dx) {
+  for_each_of_rows(rows, n, kGrain, [=](int64_t r, int64_t i, int64_t lanes) {
+    const T* from = x + r * pieces * n + i;
+    T* to = dx + r * pieces * n + i;
+    Vec most = load_some(from, lanes);
+    VecI where{};
+    for (int64_t k = 1; k < pieces; ++k) {
+      const Vec v = load_some(from + k * n, lanes);
+      where = select((v > most) | ((v != v) & (most == most)), broadcast(static_cast<int32_t>(k)),
+                     where);
+      most = larger_of(most, v);
+    }
+    const Vec d = load_some(dy + r * n + i, lanes);
+    for (int64_t k = 0; k < pieces; ++k) {
+      store_some(to + k * n, select(where == static_cast<int32_t>(k), d, Vec{}), lanes);
+    }
+  });
+}
+
+// Pieces side by side (n = 1), as channels are.
+template <class T>
+void maxout_of_neighbours(int64_t rows, int64_t pieces, const T* x, T* y) {
+  parallel_for(rows, items_worth(kGrain, pieces), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float most = x[r * pieces];
+      for (int64_t k = 1; k < pieces; ++k) {
+        const float v = x[r * pieces + k];
+        most = (v > most) | (v != v) ? v : most;
+      }
+      y[r] = most;
+    }
+  });
+}
+
+template <class T>
+void maxout_gradients_of_neighbours(int64_t rows, int64_t pieces, const T* x, const T* dy, T* dx) {
+  parallel_for(rows, items_worth(kGrain, pieces), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float most = x[r * pieces];
+      int64_t where = 0;
+      for (int64_t k = 1; k < pieces; ++k) {
+        const float v = x[r * pieces + k];
+        const bool wins = (v > most) | ((v != v) & (most == most));
+        where = wins ? k : where;
+        most = wins ? v : most;
+      }
+      const float d = dy[r];
+      for (int64_t k = 0; k < pieces; ++k) dx[r * pieces + k] = k == where ? d : 0.0f;
+    }
+  });
+}
+
+// Two pieces: how many of their values lie in the first and in the second of two vectors.
+struct Pairs {
+  int64_t first, second;
+};
+
+// body(r, lanes, pairs): for vectors of rows.
+template <class Body>
+PYDL_INLINE void for_each_of_pairs(int64_t rows, const Body& body) {
+  parallel_for_vectors(rows, kGrain / 2, [=](int64_t r, int64_t lanes) {
+    body(r, lanes, Pairs{smaller(2 * lanes, kLanes), larger(0, 2 * lanes - kLanes)});
+  });
+}
+
+template <class T>
+void maxout_of_pairs(int64_t rows, const T* x, T* y) {
+  for_each_of_pairs(rows, [=](int64_t r, int64_t lanes, Pairs n) {
+    const Vec low = load_some(x + 2 * r, n.first);
+    const Vec high = load_some(x + 2 * r + n.first, n.second);
+    store_some(y + r, larger_of(each_second<0>(low, high), each_second<1>(low, high)), lanes);
+  });
+}
+
+template <class T>
+void maxout_gradients_of_pairs(int64_t rows, const T* x, const T* dy, T* dx) {
+  for_each_of_pairs(rows, [=](int64_t r, int64_t lanes, Pairs n) {
+    const Vec low = load_some(x + 2 * r, n.first);
+    const Vec high = load_some(x + 2 * r + n.first, n.second);
+    const Vec a = each_second<0>(low, high), b = each_second<1>(low, high);
+    const VecI second = (b > a) | ((b != b) & (a == a));
+    const Vec d = load_some(dy + r, lanes);
+    const Vec da = select(second, Vec{}, d), db = select(second, d, Vec{});
+    store_some(dx + 2 * r, interleave<false>(da, db), n.first);
+    store_some(dx + 2 * r + n.first, interleave<true>(da, db), n.second);
+  });
+}
+
+template <class T>
+void maxout_forward(int64_t rows, int64_t pieces, int64_t n, const T* x, T* y) {
+  if (n > 1) return maxout_of_vectors(rows, pieces, n, x, y);
+  if (pieces == 2) return maxout_of_pairs(rows, x, y);
+  maxout_of_neighbours(rows, pieces, x, y);
+}
+
+template <class T>
+void maxout_backward(int64_t rows, int64_t pieces, int64_t n, const T* x, const T* dy, T* dx) {
+  if (n > 1) return maxout_gradients_of_vectors(rows, pieces, n, x, dy, dx);
+  if (pieces == 2) return maxout_gradients_of_pairs(rows, x, dy, dx);
+  maxout_gradients_of_neighbours(rows, pieces, x, dy, dx);
+}
+
+template <class T>
+void dropout(int64_t n, const T* x, float ratio, float scale, uint64_t seed, uint64_t stream,
+             T* y) {
   constexpr int64_t kStep = 2 * kLanes;  // what one call of philox() gives
-  const float scale = 1 / (1 - ratio);
   const auto keep = [=](VecI bits, int64_t i, int64_t lanes) {
     const Vec uniform = to_float((bits >> 8) & 0xffffff) * 0x1p-24f;
     store_some(y + i, select(uniform < ratio, Vec{}, scale * load_some(x + i, lanes)), lanes);
@@ -248,6 +477,33 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
                    }
                  }
                });
+}
+
+// Where the mask's elements for row `row` (all axes but the last) begin.
+int64_t mask_offset(const MaskShape& s, int64_t row) {
+  int64_t at = 0;
+  for (size_t axis = s.sizes.size() - 1; axis-- > 0; row /= s.sizes[axis]) {
+    at += row % s.sizes[axis] * s.strides[axis];
+  }
+  return at;
+}
+
+template <class T>
+void masked(const MaskShape& s, const T* x, const float* mask, T* y) {
+  int64_t rows = 1;
+  for (size_t axis = 0; axis + 1 < s.sizes.size(); ++axis) rows *= s.sizes[axis];
+  const int64_t size = s.sizes.back();
+  const bool shared = s.strides.back() == 0;
+  parallel_for(rows, items_worth(kGrain, size), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* by = mask + mask_offset(s, row);
+      for_each_vector(0, size, [=](int64_t i, int64_t lanes) {
+        const Vec m = shared ? broadcast(*by) : load_some(by + i, lanes);
+        const Vec v = load_some(x + row * size + i, lanes);
+        store_some(y + row * size + i, select(m == 0.0f, Vec{}, m * v), lanes);
+      });
+    }
+  });
 }
 
 }  // namespace
@@ -280,9 +536,20 @@ const ActivationKernels activation = {PYDL_TYPED(relu_forward),
                                       hard_swish_backward,
                                       mish_forward,
                                       mish_backward,
+                                      gelu_forward,
+                                      gelu_backward,
+                                      softplus_forward,
+                                      softplus_backward,
+                                      selu_forward,
+                                      selu_backward,
                                       threshold,
                                       PYDL_TYPED(prelu_forward),
                                       PYDL_TYPED(prelu_backward),
-                                      PYDL_TYPED(dropout)};
+                                      PYDL_TYPED(glu_forward),
+                                      PYDL_TYPED(glu_backward),
+                                      PYDL_TYPED(maxout_forward),
+                                      PYDL_TYPED(maxout_backward),
+                                      PYDL_TYPED(dropout),
+                                      PYDL_TYPED(masked)};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -54,11 +54,8 @@ void pack(const Correlation& c, const WeightMap& m, const float* w, DType, float
 
 // ---- windows ----
 
-constexpr int64_t kPixels = 512;
-
-int64_t window_size(const Units& u) { return aligned_size(u.image_size); }
-
-constexpr int64_t kBlock = 16;  // channels: a cache line
+constexpr int64_t kPixels = 512;  // that a window makes, about
+constexpr int64_t kBlock = 16;    // channels: a cache line
 
 // Where channel j is in a pixel of blocks that are `block_size` apart.
 int64_t in_blocks(int64_t j, int64_t block_size) { return j / kBlock * block_size + j % kBlock; }
@@ -81,10 +78,11 @@ PYDL_INLINE void copy_pixel(const S* from, int64_t channels, int64_t block_size,
   if (j < channels) store(to + in_blocks(j, block_size), load_n(from + j, channels - j));
 }
 
-// `count` pixels of a source row from `first` on, `step` apart; zeros where there is none.
+// Part of a source row; zeros where there is none.
 template <class S>
-void copy_pixels(const Correlation& c, const S* row, int64_t first, int64_t step, int64_t count,
-                 int64_t block_size, float* to) {
+void copy_pixels(const Correlation& c, const S* row, const RowPart& part, int64_t block_size,
+                 float* to) {
+  const auto& [first, step, count] = part;
   const Range inside =
       row == nullptr ? Range{count, count} : indices_inside(first, step, count, c.axis[2].src);
   for (int64_t j = 0; j < c.ic; j += kBlock) {
@@ -100,36 +98,18 @@ void copy_pixels(const Correlation& c, const S* row, int64_t first, int64_t step
 template <class S>
 void copy_blocks(const Correlation& c, const Units& u, const Unit& unit, const S* src,
                  float* window) {
-  const auto& [a0, a1, a2] = c.axis;
-  if (c.taps() == 0) return;
-  const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
-  const int64_t row_jump = a1.taps > 1 ? 1 : a1.src_step;
-  const int64_t column_jump = a2.taps > 1 ? 1 : a2.src_step;
-  const int64_t first = a2.src_first + unit.column * a2.src_step;
-  for (int64_t t0 = 0; t0 < a0.taps; ++t0) {
-    const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
-      const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
-      const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.ic;
-      copy_pixels(c, inside ? src + at : nullptr, first, column_jump, columns, u.group_size,
-                  window + t0 * u.plane_size + r * u.row_size);
-    }
-  }
+  for_each_window_row(c, u, unit, src, [&](const S* row, const RowPart& shown, int64_t offset) {
+    copy_pixels(c, row, shown, u.group_size, window + offset);
+  });
 }
 
-// Offsets of all taps of a part in the window of `whole`, in scratch.
-int64_t offsets_size(const Correlation& part) { return aligned_size(2 * part.taps()); }
-void make_offsets(const Correlation& part, const Correlation& whole, const Units& u,
-                  int64_t* offsets) {
-  const auto position = [&](int a, int64_t tap) {
-    const CorrelationAxis& axis = part.axis[a];
-    return axis.src_first - whole.axis[a].src_first + tap * axis.tap_step;
-  };
-  for (int64_t i = 0; i < part.taps(); ++i) {
-    const Tap t = tap_at(part, i);
-    offsets[i] = position(0, t.t0) / whole.axis[0].tap_step * u.plane_size +
-                 position(1, t.t1) * u.row_size + position(2, t.t2) * kBlock;
+// Where the taps lie in a window, from the first one on, in scratch.
+int64_t offsets_size(const Correlation& c) { return aligned_size(2 * c.taps()); }
+void make_offsets(const Correlation& c, const Units& u, int64_t* offsets) {
+  for (int64_t i = 0; i < c.taps(); ++i) {
+    const Tap t = tap_at(c, i);
+    offsets[i] = t.t0 * u.plane_size + t.t1 * c.axis[1].tap_step * u.row_size +
+                 t.t2 * c.axis[2].tap_step * kBlock;
   }
 }
 
@@ -345,14 +325,14 @@ void backward_weights(const Correlation& shape, const WeightMap& map, ConstArray
   const Units u = blocked_units(c, kPixels, 1);
   const int64_t size = size_of_weights(shape);
   const int parts = static_cast<int>(smaller(u.count, kMostParts));
-  const int64_t own = window_size(u) + ddst_size(c, u);  // of a thread
+  const int64_t own = aligned_size(u.image_size) + ddst_size(c, u);  // of a thread
   Scratch scratch(offsets_size(c) + parts * size + threads * own);
   int64_t* const offsets = reinterpret_cast<int64_t*>(scratch.data());
-  make_offsets(c, c, u, offsets);
+  make_offsets(c, u, offsets);
   float* gradients = scratch.data() + offsets_size(c);
   parallel(threads, [&](int thread, int got) {
     float* window = gradients + parts * size + thread * own;
-    float* dy = window + window_size(u);
+    float* dy = window + aligned_size(u.image_size);
     for (int part = thread; part < parts; part += got) {
       float* gradient = gradients + part * size;
       zero(size, gradient);

@@ -182,9 +182,237 @@ void smooth_l1_backward(int64_t n, const float* a, const float* b, const float* 
   });
 }
 
+// ---- rows: products and distances ----
+
+void dots(int64_t rows, int64_t dim, const float* a, const float* b, double* out) {
+  const auto add_up = [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[1]; };
+  sum_plain<1>({1, rows, dim}, pointers(a, b), Pointers<0>{}, add_up, out, kNoOutput);
+}
+
+void combine_rows(int64_t rows, int64_t dim, const float* f, const float* a, const float* g,
+                  const float* b, bool add, float* y) {
+  const Channels s{1, rows, dim};
+  if (add) {
+    map_rows<false>(s, rows, dim, Pointers<3>{{a, b, y}}, pointers(f, g), y,
+                    [](const Vec* v, const Vec* p) { return p[0] * v[0] + p[1] * v[1] + v[2]; });
+  } else {
+    map_rows<false>(s, rows, dim, pointers(a, b), pointers(f, g), y,
+                    [](const Vec* v, const Vec* p) { return p[0] * v[0] + p[1] * v[1]; });
+  }
+}
+
+// body(f): f(v) = v^exponent for v >= 0.
+template <class Body>
+PYDL_INLINE void with_power(float exponent, const Body& body) {
+  if (exponent == 0) return body([](Vec) { return broadcast(1.0f); });
+  if (exponent == 1) return body([](Vec v) { return v; });
+  if (exponent == 2) return body([](Vec v) { return v * v; });
+  body(Power(exponent));
+}
+
+void powers(int64_t rows, int64_t dim, const float* a, const float* b, float eps, float p,
+            double* out) {
+  with_power(p, [=](const auto& raised) {
+    const auto add_up = [=](const Vec* v, const Vec*, Vec* sum) {
+      sum[0] += raised(abs(v[0] - v[1] + eps));
+    };
+    sum_plain<1>({1, rows, dim}, pointers(a, b), Pointers<0>{}, add_up, out, kNoOutput);
+  });
+}
+
+void power_slopes(int64_t rows, int64_t dim, const float* factor, const float* a, const float* b,
+                  float eps, float p, bool add, float* y) {
+  with_power(p - 1, [=](const auto& raised) {
+    const auto slope = [=](const Vec* v, const Vec* q) {
+      const Vec e = v[0] - v[1] + eps, size = abs(e);
+      const VecI sign = (VecI)e & broadcast(INT32_MIN);
+      const Vec d = q[0] * (Vec)((VecI)raised(size) | sign);
+      return select(size > 0.0f, d, Vec{}) + (add ? v[2] : Vec{});
+    };
+    map_rows<false>({1, rows, dim}, rows, dim, Pointers<3>{{a, b, add ? y : a}}, pointers(factor),
+                    y, slope);
+  });
+}
+
+// ---- Kullback-Leibler divergence ----
+
+PYDL_INLINE Vec weight_at(const float* w, int64_t i, int64_t lanes) {
+  return w ? load_some(w + i, lanes) : broadcast(1.0f);
+}
+
+double kl_divergence(int64_t n, const float* x, const float* t, const float* w, bool log_target) {
+  const bool weighs = w != nullptr;
+  const auto add_up = [=](const Vec* v, const Vec*, Vec* sum) {
+    const Vec value = log_target ? exp(v[1]) * (v[1] - v[0])
+                                 : select(v[1] == 0.0f, Vec{}, v[1] * (log(v[1]) - v[0]));
+    sum[0] += weighs ? v[2] * value : value;
+  };
+  double total = 0;
+  sum_plain<1>({1, 1, n}, pointers(x, t, weighs ? w : x), Pointers<0>{}, add_up, &total, kNoOutput);
+  return total;
+}
+
+void kl_divergence_backward(int64_t n, const float* x, const float* t, const float* w,
+                            bool log_target, float scale, float* dx, float* dt) {
+  parallel_for_vectors(n, kMathGrain, [=](int64_t i, int64_t lanes) {
+    const Vec factor = scale * weight_at(w, i, lanes), target = load_some(t + i, lanes);
+    const Vec share = log_target ? exp(target) : target;
+    if (dx) store_some(dx + i, -factor * share, lanes);
+    if (!dt) return;
+    const Vec slope = (log_target ? target : log(target)) - load_some(x + i, lanes) + 1.0f;
+    store_some(dt + i, factor * (log_target ? slope * share : slope), lanes);
+  });
+}
+
+// ---- focal loss ----
+
+struct Focal {
+  float alpha, gamma;
+  Power power;
+  Focal(float a, float g) : alpha(a), gamma(g), power(g) {}
+
+  PYDL_INLINE Vec raised(Vec q) const {
+    if (gamma == 2) return q * q;
+    return power(q);
+  }
+  PYDL_INLINE Vec balance(Vec t) const {
+    return alpha < 0 ? broadcast(1.0f) : alpha * t + (1 - alpha) * (1.0f - t);
+  }
+};
+
+// Of a score: the probability and what is left of it, each exact where it is small.
+struct Chance {
+  Vec p, rest, entropy;
+  PYDL_INLINE Chance(Vec v, Vec t) {
+    const Vec e = exp(-abs(v)), near = 1.0f / (e + 1.0f), far = e * near;
+    const VecI positive = v >= 0.0f;
+    p = select(positive, near, far);
+    rest = select(positive, far, near);
+    entropy = v * (select(positive, broadcast(1.0f), Vec{}) - t) + log1p_of_unit(e);
+  }
+  PYDL_INLINE Vec miss(Vec t) const { return p * (1.0f - t) + rest * t; }
+  PYDL_INLINE Vec excess(Vec t) const { return p * (1.0f - t) - rest * t; }  // p - t
+};
+
+double focal(int64_t n, const float* x, const float* t, const float* w, float alpha, float gamma) {
+  const Focal f(alpha, gamma);
+  const bool weighs = w != nullptr;
+  const auto add_up = [=](const Vec* v, const Vec*, Vec* sum) {
+    const Chance c(v[0], v[1]);
+    const Vec value = f.balance(v[1]) * f.raised(c.miss(v[1])) * c.entropy;
+    sum[0] += weighs ? v[2] * value : value;
+  };
+  double total = 0;
+  sum_plain<1>({1, 1, n}, pointers(x, t, weighs ? w : x), Pointers<0>{}, add_up, &total, kNoOutput);
+  return total;
+}
+
+void focal_backward(int64_t n, const float* x, const float* t, const float* w, float alpha,
+                    float gamma, float scale, float* dx) {
+  const Focal f(alpha, gamma);
+  parallel_for_vectors(n, kMathGrain, [=](int64_t i, int64_t lanes) {
+    const Vec target = load_some(t + i, lanes);
+    const Chance c(load_some(x + i, lanes), target);
+    // q^gamma (p - t) + gamma q^(gamma - 1) q' ce, q' = (1 - 2 t) p (1 - p), which is 0 before q is
+    const Vec q = c.miss(target), least = broadcast(1e-30f);
+    const Vec ratio = c.p * c.rest / select(q > least, q, least);
+    const Vec of_power = gamma * (1.0f - 2.0f * target) * ratio * c.entropy;
+    const Vec slope = f.raised(q) * (c.excess(target) + of_power);
+    const Vec d = scale * weight_at(w, i, lanes) * f.balance(target) * slope;
+    store_some(dx + i, d, lanes);
+  });
+}
+
+double focal_of_label(int64_t n, const float* p, const float* w, float gamma, float least,
+                      float* slope) {
+  const Focal f(-1, gamma);
+  const auto add_up = [=](const Vec* v, const Vec*, Vec* sum) {
+    const Vec chance = select(v[0] < least, broadcast(least), v[0]), logarithm = log(chance);
+    const Vec miss = 1.0f - chance, tiny = broadcast(1e-30f);
+    const Vec power = f.raised(select(miss < 0.0f, Vec{}, miss));
+    sum[0] -= v[1] * power * logarithm;
+    const Vec ratio = chance * logarithm / select(miss > tiny, miss, tiny);
+    return v[1] * (power - gamma * power * ratio);
+  };
+  double total = 0;
+  sum_plain<1>({1, 1, n}, pointers(p, w), Pointers<0>{}, add_up, &total, slope);
+  return total;
+}
+
+// ---- total variation ----
+
+// body(row) for the rows of all images.
+template <class Body>
+PYDL_INLINE void for_each_in_rows(int64_t rows, int64_t w, const Body& body) {
+  parallel_for(rows, items_worth(kGrain, w), [&](int64_t begin, int64_t end) PYDL_FLATTEN {
+    for (int64_t r = begin; r < end; ++r) body(r);
+  });
+}
+
+double variation(int64_t n, int64_t h, int64_t w, const float* x, bool squared) {
+  const DoubleScratch sums(n * h);
+  for_each_in_rows(n * h, w, [&, squared](int64_t r) {
+    double total[1] = {0};
+    const float* row = x + r * w;
+    const auto add_up = [=](const Vec* v, const Vec*, Vec* sum) {
+      const Vec d = v[1] - v[0];
+      sum[0] += squared ? d * d : abs(d);
+    };
+    if (w > 1) sum_run<1>(w - 1, pointers(row, row + 1), 0, Vectors<0>{}, add_up, total);
+    if (r % h < h - 1) sum_run<1>(w, pointers(row, row + w), 0, Vectors<0>{}, add_up, total);
+    sums.data()[r] = total[0];
+  });
+  double total = 0;
+  for (int64_t r = 0; r < n * h; ++r) total += sums.data()[r];
+  return total;
+}
+
+void variation_backward(int64_t n, int64_t h, int64_t w, const float* x, bool squared, float scale,
+                        float* dx) {
+  // The slope of a difference d.
+  const auto slope = [=](Vec d) {
+    const Vec one = broadcast(1.0f);
+    return squared ? 2.0f * d : select(d > 0.0f, one, select(d < 0.0f, -one, Vec{}));
+  };
+  if (w == 0) return;
+  for_each_in_rows(n * h, w, [=](int64_t r) {
+    const float* row = x + r * w;
+    // Where there is no neighbour, the value itself, so that the difference is 0.
+    const float *above = r % h > 0 ? row - w : row, *below = r % h < h - 1 ? row + w : row;
+    const auto pixels = [=](int64_t i, int64_t lanes, int64_t left, int64_t right) {
+      const Vec v = load_some(row + i, lanes);
+      const Vec vertical =
+          slope(v - load_some(above + i, lanes)) + slope(v - load_some(below + i, lanes));
+      const Vec horizontal = slope(v - load_some(row + i + left, lanes)) +
+                             slope(v - load_some(row + i + right, lanes));
+      store_some(dx + r * w + i, scale * (vertical + horizontal), lanes);
+    };
+    pixels(0, 1, 0, w > 1 ? 1 : 0);
+    for_each_vector(1, w - 1, [=](int64_t i, int64_t lanes) { pixels(i, lanes, -1, 1); });
+    if (w > 1) pixels(w - 1, 1, -1, 0);
+  });
+}
+
 }  // namespace
 
-const LossKernels loss = {squared_distances, scaled_differences, hinge,     hinge_backward,
-                          sigmoid_loss,      sigmoid_backward,   smooth_l1, smooth_l1_backward};
+const LossKernels loss = {squared_distances,
+                          scaled_differences,
+                          hinge,
+                          hinge_backward,
+                          sigmoid_loss,
+                          sigmoid_backward,
+                          smooth_l1,
+                          smooth_l1_backward,
+                          dots,
+                          combine_rows,
+                          powers,
+                          power_slopes,
+                          kl_divergence,
+                          kl_divergence_backward,
+                          focal,
+                          focal_backward,
+                          focal_of_label,
+                          variation,
+                          variation_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

@@ -24,8 +24,8 @@ template <class T>
 void rnn_forward(const RecurrentShape& s, const float* packed, const float* cont, const float* h0,
                  float* gates, T* past, T* h) {
   run_forward(s, packed, cont, h0, gates, past, [&](int64_t t, const Next<T>& next, Range own) {
-    float* gates_t = gates + t * s.batch * s.gate_stride;
-    T* h_t = h + t * s.batch * s.hidden;
+    float* gates_t = gates + s.row(t) * s.gate_stride;
+    T* h_t = h + s.row(t) * s.hidden;
     for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
       float* gate = gates_t + n * s.gate_stride + cell;
       const int64_t at = n * s.hidden + cell;
@@ -45,12 +45,13 @@ void rnn_backward(const RecurrentShape& s, const float* packed, const float* con
   const Scratch next_dh(size);
   run_backward(s, packed, cont, dgates, next_dh.data(),
                [&](int64_t t, const GivenBack& given_back, Range own) {
-                 const int64_t gates_t = t * s.batch * s.gate_stride;
+                 const int64_t gates_t = s.row(t) * s.gate_stride;
+                 const T* dh_t = dh + s.row(t) * s.hidden;
                  for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
                    const int64_t at = n * s.hidden + cell;
                    const int64_t gate = gates_t + n * s.gate_stride + cell;
                    const Vec y = load_some(gates + gate, lanes);
-                   const Vec dy = load_some(dh + t * size + at, lanes);
+                   const Vec dy = load_some(dh_t + at, lanes);
                    const Vec total = given_back.add_to(dy, n, at, lanes);
                    const Vec gradient = total * (1.0f - y * y);
                    store_some(dgates + gate, gradient, lanes);
@@ -106,12 +107,12 @@ struct CellGradient {
 template <class T>
 void lstm_forward(const RecurrentShape& s, const float* packed, const float* cont, const float* h0,
                   const float* c0, float* gates, T* past, float* c, T* h) {
-  const int64_t size = s.batch * s.hidden;
   run_forward(s, packed, cont, h0, gates, past, [&](int64_t t, const Next<T>& next, Range own) {
-    float* gates_t = gates + t * s.batch * s.gate_stride;
-    const float *cont_t = cont + t * s.batch, *c_before = t == 0 ? c0 : c + (t - 1) * size;
-    float* c_t = c + t * size;
-    T* h_t = h + t * size;
+    float* gates_t = gates + s.row(t) * s.gate_stride;
+    const float* cont_t = cont + s.row(t);
+    const float* c_before = t == 0 ? c0 : c + s.row(t - 1) * s.hidden;
+    float* c_t = c + s.row(t) * s.hidden;
+    T* h_t = h + s.row(t) * s.hidden;
     for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
       float* gate = gates_t + n * s.gate_stride + cell;
       const int64_t at = n * s.hidden + cell;
@@ -135,12 +136,13 @@ void lstm_backward(const RecurrentShape& s, const float* packed, const float* co
   // dc (N, H): what the next step gives back to c.
   float *dc = scratch.data(), *next_dh = dc + aligned_size(size);
   const auto own_cells = [&](int64_t t, const GivenBack& given_back, Range own) {
-    const float *c_t = c + t * size, *c_before = t == 0 ? c0 : c_t - size;
-    const T* dh_t = dh + t * size;
+    const float* c_t = c + s.row(t) * s.hidden;
+    const float* c_before = t == 0 ? c0 : c + s.row(t - 1) * s.hidden;
+    const T* dh_t = dh + s.row(t) * s.hidden;
     const bool last = !given_back.cont;
     for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
       const int64_t at = n * s.hidden + cell;
-      const int64_t row = (t * s.batch + n) * s.gate_stride + cell;
+      const int64_t row = (s.row(t) + n) * s.gate_stride + cell;
       const float* gate = gates + row;
       // A thread's part of the next row begins elsewhere: the hardware would find it late.
       for (int which = 0; which < kGates; ++which) {
@@ -163,6 +165,103 @@ void lstm_backward(const RecurrentShape& s, const float* packed, const float* co
     });
   };
   run_backward(s, packed, cont, dgates, next_dh, own_cells);
+}
+
+// ---- GRU ----
+
+// n's recurrent product has a column of its own.
+struct GruPlaces {
+  PYDL_INLINE Places operator()(int64_t gate) const {
+    return gate < 2 ? Places{gate, true} : Places{3, false};
+  }
+};
+
+// Those of r and z, then that of u, added to dh z.
+struct GruProducts {
+  template <class T>
+  PYDL_INLINE void operator()(Runner<T>* runner, const RecurrentShape& s, const CellBlock& block,
+                              const T* dgates, const float* panel, float* next_dh) const {
+    multiply_panel(runner, s.batch, 2 * s.hidden, dgates, s.gate_stride, panel, 1, next_dh,
+                   s.hidden, block.columns);
+    multiply_panel(runner, s.batch, s.hidden, dgates + 3 * s.hidden, s.gate_stride,
+                   panel + steps<T>(2 * s.hidden) * panel_width(block.columns), 1, next_dh,
+                   s.hidden, block.columns);
+  }
+};
+
+template <class T>
+void gru_forward(const RecurrentShape& s, const float* packed, const float* cont, const float* b,
+                 const float* h0, float* gates, T* past, float* state, T* h) {
+  const auto own_cells = [&](int64_t t, const Next<T>& next, Range own) {
+    float* gates_t = gates + s.row(t) * s.gate_stride;
+    const float *cont_t = cont + s.row(t), *before = t == 0 ? h0 : state;
+    T* h_t = h + s.row(t) * s.hidden;
+    for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
+      float* gate = gates_t + n * s.gate_stride + cell;
+      const float* bias = b + cell;
+      const int64_t at = n * s.hidden + cell;
+      const auto sum = [&](int64_t column, int64_t of_bias) {
+        return load_some(gate + column * s.hidden, lanes) +
+               load_some(bias + of_bias * s.hidden, lanes);
+      };
+      const Vec r = sigmoid(sum(0, 0)), z = sigmoid(sum(1, 1)), u = sum(3, 2);
+      const Vec fresh = tanh(load_some(gate + 2 * s.hidden, lanes) + r * u);
+      const Vec old = cont_t[n] == 0 ? Vec{} : cont_t[n] * load_some(before + at, lanes);
+      const Vec value = fresh + z * (old - fresh);
+      store_some(gate, r, lanes);
+      store_some(gate + s.hidden, z, lanes);
+      store_some(gate + 2 * s.hidden, fresh, lanes);
+      store_some(gate + 3 * s.hidden, u, lanes);
+      store_some(state + at, value, lanes);
+      store_some(h_t + at, value, lanes);
+      next.take(h_t, n, at, lanes);
+    });
+  };
+  run_forward(s, packed, cont, h0, gates, past, own_cells, GruPlaces{});
+}
+
+template <class T>
+void gru_backward(const RecurrentShape& s, const float* packed, const float* cont,
+                  const float* gates, const T* past, const T* dh, T* dgates, float* sum,
+                  float* sum_u) {
+  const int64_t size = s.batch * s.hidden;
+  if (s.steps == 0) clear(sum, s.gates * size), clear(sum_u, size);
+  const Scratch scratch(size);
+  float* next_dh = scratch.data();
+  const auto own_cells = [&](int64_t t, const GivenBack& given_back, Range own) {
+    const T *dh_t = dh + s.row(t) * s.hidden, *past_t = past + s.row(t) * s.hidden;
+    const bool last = !given_back.cont;
+    for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
+      const int64_t at = n * s.hidden + cell;
+      const int64_t row = (s.row(t) + n) * s.gate_stride + cell;
+      const float* gate = gates + row;
+      // As in lstm_backward.
+      for (int which = 0; which < 4; ++which) {
+        __builtin_prefetch(gate + s.gate_stride + which * s.hidden);
+      }
+      __builtin_prefetch(dh_t + at + s.hidden);
+      __builtin_prefetch(past_t + at + s.hidden);
+      const Vec r = load_some(gate, lanes), z = load_some(gate + s.hidden, lanes);
+      const Vec fresh = load_some(gate + 2 * s.hidden, lanes);
+      const Vec u = load_some(gate + 3 * s.hidden, lanes);
+      const Vec dh_total = given_back.add_to(load_some(dh_t + at, lanes), n, at, lanes);
+      const Vec of_n = dh_total * (1.0f - z) * (1.0f - fresh * fresh);
+      const Vec of_r = of_n * u * r * (1.0f - r), of_u = of_n * r;
+      const Vec of_z = dh_total * (load_some(past_t + at, lanes) - fresh) * z * (1.0f - z);
+      T* gradient = dgates + row;
+      float* total = sum + n * s.gates * s.hidden + cell;
+      store_some(gradient, of_r, lanes);
+      store_some(gradient + s.hidden, of_z, lanes);
+      store_some(gradient + 2 * s.hidden, of_n, lanes);
+      store_some(gradient + 3 * s.hidden, of_u, lanes);
+      add_up(last, of_r, lanes, total);
+      add_up(last, of_z, lanes, total + s.hidden);
+      add_up(last, of_n, lanes, total + 2 * s.hidden);
+      add_up(last, of_u, lanes, sum_u + at);
+      store_some(next_dh + at, dh_total * z, lanes);
+    });
+  };
+  run_backward(s, packed, cont, dgates, next_dh, own_cells, GruProducts{});
 }
 
 // ---- one step of an LSTM ----
@@ -214,8 +313,10 @@ const RecurrentKernels recurrent = {packed_size,
                                     pack_backward,
                                     PYDL_TYPED(rnn_forward),
                                     PYDL_TYPED(lstm_forward),
+                                    PYDL_TYPED(gru_forward),
                                     PYDL_TYPED(rnn_backward),
                                     PYDL_TYPED(lstm_backward),
+                                    PYDL_TYPED(gru_backward),
                                     lstm_unit_forward,
                                     lstm_unit_backward};
 

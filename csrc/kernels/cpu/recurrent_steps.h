@@ -7,6 +7,8 @@
 //   backward: for step, from the last: for own block: dh (N, kNR) = dgates[t+1] w
 //                                      own cells
 //
+// Steps are counted as they are taken forward, in either direction (RecurrentShape::row).
+//
 // Products are cut into tiles of even numbers of rows, at most kRows. The packed weights of a block
 // are panels of the micro-kernel (gemm_tile.h), one behind the other: forward one (H, width) for
 // each gate, backward one (G H, width). They are read once per step, by every other step in
@@ -138,32 +140,47 @@ struct Next {
   }
 };
 
+// Where the recurrent product of a gate goes: the column of gates (in H) and whether it is added
+// to what is there.
+struct Places {
+  int64_t column;
+  bool add;
+};
+struct EachInItsPlace {
+  PYDL_INLINE Places operator()(int64_t gate) const { return {gate, true}; }
+};
+
 // own_cells(t, next, own): the activations of a thread's cells in step t, whose gates are complete.
-template <class T, class OwnCells>
+template <class T, class OwnCells, class GatePlaces = EachInItsPlace>
 PYDL_INLINE void run_forward(const RecurrentShape& s, const float* packed, const float* cont,
-                             const float* h0, float* gates, T* past, const OwnCells& own_cells) {
+                             const float* h0, float* gates, T* past, const OwnCells& own_cells,
+                             const GatePlaces& place_of = {}) {
   if (s.steps == 0) return;
-  const int64_t size = s.batch * s.hidden;
+  const float* cont_0 = cont + s.row(0);
+  T* past_0 = past + s.row(0) * s.hidden;
   in_step(s, [&](Range own, const auto& meet) {
     for_own_cells(s, own, [&](int64_t n, int64_t cell, int64_t lanes) {
       const int64_t at = n * s.hidden + cell;
-      store_some(past + at, cont[n] * load_some(h0 + at, lanes), lanes);
+      store_some(past_0 + at, cont_0[n] * load_some(h0 + at, lanes), lanes);
     });
     Runner<T> runner;
     for (int64_t t = 0; t < s.steps; ++t) {
       meet();
-      float* to = gates + t * s.batch * s.gate_stride;
+      float* to = gates + s.row(t) * s.gate_stride;
+      const T* past_t = past + s.row(t) * s.hidden;
       for_own_blocks(s, own, t, [&](const CellBlock& block) {
         const float* panel = packed + block.begin * column_size<T>(s);
         for (int64_t gate = 0; gate < s.gates; ++gate) {
-          multiply_panel(&runner, s.batch, s.hidden, past + t * size, s.hidden, panel, 1,
-                         to + gate * s.hidden + block.begin, s.gate_stride, block.columns);
+          const Places place = place_of(gate);
+          multiply_panel(&runner, s.batch, s.hidden, past_t, s.hidden, panel, place.add ? 1 : 0,
+                         to + place.column * s.hidden + block.begin, s.gate_stride, block.columns);
           panel += steps<T>(s.hidden) * panel_width(block.columns);
         }
       });
       runner.flush();
       const bool last = t + 1 == s.steps;
-      own_cells(t, Next<T>{last ? nullptr : cont + (t + 1) * s.batch, past + (t + 1) * size}, own);
+      const int64_t next = last ? 0 : s.row(t + 1);
+      own_cells(t, Next<T>{last ? nullptr : cont + next, past + next * s.hidden}, own);
     }
   });
 }
@@ -180,24 +197,33 @@ struct GivenBack {
   }
 };
 
+// next_dh (N, columns) of a block's columns = dgates w, dgates those of a step.
+struct AllGates {
+  template <class T>
+  PYDL_INLINE void operator()(Runner<T>* runner, const RecurrentShape& s, const CellBlock& block,
+                              const T* dgates, const float* panel, float* next_dh) const {
+    multiply_panel(runner, s.batch, s.gates * s.hidden, dgates, s.gate_stride, panel, 0, next_dh,
+                   s.hidden, block.columns);
+  }
+};
+
 // own_cells(t, given_back, own): writes dgates of a thread's cells in step t. next_dh: (N, H).
-template <class T, class OwnCells>
+template <class T, class OwnCells, class Multiply = AllGates>
 PYDL_INLINE void run_backward(const RecurrentShape& s, const float* packed, const float* cont,
-                              const T* dgates, float* next_dh, const OwnCells& own_cells) {
+                              const T* dgates, float* next_dh, const OwnCells& own_cells,
+                              const Multiply& multiply = {}) {
   in_step(s, [&](Range own, const auto& meet) {
     Runner<T> runner;
     for (int64_t t = s.steps - 1; t >= 0; --t) {
       const bool last = t + 1 == s.steps;
       if (!last) {
         for_own_blocks(s, own, t, [&](const CellBlock& block) {
-          multiply_panel(&runner, s.batch, s.gates * s.hidden,
-                         dgates + (t + 1) * s.batch * s.gate_stride, s.gate_stride,
-                         packed + block.begin * column_size<T>(s), 0, next_dh + block.begin,
-                         s.hidden, block.columns);
+          multiply(&runner, s, block, dgates + s.row(t + 1) * s.gate_stride,
+                   packed + block.begin * column_size<T>(s), next_dh + block.begin);
         });
         runner.flush();
       }
-      own_cells(t, GivenBack{last ? nullptr : cont + (t + 1) * s.batch, next_dh}, own);
+      own_cells(t, GivenBack{last ? nullptr : cont + s.row(t + 1), next_dh}, own);
       meet();
     }
   });

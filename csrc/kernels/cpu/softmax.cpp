@@ -167,12 +167,22 @@ struct Labels {
   bool has_ignore;
   int ignore;
   const float* class_weight = nullptr;
+  const float* position_weight = nullptr;
 
+  // Those from position i on.
+  Labels from(int64_t i) const {
+    return {label + i, has_ignore, ignore, class_weight,
+            position_weight ? position_weight + i : nullptr};
+  }
   bool ignored(int64_t i) const { return has_ignore && static_cast<int>(label[i]) == ignore; }
+  bool valid(int64_t i) const {
+    return !ignored(i) && !(position_weight && position_weight[i] == 0);
+  }
   // Of position i; 0 where it is ignored.
   float weight(int64_t i) const {
     if (ignored(i)) return 0;
-    return class_weight ? class_weight[static_cast<int>(label[i])] : 1;
+    const float of_class = class_weight ? class_weight[static_cast<int>(label[i])] : 1;
+    return position_weight ? of_class * position_weight[i] : of_class;
   }
 };
 
@@ -185,7 +195,7 @@ double block_loss(const SoftmaxShape& s, const float* p, const Labels& labels, f
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = first + i;
     const bool ignored = labels.ignored(at);
-    *valid += !ignored;
+    *valid += labels.valid(at);
     const int64_t k = ignored ? 0 : static_cast<int>(labels.label[at]);
     const float q = p[(at / s.inner * s.classes + k) * s.inner + at % s.inner];
     picked[i] = ignored ? 1.0f : q < least ? least : q;
@@ -286,9 +296,9 @@ double loss_at_all(const SoftmaxShape& s, const float* p, const Labels& labels, 
 }
 
 double smoothed_loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
-                     int ignore_label, const float* class_weight, float smoothing, float least,
-                     int64_t* valid) {
-  const Labels labels{label, has_ignore, ignore_label, class_weight};
+                     int ignore_label, const float* class_weight, const float* weight,
+                     float smoothing, float least, int64_t* valid) {
+  const Labels labels{label, has_ignore, ignore_label, class_weight, weight};
   const double at_labels = loss_at_labels(s, p, labels, least, valid);
   if (smoothing == 0) return at_labels;
   const double share = static_cast<double>(smoothing) / static_cast<double>(s.classes);
@@ -298,7 +308,7 @@ double smoothed_loss(const SoftmaxShape& s, const float* p, const float* label, 
 
 double loss(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
             int ignore_label, float least, int64_t* valid) {
-  return smoothed_loss(s, p, label, has_ignore, ignore_label, nullptr, 0, least, valid);
+  return smoothed_loss(s, p, label, has_ignore, ignore_label, nullptr, nullptr, 0, least, valid);
 }
 
 // What is expected of each class, and of the label's.
@@ -335,31 +345,125 @@ void loss_backward_strip(int64_t classes, int64_t step, int64_t n, const float* 
   }
 }
 
-void smoothed_loss_backward(const SoftmaxShape& s, const float* p, const float* label,
-                            bool has_ignore, int ignore_label, const float* class_weight,
-                            float smoothing, float scale, float* dx) {
-  const Labels labels{label, has_ignore, ignore_label, class_weight};
+void weighed_gradient(const SoftmaxShape& s, const float* p, const Labels& labels, float smoothing,
+                      float scale, float* dx) {
   const Target target(s.classes, smoothing);
   if (s.inner == 1) {
     parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o) {
         const bool ignored = labels.ignored(o);
-        const int64_t k = ignored ? 0 : static_cast<int>(label[o]), at = o * s.classes;
+        const int64_t k = ignored ? 0 : static_cast<int>(labels.label[o]), at = o * s.classes;
         loss_backward_row(s.classes, p + at, k, ignored, target, scale * labels.weight(o), dx + at);
       }
     });
   } else {
     for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
       const int64_t at = o * s.classes * s.inner + first;
-      const Labels here{label + o * s.inner + first, has_ignore, ignore_label, class_weight};
-      loss_backward_strip(s.classes, s.inner, n, p + at, here, target, scale, dx + at);
+      loss_backward_strip(s.classes, s.inner, n, p + at, labels.from(o * s.inner + first), target,
+                          scale, dx + at);
     });
   }
 }
 
+void smoothed_loss_backward(const SoftmaxShape& s, const float* p, const float* label,
+                            bool has_ignore, int ignore_label, const float* class_weight,
+                            const float* weight, float smoothing, float scale, float* dx) {
+  const Labels labels{label, has_ignore, ignore_label, class_weight, weight};
+  weighed_gradient(s, p, labels, smoothing, scale, dx);
+}
+
+void weighted_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+                       int ignore_label, const float* weight, float scale, float* dx) {
+  weighed_gradient(s, p, {label, has_ignore, ignore_label, nullptr, weight}, 0, scale, dx);
+}
+
+// ---- expected probabilities ----
+
+double soft_loss(const SoftmaxShape& s, const float* p, const float* t, float smoothing,
+                 float least) {
+  constexpr int64_t kBlock = 4096;
+  const int64_t count = s.outer * s.classes * s.inner;
+  const float rest = 1 - smoothing, uniform = smoothing / static_cast<float>(s.classes);
+  int64_t unused = 0;
+  return -sum_items(ceil_div(count, kBlock), kMathGrain / kBlock, &unused,
+                    [&](int64_t block, int64_t*) {
+                      const int64_t first = block * kBlock;
+                      double total[1] = {0};
+                      sum_run<1>(
+                          smaller(kBlock, count - first), pointers(p, t), first, Vectors<0>{},
+                          [=](const Vec* v, const Vec*, Vec* sum) {
+                            sum[0] += (rest * v[1] + uniform) * log_of_at_least(v[0], least);
+                          },
+                          total);
+                      return total[0];
+                    });
+}
+
+void soft_loss_backward_row(int64_t n, const float* p, const float* t, float rest, float uniform,
+                            float scale, float* dx) {
+  double total[1] = {0};
+  sum_run<1>(
+      n, pointers(t), 0, Vectors<0>{},
+      [=](const Vec* v, const Vec*, Vec* sum) { sum[0] += rest * v[0] + uniform; }, total);
+  const float sum = static_cast<float>(total[0]);
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    const Vec q = rest * load_some(t + i, lanes) + uniform;
+    store_some(dx + i, scale * (load_some(p + i, lanes) * sum - q), lanes);
+  });
+}
+
+void soft_loss_backward_strip(int64_t classes, int64_t step, int64_t n, const float* p,
+                              const float* t, float rest, float uniform, float scale, float* dx) {
+  float sums[kStrip];
+  for (int64_t i = 0; i < n; ++i) sums[i] = 0;
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      const Vec q = rest * load_some(t + at + i, lanes) + uniform;
+      store_some(sums + i, load_some(sums + i, lanes) + q, lanes);
+    });
+  });
+  for_each_class(classes, step, [&](int64_t at) {
+    for_each_vector(0, n, [&](int64_t i, int64_t lanes) {
+      const Vec q = rest * load_some(t + at + i, lanes) + uniform;
+      const Vec product = load_some(p + at + i, lanes) * load_some(sums + i, lanes);
+      store_some(dx + at + i, scale * (product - q), lanes);
+    });
+  });
+}
+
+void soft_loss_backward(const SoftmaxShape& s, const float* p, const float* t, float smoothing,
+                        float scale, float* dx) {
+  const float rest = 1 - smoothing, uniform = smoothing / static_cast<float>(s.classes);
+  if (s.inner == 1) {
+    parallel_for(s.outer, items_worth(kGrain, s.classes), [=](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const int64_t at = o * s.classes;
+        soft_loss_backward_row(s.classes, p + at, t + at, rest, uniform, scale, dx + at);
+      }
+    });
+  } else {
+    for_each_strip(s, kGrain, [=](int64_t o, int64_t first, int64_t n) {
+      const int64_t at = o * s.classes * s.inner + first;
+      soft_loss_backward_strip(s.classes, s.inner, n, p + at, t + at, rest, uniform, scale,
+                               dx + at);
+    });
+  }
+}
+
+void pick(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
+          int ignore_label, float* out) {
+  const Labels labels{label, has_ignore, ignore_label};
+  parallel_for(s.outer * s.inner, kGrain / 4, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i / s.inner * s.classes * s.inner + i % s.inner;
+      out[i] = labels.ignored(i) ? 1 : p[first + static_cast<int>(label[i]) * s.inner];
+    }
+  });
+}
+
 void loss_backward(const SoftmaxShape& s, const float* p, const float* label, bool has_ignore,
                    int ignore_label, float scale, float* dx) {
-  smoothed_loss_backward(s, p, label, has_ignore, ignore_label, nullptr, 0, scale, dx);
+  smoothed_loss_backward(s, p, label, has_ignore, ignore_label, nullptr, nullptr, 0, scale, dx);
 }
 
 // ---- infogain: labels weigh all classes ----
@@ -488,8 +592,8 @@ void infogain_backward(const SoftmaxShape& s, const float* p, const float* label
 
 }  // namespace
 
-const SoftmaxKernels softmax = {forward,       backward,         loss,
-                                loss_backward, smoothed_loss,    smoothed_loss_backward,
-                                infogain,      infogain_backward};
+const SoftmaxKernels softmax = {
+    forward,   backward,           loss, loss_backward,     smoothed_loss, smoothed_loss_backward,
+    soft_loss, soft_loss_backward, pick, weighted_backward, infogain,      infogain_backward};
 
 }  // namespace pydl::kernels::PYDL_ISA

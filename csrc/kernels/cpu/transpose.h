@@ -1,4 +1,4 @@
-// Transposing a square of vectors in registers.
+// Moving the elements of vectors: pairs, and transposing a square in registers.
 #pragma once
 
 #include "kernels/cpu/simd.h"
@@ -13,6 +13,15 @@ PYDL_INLINE Vec interleave(Vec a, Vec b) {
   for (int i = 0; i < kLanes; ++i) {
     from[i] = i / 2 + (kHigh ? kLanes / 2 : 0) + (i % 2 ? kLanes : 0);
   }
+  return __builtin_shuffle(a, b, from);
+}
+
+// Of a and b behind each other, elements kFirst, kFirst + 2 ...
+template <int kFirst>
+PYDL_INLINE Vec each_second(Vec a, Vec b) {
+  VecI from;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) from[i] = 2 * i + kFirst;
   return __builtin_shuffle(a, b, from);
 }
 

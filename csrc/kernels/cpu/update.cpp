@@ -5,7 +5,8 @@
 
 #include "kernels/update.h"
 
-#include "kernels/cpu/map.h"
+#include "kernels/cpu/channels.h"
+#include "kernels/cpu/math.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -18,14 +19,16 @@ PYDL_INLINE Vec sign(Vec w) {
   return select(w > 0.0f, one, Vec{}) - select(w < 0.0f, one, Vec{});
 }
 
-// rule(i, n, g', decay(w)) is the step of parameters i to i + n - 1.
-template <bool kL1, class Rule>
+// rule(i, n, g', decay(w)) is the step of parameters i to i + n - 1. kPlain: no L1, no clipping.
+template <bool kPlain, class Rule>
 PYDL_INLINE void update_span(const UpdateShape& s, float* w, float* g, const Rule& rule) {
-  const float grad_scale = s.grad_scale, weight_decay = s.weight_decay;
+  const float grad_scale = s.grad_scale, weight_decay = s.weight_decay, l1 = s.l1, clip = s.clip;
   parallel_for_vectors(s.n, kGrain, [=](int64_t i, int64_t n) {
     const Vec weight = load_some(w + i, n);
-    const Vec decay = kL1 ? sign(weight) : weight;
-    const Vec step = rule(i, n, grad_scale * load_some(g + i, n) + weight_decay * decay, decay);
+    const Vec decay = kPlain ? weight : l1 * sign(weight) + (1 - l1) * weight;
+    Vec gradient = grad_scale * load_some(g + i, n);
+    if (!kPlain) gradient = clamp(gradient, -clip, clip);
+    const Vec step = rule(i, n, gradient + weight_decay * decay, decay);
     store_some(w + i, weight - step, n);
     store_some(g + i, step, n);
   });
@@ -33,7 +36,8 @@ PYDL_INLINE void update_span(const UpdateShape& s, float* w, float* g, const Rul
 
 template <class Rule>
 PYDL_INLINE void update_all(const UpdateShape& s, float* w, float* g, const Rule& rule) {
-  s.l1 ? update_span<true>(s, w, g, rule) : update_span<false>(s, w, g, rule);
+  const bool plain = s.l1 == 0 && s.clip == kInfinity;
+  plain ? update_span<true>(s, w, g, rule) : update_span<false>(s, w, g, rule);
 }
 
 void sgd(const UpdateShape& s, float* w, float* g, float* h) {
@@ -104,8 +108,26 @@ void average(int64_t n, float rate, const float* w, float* average) {
       static_cast<const float*>(average));
 }
 
+void limit_norms(int64_t rows, int64_t size, float most, float* w) {
+  parallel_for(rows, items_worth(kGrain, size), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* row = w + r * size;
+      double square[1] = {0};
+      const auto add = [](const Vec* v, const Vec*, Vec* sum) { sum[0] += v[0] * v[0]; };
+      sum_run<1>(size, pointers(static_cast<const float*>(row)), 0, Vectors<0>{}, add, square);
+      const double norm = __builtin_sqrt(square[0]);
+      if (!(norm > most)) continue;
+      const auto scale = static_cast<float>(most / norm);
+      for_each_vector(0, size, [=](int64_t i, int64_t n) {
+        store_some(row + i, scale * load_some(row + i, n), n);
+      });
+    }
+  });
+}
+
 }  // namespace
 
-const UpdateKernels update = {sgd, nesterov, adagrad, rmsprop, adadelta, adam, average};
+const UpdateKernels update = {sgd,      nesterov, adagrad, rmsprop,
+                              adadelta, adam,     average, limit_norms};
 
 }  // namespace pydl::kernels::PYDL_ISA

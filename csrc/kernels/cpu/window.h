@@ -135,11 +135,15 @@ inline Range indices_inside(int64_t first, int64_t step, int64_t count, int64_t 
   return {begin, larger(begin, end)};
 }
 
-// `count` positions of a source row from `first` on, `step` apart, of one group's channels, to
-// positions `pitch` apart.
+// `count` positions of a source row from `first` on, `step` apart.
+struct RowPart {
+  int64_t first, step, count;
+};
+
+// One group's channels of a part of a row, to positions `pitch` apart.
 template <class S, class T>
-void copy_row(const Correlation& c, const S* row, int64_t first, int64_t step, int64_t count, T* to,
-              int64_t pitch) {
+void copy_row(const Correlation& c, const S* row, const RowPart& part, T* to, int64_t pitch) {
+  const auto& [first, step, count] = part;
   const int64_t pixel = c.group * c.ic;
   const Range inside = indices_inside(first, step, count, c.axis[2].src);
   zero(inside.begin * pitch, to);
@@ -154,30 +158,39 @@ void copy_row(const Correlation& c, const S* row, int64_t first, int64_t step, i
   zero((count - inside.end) * pitch, to + inside.end * pitch);
 }
 
-template <class S, class T>
-void copy_image(const Correlation& c, const Units& u, const Unit& unit, const S* src, T* window) {
+// visit(source row, null outside of the image; what the window shows of it; where the row begins in
+// the window) for each row of one image's window.
+template <class S, class Visit>
+void for_each_window_row(const Correlation& c, const Units& u, const Unit& unit, const S* src,
+                         const Visit& visit) {
   const auto& [a0, a1, a2] = c.axis;
   if (c.taps() == 0) return;
-  const int64_t rows = window_extent(a1, unit.rows), columns = window_extent(a2, unit.columns);
-  const int64_t row_jump = a1.taps > 1 ? 1 : a1.src_step;
-  const int64_t column_jump = a2.taps > 1 ? 1 : a2.src_step;
-  const int64_t first = a2.src_first + unit.column * a2.src_step;
+  const int64_t rows = window_extent(a1, unit.rows), row_jump = a1.taps > 1 ? 1 : a1.src_step;
+  const RowPart shown{a2.src_first + unit.column * a2.src_step, a2.taps > 1 ? 1 : a2.src_step,
+                      window_extent(a2, unit.columns)};
   for (int64_t t0 = 0; t0 < a0.taps; ++t0) {
     const int64_t plane = a0.src_first + unit.plane * a0.src_step + t0 * a0.tap_step;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = a1.src_first + unit.row * a1.src_step + r * row_jump;
       const bool inside = plane >= 0 && plane < a0.src && row >= 0 && row < a1.src;
       const int64_t at = ((unit.n * a0.src + plane) * a1.src + row) * a2.src * c.group * c.ic;
-      T* to = window + t0 * u.plane_size + r * u.row_size;
-      for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
-        if (inside) {
-          copy_row(c, src + at + g * c.ic, first, column_jump, columns, to, u.pitch);
-        } else {
-          zero(columns * u.pitch, to);
-        }
-      }
+      visit(inside ? src + at : nullptr, shown, t0 * u.plane_size + r * u.row_size);
     }
   }
+}
+
+template <class S, class T>
+void copy_image(const Correlation& c, const Units& u, const Unit& unit, const S* src, T* window) {
+  for_each_window_row(c, u, unit, src, [&](const S* row, const RowPart& shown, int64_t offset) {
+    T* to = window + offset;
+    for (int64_t g = 0; g < c.group; ++g, to += u.group_size) {
+      if (row) {
+        copy_row(c, row + g * c.ic, shown, to, u.pitch);
+      } else {
+        zero(shown.count * u.pitch, to);
+      }
+    }
+  });
 }
 
 template <class T>

@@ -215,6 +215,66 @@ void mish_backward(int64_t n, const T* x, const T* dy, T* dx) {
   }
 }
 
+double gelu_tanh(double v) {
+  return std::tanh(std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v));
+}
+
+template <class T>
+void gelu_forward(int64_t n, const T* x, bool tanh, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    y[i] =
+        static_cast<float>(v * (tanh ? (1 + gelu_tanh(v)) / 2 : std::erfc(-v / std::sqrt(2)) / 2));
+  }
+}
+
+template <class T>
+void gelu_backward(int64_t n, const T* x, const T* dy, bool tanh, T* dx) {
+  const double pi = std::acos(-1.0);
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i] > 100 ? 100 : x[i] < -100 ? -100 : static_cast<double>(x[i]);
+    double slope = std::erfc(-v / std::sqrt(2)) / 2 + v * std::exp(-v * v / 2) / std::sqrt(2 * pi);
+    if (tanh) {
+      const double t = gelu_tanh(v), inner = std::sqrt(2 / pi) * (1 + 3 * 0.044715 * v * v);
+      slope = (1 + t) / 2 + v * (1 - t * t) * inner / 2;
+    }
+    dx[i] = static_cast<float>(dy[i] * slope);
+  }
+}
+
+template <class T>
+void softplus_forward(int64_t n, const T* x, float beta, float threshold, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = static_cast<double>(beta) * x[i];
+    const double soft = (v < 0 ? 0 : v) + std::log1p(std::exp(-std::fabs(v)));
+    y[i] = v > threshold ? x[i] : static_cast<float>(soft / beta);
+  }
+}
+
+template <class T>
+void softplus_backward(int64_t n, const T* x, const T* dy, float beta, float threshold, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = static_cast<double>(beta) * x[i];
+    dx[i] = v > threshold ? dy[i] : static_cast<float>(dy[i] / (1 + std::exp(-v)));
+  }
+}
+
+template <class T>
+void selu_forward(int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    y[i] = static_cast<float>(kSeluScale * (v > 0 ? v : kSeluAlpha * std::expm1(v)));
+  }
+}
+
+template <class T>
+void selu_backward(int64_t n, const T* y, const T* dy, T* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double out = y[i];
+    dx[i] = static_cast<float>(dy[i] * (out > 0 ? kSeluScale : out + kSeluScale * kSeluAlpha));
+  }
+}
+
 template <class T>
 void threshold(int64_t n, const T* x, float limit, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] > limit ? 1 : 0;
@@ -246,8 +306,53 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const T* x, 
 }
 
 template <class T>
-void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream, T* y) {
-  const float scale = 1 / (1 - ratio);
+void glu_forward(int64_t rows, int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < rows * n; ++i) {
+    const int64_t a = i + i / n * n;
+    y[i] = static_cast<float>(x[a] / (1 + std::exp(-static_cast<double>(x[a + n]))));
+  }
+}
+
+template <class T>
+void glu_backward(int64_t rows, int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < rows * n; ++i) {
+    const int64_t a = i + i / n * n;
+    const double value = x[a], gate = 1 / (1 + std::exp(-static_cast<double>(x[a + n])));
+    dx[a] = static_cast<float>(dy[i] * gate);
+    dx[a + n] = static_cast<float>(dy[i] * value * gate * (1 - gate));
+  }
+}
+
+// The first of the largest pieces, or of those that are NaN.
+template <class T>
+int64_t largest_piece(int64_t pieces, int64_t n, const T* x) {
+  int64_t best = 0;
+  for (int64_t k = 1; k < pieces; ++k) {
+    const float v = x[k * n], most = x[best * n];
+    if (v > most || (std::isnan(v) && !std::isnan(most))) best = k;
+  }
+  return best;
+}
+
+template <class T>
+void maxout_forward(int64_t rows, int64_t pieces, int64_t n, const T* x, T* y) {
+  for (int64_t i = 0; i < rows * n; ++i) {
+    const T* from = x + i / n * pieces * n + i % n;
+    y[i] = from[largest_piece(pieces, n, from) * n];
+  }
+}
+
+template <class T>
+void maxout_backward(int64_t rows, int64_t pieces, int64_t n, const T* x, const T* dy, T* dx) {
+  for (int64_t i = 0; i < rows * n; ++i) {
+    const int64_t first = i / n * pieces * n + i % n, best = largest_piece(pieces, n, x + first);
+    for (int64_t k = 0; k < pieces; ++k) dx[first + k * n] = k == best ? dy[i] : 0.0f;
+  }
+}
+
+template <class T>
+void dropout(int64_t n, const T* x, float ratio, float scale, uint64_t seed, uint64_t stream,
+             T* y) {
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t bits = philox(seed, stream, static_cast<uint64_t>(i / 4))[i % 4];
     const float uniform = static_cast<float>(bits >> 8) * 0x1p-24f;
@@ -255,24 +360,63 @@ void dropout(int64_t n, const T* x, float ratio, uint64_t seed, uint64_t stream,
   }
 }
 
+template <class T>
+void masked(const MaskShape& s, const T* x, const float* mask, T* y) {
+  int64_t count = 1;
+  for (const int64_t size : s.sizes) count *= size;
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t at = 0, rest = i;
+    for (size_t axis = s.sizes.size(); axis-- > 0; rest /= s.sizes[axis]) {
+      at += rest % s.sizes[axis] * s.strides[axis];
+    }
+    y[i] = mask[at] == 0 ? 0 : mask[at] * x[i];
+  }
+}
+
 }  // namespace
 
-const ActivationKernels activation = {
-    PYDL_TYPED(relu_forward),       PYDL_TYPED(relu_backward),
-    PYDL_TYPED(sigmoid_forward),    PYDL_TYPED(sigmoid_backward),
-    PYDL_TYPED(tanh_forward),       PYDL_TYPED(tanh_backward),
-    PYDL_TYPED(elu_forward),        PYDL_TYPED(elu_backward),
-    PYDL_TYPED(abs_forward),        PYDL_TYPED(abs_backward),
-    PYDL_TYPED(bnll_forward),       PYDL_TYPED(bnll_backward),
-    PYDL_TYPED(clip_forward),       PYDL_TYPED(clip_backward),
-    PYDL_TYPED(exp_forward),        PYDL_TYPED(exp_backward),
-    PYDL_TYPED(log_forward),        PYDL_TYPED(log_backward),
-    PYDL_TYPED(power_forward),      PYDL_TYPED(power_backward),
-    PYDL_TYPED(swish_forward),      PYDL_TYPED(swish_backward),
-    PYDL_TYPED(relu6_forward),      PYDL_TYPED(relu6_backward),
-    PYDL_TYPED(hard_swish_forward), PYDL_TYPED(hard_swish_backward),
-    PYDL_TYPED(mish_forward),       PYDL_TYPED(mish_backward),
-    PYDL_TYPED(threshold),          PYDL_TYPED(prelu_forward),
-    PYDL_TYPED(prelu_backward),     PYDL_TYPED(dropout)};
+const ActivationKernels activation = {PYDL_TYPED(relu_forward),
+                                      PYDL_TYPED(relu_backward),
+                                      PYDL_TYPED(sigmoid_forward),
+                                      PYDL_TYPED(sigmoid_backward),
+                                      PYDL_TYPED(tanh_forward),
+                                      PYDL_TYPED(tanh_backward),
+                                      PYDL_TYPED(elu_forward),
+                                      PYDL_TYPED(elu_backward),
+                                      PYDL_TYPED(abs_forward),
+                                      PYDL_TYPED(abs_backward),
+                                      PYDL_TYPED(bnll_forward),
+                                      PYDL_TYPED(bnll_backward),
+                                      PYDL_TYPED(clip_forward),
+                                      PYDL_TYPED(clip_backward),
+                                      PYDL_TYPED(exp_forward),
+                                      PYDL_TYPED(exp_backward),
+                                      PYDL_TYPED(log_forward),
+                                      PYDL_TYPED(log_backward),
+                                      PYDL_TYPED(power_forward),
+                                      PYDL_TYPED(power_backward),
+                                      PYDL_TYPED(swish_forward),
+                                      PYDL_TYPED(swish_backward),
+                                      PYDL_TYPED(relu6_forward),
+                                      PYDL_TYPED(relu6_backward),
+                                      PYDL_TYPED(hard_swish_forward),
+                                      PYDL_TYPED(hard_swish_backward),
+                                      PYDL_TYPED(mish_forward),
+                                      PYDL_TYPED(mish_backward),
+                                      PYDL_TYPED(gelu_forward),
+                                      PYDL_TYPED(gelu_backward),
+                                      PYDL_TYPED(softplus_forward),
+                                      PYDL_TYPED(softplus_backward),
+                                      PYDL_TYPED(selu_forward),
+                                      PYDL_TYPED(selu_backward),
+                                      PYDL_TYPED(threshold),
+                                      PYDL_TYPED(prelu_forward),
+                                      PYDL_TYPED(prelu_backward),
+                                      PYDL_TYPED(glu_forward),
+                                      PYDL_TYPED(glu_backward),
+                                      PYDL_TYPED(maxout_forward),
+                                      PYDL_TYPED(maxout_backward),
+                                      PYDL_TYPED(dropout),
+                                      PYDL_TYPED(masked)};
 
 }  // namespace pydl::kernels::ref

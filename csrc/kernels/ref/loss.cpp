@@ -108,9 +108,148 @@ void smooth_l1_backward(int64_t n, const float* a, const float* b, const float* 
   }
 }
 
+void dots(int64_t rows, int64_t dim, const float* a, const float* b, double* out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    out[r] = 0;
+    for (int64_t i = r * dim; i < (r + 1) * dim; ++i) out[r] += static_cast<double>(a[i]) * b[i];
+  }
+}
+
+void combine_rows(int64_t rows, int64_t dim, const float* f, const float* a, const float* g,
+                  const float* b, bool add, float* y) {
+  for (int64_t i = 0; i < rows * dim; ++i) {
+    const int64_t r = i / dim;
+    const double sum = static_cast<double>(f[r]) * a[i] + static_cast<double>(g[r]) * b[i];
+    y[i] = static_cast<float>(add ? y[i] + sum : sum);
+  }
+}
+
+void powers(int64_t rows, int64_t dim, const float* a, const float* b, float eps, float p,
+            double* out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    out[r] = 0;
+    for (int64_t i = r * dim; i < (r + 1) * dim; ++i) {
+      out[r] += std::pow(std::fabs(static_cast<double>(a[i]) - b[i] + eps), p);
+    }
+  }
+}
+
+void power_slopes(int64_t rows, int64_t dim, const float* factor, const float* a, const float* b,
+                  float eps, float p, bool add, float* y) {
+  for (int64_t i = 0; i < rows * dim; ++i) {
+    const double e = static_cast<double>(a[i]) - b[i] + eps;
+    const double size = e == 0 ? 0 : std::copysign(std::pow(std::fabs(e), p - 1), e);
+    y[i] = static_cast<float>((add ? y[i] : 0.0) + factor[i / dim] * size);
+  }
+}
+
+double kl_divergence(int64_t n, const float* x, const float* t, const float* w, bool log_target) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double target = t[i], share = log_target ? std::exp(target) : target;
+    const double logarithm = log_target ? target : std::log(target);
+    sum += (w ? w[i] : 1.0) * (share == 0 ? 0 : share * (logarithm - x[i]));
+  }
+  return sum;
+}
+
+void kl_divergence_backward(int64_t n, const float* x, const float* t, const float* w,
+                            bool log_target, float scale, float* dx, float* dt) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double factor = scale * (w ? w[i] : 1.0), target = t[i];
+    const double share = log_target ? std::exp(target) : target;
+    const double difference = (log_target ? target : std::log(target)) - x[i] + 1;
+    if (dx) dx[i] = static_cast<float>(-factor * share);
+    if (dt) dt[i] = static_cast<float>(factor * difference * (log_target ? share : 1));
+  }
+}
+
+double focal(int64_t n, const float* x, const float* t, const float* w, float alpha, float gamma) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i], target = t[i], p = 1 / (1 + std::exp(-v)), rest = 1 / (1 + std::exp(v));
+    const double balance = alpha < 0 ? 1 : alpha * target + (1 - alpha) * (1 - target);
+    const double entropy = relu(v) - v * target + std::log1p(std::exp(-std::fabs(v)));
+    sum += (w ? w[i] : 1.0) * balance * std::pow(p * (1 - target) + rest * target, gamma) * entropy;
+  }
+  return sum;
+}
+
+void focal_backward(int64_t n, const float* x, const float* t, const float* w, float alpha,
+                    float gamma, float scale, float* dx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i], target = t[i], p = 1 / (1 + std::exp(-v)), rest = 1 / (1 + std::exp(v));
+    const double balance = alpha < 0 ? 1 : alpha * target + (1 - alpha) * (1 - target);
+    const double entropy = relu(v) - v * target + std::log1p(std::exp(-std::fabs(v)));
+    const double q = p * (1 - target) + rest * target;
+    const double ratio = q > 0 ? p * rest / q : 0;
+    const double excess = p * (1 - target) - rest * target;  // p - t, exact where it is small
+    const double slope = excess + gamma * (1 - 2 * target) * ratio * entropy;
+    dx[i] = static_cast<float>(scale * (w ? w[i] : 1.0) * balance * std::pow(q, gamma) * slope);
+  }
+}
+
+double focal_of_label(int64_t n, const float* p, const float* w, float gamma, float least,
+                      float* slope) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double chance = p[i] < least ? least : p[i], miss = relu(1 - chance);
+    const double power = std::pow(miss, gamma), logarithm = std::log(chance);
+    sum -= w[i] * power * logarithm;
+    const double ratio = miss > 0 ? chance * logarithm / miss : 0;
+    slope[i] = static_cast<float>(w[i] * (power - gamma * power * ratio));
+  }
+  return sum;
+}
+
+// body(i, j): for each two neighbours.
+template <class Body>
+void for_each_pair(int64_t n, int64_t h, int64_t w, const Body& body) {
+  for (int64_t i = 0; i < n * h * w; ++i) {
+    if (i % w < w - 1) body(i, i + 1);
+    if (i / w % h < h - 1) body(i, i + w);
+  }
+}
+
+double variation(int64_t n, int64_t h, int64_t w, const float* x, bool squared) {
+  double sum = 0;
+  for_each_pair(n, h, w, [&](int64_t i, int64_t j) {
+    const double d = static_cast<double>(x[j]) - x[i];
+    sum += squared ? d * d : std::fabs(d);
+  });
+  return sum;
+}
+
+void variation_backward(int64_t n, int64_t h, int64_t w, const float* x, bool squared, float scale,
+                        float* dx) {
+  for (int64_t i = 0; i < n * h * w; ++i) dx[i] = 0;
+  for_each_pair(n, h, w, [&](int64_t i, int64_t j) {
+    const float d = x[j] - x[i], slope = scale * (squared ? 2 * d : d > 0 ? 1 : d < 0 ? -1 : 0);
+    dx[i] -= slope;
+    dx[j] += slope;
+  });
+}
+
 }  // namespace
 
-const LossKernels loss = {squared_distances, scaled_differences, hinge,     hinge_backward,
-                          sigmoid_loss,      sigmoid_backward,   smooth_l1, smooth_l1_backward};
+const LossKernels loss = {squared_distances,
+                          scaled_differences,
+                          hinge,
+                          hinge_backward,
+                          sigmoid_loss,
+                          sigmoid_backward,
+                          smooth_l1,
+                          smooth_l1_backward,
+                          dots,
+                          combine_rows,
+                          powers,
+                          power_slopes,
+                          kl_divergence,
+                          kl_divergence_backward,
+                          focal,
+                          focal_backward,
+                          focal_of_label,
+                          variation,
+                          variation_backward};
 
 }  // namespace pydl::kernels::ref

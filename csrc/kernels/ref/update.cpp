@@ -1,6 +1,7 @@
 // The definition of the update passes (update.h): one parameter at a time, in double.
 #include "kernels/update.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace pydl::kernels::ref {
@@ -9,13 +10,17 @@ extern const UpdateKernels update;
 
 namespace {
 
-double decay(const UpdateShape& s, float w) { return s.l1 ? (w > 0) - (w < 0) : w; }
+double decay(const UpdateShape& s, float w) {
+  const double l1 = s.l1;
+  return l1 > 0 ? l1 * ((w > 0) - (w < 0)) + (1 - l1) * w : w;
+}
 
 // rule(i, g') is the step of parameter i.
 template <class Rule>
 void update_all(const UpdateShape& s, float* w, float* g, const Rule& rule) {
   for (int64_t i = 0; i < s.n; ++i) {
-    const double gradient = static_cast<double>(s.grad_scale) * g[i];
+    const double clip = s.clip;
+    const double gradient = std::clamp(static_cast<double>(s.grad_scale) * g[i], -clip, clip);
     g[i] = static_cast<float>(rule(i, gradient + s.weight_decay * decay(s, w[i])));
     w[i] -= g[i];
   }
@@ -78,8 +83,19 @@ void average(int64_t n, float rate, const float* w, float* average) {
   }
 }
 
+void limit_norms(int64_t rows, int64_t size, float most, float* w) {
+  for (float* row = w; row < w + rows * size; row += size) {
+    double square = 0;
+    for (int64_t i = 0; i < size; ++i) square += static_cast<double>(row[i]) * row[i];
+    const double norm = std::sqrt(square);
+    if (!(norm > most)) continue;
+    for (int64_t i = 0; i < size; ++i) row[i] = static_cast<float>(row[i] * (most / norm));
+  }
+}
+
 }  // namespace
 
-const UpdateKernels update = {sgd, nesterov, adagrad, rmsprop, adadelta, adam, average};
+const UpdateKernels update = {sgd,      nesterov, adagrad, rmsprop,
+                              adadelta, adam,     average, limit_norms};
 
 }  // namespace pydl::kernels::ref
