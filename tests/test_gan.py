@@ -201,8 +201,9 @@ def test_what_the_command_does_not_take(folder, capsys):
     assert "-weights is not for it" in capsys.readouterr().err
 
 
-def test_noise_on_weights_is_refused(folder):
-    noisy = "param { noise: 0.1 } inner_product_param"
+@pytest.mark.parametrize("field", ["noise", "dropout_ratio"])
+def test_noise_on_weights_is_refused(folder, field):
+    noisy = f"param {{ {field}: 0.1 }} inner_product_param"
     write(maker=GENERATOR, judge=DISCRIMINATOR.replace("inner_product_param", noisy, 1))
-    with pytest.raises(Error, match="noise .* is not used in a GAN"):
+    with pytest.raises(Error, match=f"{field} .* is not used in a GAN"):
         GanSolver("gan.prototxt", max_iter=1)

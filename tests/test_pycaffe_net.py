@@ -319,10 +319,10 @@ def test_any_number_of_records(write):
     outputs = net.forward_all(data=data, blobs=["data"])
     assert set(outputs) == {"data", "scores"}
     np.testing.assert_allclose(outputs["data"], data, rtol=1e-6)
-    np.testing.assert_allclose(outputs["scores"], data @ weights.T, rtol=1e-5)
+    np.testing.assert_allclose(outputs["scores"], data @ weights.T, rtol=1e-5, atol=1e-6)
     blobs, diffs = net.forward_backward_all(data=data, scores=diff, diffs=["scores"])
-    np.testing.assert_allclose(blobs["scores"], data @ weights.T, rtol=1e-5)
-    np.testing.assert_allclose(diffs["data"], diff @ weights, rtol=1e-5)
+    np.testing.assert_allclose(blobs["scores"], data @ weights.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(diffs["data"], diff @ weights, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(diffs["scores"], diff, rtol=1e-6)
     assert len(net.forward_all(data=data[:8])["scores"]) == 8
     assert len(net.forward_all(data=data[:1])["scores"]) == 1

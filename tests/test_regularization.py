@@ -1,5 +1,6 @@
-"""Clipping by value, max-norm, noise on weights and loss_weight schedules: what a solver does
-besides its rule, against numpy and torch; and that a resumed run goes on in the same way."""
+"""Clipping by value, max-norm, noise on weights, dropout of weights and loss_weight schedules: what
+a solver does besides its rule, against numpy and torch; and that a resumed run goes on in the same
+way."""
 
 import math
 
@@ -206,6 +207,107 @@ def test_noise_and_schedules_resume(tmp_path):
     assert_params_equal(params_of(other), params_of(net))
 
 
+# Dropout of weights
+
+DROPPED = TEXT.replace("param { lr_mult: 1 }", "param { lr_mult: 1 dropout_ratio: 0.4 }")
+
+
+def passes_of(solver, net, key="first"):
+    """The weights and the gradient of a param after each backward pass of a solver."""
+    seen = []
+
+    def keep_pass(index):
+        if index == 0:
+            blob = net.params[key][0]
+            seen.append((blob.data.copy(), blob.diff.copy()))
+
+    net._core.after_backward(keep_pass)
+    return seen
+
+
+def test_dropped_weights_are_back_after_the_pass():
+    solver, net = make_solver(DROPPED, base_lr=0.0, fed=False)
+    before = params_of(net)
+    seen = passes_of(solver, net)
+    for _ in range(40):
+        solver.step()
+    assert_params_equal(params_of(net), before)
+    masks = np.array([weights != 0 for weights, _ in seen])
+    assert masks.mean() == pytest.approx(0.6, abs=0.05)
+    assert 0.1 < masks.mean(axis=0).min() and masks.mean(axis=0).max() < 1
+    for weights, _ in seen:
+        np.testing.assert_allclose(
+            weights, np.where(weights != 0, before["first/0"] / np.float32(0.6), 0), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("iter_size", [1, 3])
+def test_the_gradient_of_dropped_weights(iter_size):
+    """As torch's dropout of a weight has it: what a pass gives goes through that pass's mask."""
+    solver, net = make_solver(DROPPED, base_lr=0.1, momentum=0.0, iter_size=iter_size)
+    before = params_of(net)
+    seen = passes_of(solver, net)
+    solver.step()
+    assert len(seen) == iter_size
+    total = sum(gradient * (weights != 0) / 0.6 for weights, gradient in seen)
+    update = before["first/0"] - params_of(net)["first/0"]
+    np.testing.assert_allclose(update, 0.1 * total / iter_size, rtol=1e-4, atol=1e-6)
+    assert np.abs(total).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_dropped_recurrent_weights(kind):
+    """The product with W_h, whose packed copy follows the mask, and its gradient."""
+    text = (
+        layer(kind, "recurrent_param { num_output: 6 } "
+              "param {} param {} param { dropout_ratio: 0.5 }", "x cont", "h")
+        + layer("EuclideanLoss", "", "h target", "loss")
+    )  # fmt: skip
+    shapes = {"x": (5, 4, 3), "cont": (5, 4), "target": (5, 4, 6)}
+    solver, net = make_solver(text, shapes, base_lr=0.5, fed=False)
+    _, plain = make_solver(text.replace("dropout_ratio: 0.5", ""), shapes, fed=False)
+    rng = np.random.default_rng(3)
+    for name, value in (
+        ("x", rng.normal(size=(5, 4, 3))),
+        ("cont", np.arange(5)[:, None] > 0),
+        ("target", rng.normal(size=(5, 4, 6))),
+    ):
+        net.blobs[name].data[...] = plain.blobs[name].data[...] = value
+    seen = []
+    net._core.after_backward(
+        lambda _: seen.append(
+            (params_of(net), net.blobs["h"].data.copy(), net.params["h"][2].diff.copy())
+        )
+    )
+    for _ in range(3):
+        before = net.params["h"][2].data.copy()
+        solver.step()
+        weights, output, gradient = seen[-1]
+        kept = weights["h/2"] != 0
+        assert 0.2 < kept.mean() < 0.8
+        for row, value in zip(plain.params["h"], weights.values(), strict=True):
+            row.data[...] = value
+        plain.forward()
+        np.testing.assert_array_equal(plain.blobs["h"].data, output)
+        change = before - net.params["h"][2].data
+        np.testing.assert_allclose(change, 0.5 * gradient * kept / 0.5, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_of_weights_resumes(tmp_path):
+    straight, net = make_solver(DROPPED, momentum=0.9, iter_size=2)
+    for _ in range(6):
+        straight.step()
+    stopped, _ = make_solver(DROPPED, momentum=0.9, iter_size=2)
+    for _ in range(3):
+        stopped.step()
+    stopped.snapshot(str(tmp_path / "state"))
+    resumed, other = make_solver(DROPPED, momentum=0.9, iter_size=2, seed=9, first=6)
+    resumed.restore(str(tmp_path / "state"))
+    for _ in range(3):
+        resumed.step()
+    assert_params_equal(params_of(other), params_of(net))
+
+
 # Shared parameters, files, and what is refused
 
 
@@ -215,12 +317,13 @@ def test_shared_parameters_agree():
             5, "a", "b", params=f"param {{ name: 'w' {second} }}"
         )
 
-    net = make_net(two("max_norm: 2 noise: 0.1", ""), {"x": (2, 5)})
+    net = make_net(two("max_norm: 2 noise: 0.1 dropout_ratio: 0.5", ""), {"x": (2, 5)})
     row = net._core.param_rows()[0]
     assert row["max_norm"] == 2 and row["noise"] == pytest.approx(0.1)
-    for field in ("max_norm", "noise"):
-        with pytest.raises(Error, match=f'param "w" has {field} 2, but 3 in layer "a"'):
-            make_net(two(f"{field}: 3", f"{field}: 2"), {"x": (2, 5)})
+    assert row["dropout_ratio"] == 0.5
+    for field, here, there in (("max_norm", 2, 3), ("noise", 2, 3), ("dropout_ratio", 0.5, 0.25)):
+        with pytest.raises(Error, match=f'param "w" has {field} {here}, but {there} in layer "a"'):
+            make_net(two(f"{field}: {there}", f"{field}: {here}"), {"x": (2, 5)})
 
 
 @pytest.mark.parametrize(
@@ -228,6 +331,8 @@ def test_shared_parameters_agree():
     [("max_norm: 0", "max_norm must be positive, got 0"),
      ("max_norm: -1", "max_norm must be positive, got -1"),
      ("noise: -0.5", "noise must not be negative, got -0.5"),
+     ("dropout_ratio: -0.5", "dropout_ratio must be at least 0 and less than 1, got -0.5"),
+     ("dropout_ratio: 1", "dropout_ratio must be at least 0 and less than 1, got 1"),
      ("max_nrom: 1", 'did you mean "max_norm"')],
 )  # fmt: skip
 def test_bad_params(field, words):
@@ -236,7 +341,7 @@ def test_bad_params(field, words):
 
 
 def test_a_net_with_pydls_own_fields_can_be_saved(tmp_path):
-    text = dense(3, "x", "f", params="param { max_norm: 2 noise: 0.1 }") + layer(
+    text = dense(3, "x", "f", params="param { max_norm: 2 noise: 0.1 dropout_ratio: 0.2 }") + layer(
         "SoftmaxWithLoss", "loss_weight_schedule { iterations: 5 }", "f t", "loss"
     )
     net = make_net(text, {"x": (2, 5), "t": (2,)})

@@ -117,6 +117,7 @@ py::list param_rows(const Net& net) {
     row["decay_mult"] = param.decay_mult;
     row["max_norm"] = param.max_norm;
     row["noise"] = param.noise;
+    row["dropout_ratio"] = param.dropout_ratio;
     row["offset"] = param.offset;
     out.append(row);
   }

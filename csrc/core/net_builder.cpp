@@ -167,7 +167,7 @@ void NetBuilder::AppendParams(int index) {
       CheckParam(spec);
       net_.params_.push_back({blobs[i].get(), spec.name, index, i, spec.lr_mult.value_or(1),
                               spec.decay_mult.value_or(1), 0, spec.max_norm.value_or(0),
-                              spec.noise.value_or(0)});
+                              spec.noise.value_or(0), spec.dropout_ratio.value_or(0)});
       node.param_ids.push_back(id);
     } else {
       ShareParam(index, i, net_.params_[owner->second], spec);
@@ -181,6 +181,9 @@ void NetBuilder::CheckParam(const ParamSpec& spec) {
         spec.max_norm.value_or(0));
   check(spec.noise.value_or(0) >= 0, "param: noise must not be negative, got ",
         spec.noise.value_or(0));
+  const float ratio = spec.dropout_ratio.value_or(0);
+  check(ratio >= 0 && ratio < 1, "param: dropout_ratio must be at least 0 and less than 1, got ",
+        ratio);
 }
 
 void NetBuilder::ShareParam(int index, int i, const NetParam& owner, const ParamSpec& spec) const {
@@ -201,6 +204,7 @@ void NetBuilder::ShareParam(int index, int i, const NetParam& owner, const Param
   agree("decay_mult", spec.decay_mult, owner.decay_mult);
   agree("max_norm", spec.max_norm, owner.max_norm);
   agree("noise", spec.noise, owner.noise);
+  agree("dropout_ratio", spec.dropout_ratio, owner.dropout_ratio);
   blob->ShareData(*owner.blob);
   blob->ShareDiff(*owner.blob);
 }

@@ -83,7 +83,9 @@ bool Solver::needs_whole_gradients() const {
 // The norm of a row, which may lie in two parts of a gradient, and weights without noise for the
 // update.
 bool Solver::touches_whole_params() const {
-  const auto touched = [](const NetParam& p) { return p.max_norm > 0 || p.noise > 0; };
+  const auto touched = [](const NetParam& p) {
+    return p.max_norm > 0 || p.noise > 0 || p.dropout_ratio > 0;
+  };
   const std::vector<NetParam>& params = net_->params();
   return std::any_of(params.begin(), params.end(), touched);
 }

@@ -23,8 +23,9 @@ class Side(Solver):
             raise Error(f"{self.source}: base_lr, the learning rate, is missing")
         if self.test_nets:
             raise Error(f"{self.source}: test nets are not used in a GAN; take test_iter out")
-        if any(row["noise"] for row in self.net._core.param_rows()):
-            raise Error(f"{self.source}: param {{ noise }} is not used in a GAN; take it out")
+        for field in ("noise", "dropout_ratio"):
+            if any(row[field] for row in self.net._core.param_rows()):
+                raise Error(f"{self.source}: param {{ {field} }} is not used in a GAN; take it out")
         if len(self.net.outputs) != 1:
             found = ", ".join(self.net.outputs) or "none"
             raise Error(

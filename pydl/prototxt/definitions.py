@@ -76,6 +76,7 @@ _PARAM_SPEC = [
     # Not in Caffe.
     _one("max_norm", "float", "L2 norm that each row (axis 0) is scaled down to; absent: none"),
     _one("noise", "float", "deviation of Gaussian noise on it in training; absent: none"),
+    _one("dropout_ratio", "float", "part of it that is 0 in a pass of training; absent: none"),
 ]
 
 _LOSS_WEIGHT_SCHEDULE = [

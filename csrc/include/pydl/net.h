@@ -54,7 +54,8 @@ struct NetParam {
   float lr_mult = 1, decay_mult = 1;
   int64_t offset = 0;  // in floats, in the arenas
   float max_norm = 0;  // of each row (axis 0), after an update; 0: any
-  float noise = 0;     // deviation of what a solver adds to it for forward and backward passes
+  // What a solver does to it for a forward and backward pass (core/weight_noise.h).
+  float noise = 0, dropout_ratio = 0;
 };
 
 // What one layer reads and writes, resolved.

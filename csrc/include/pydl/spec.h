@@ -34,7 +34,7 @@ struct ParamSpec {
   std::string name;
   ShareMode share_mode = ShareMode::kStrict;  // permissive: only the counts must agree
   std::optional<float> lr_mult, decay_mult;   // 1 if absent
-  std::optional<float> max_norm, noise;       // none if absent
+  std::optional<float> max_norm, noise, dropout_ratio;  // none if absent
 
   static auto fields() {
     return Fields("param", Field("name", &ParamSpec::name, "layers naming it alike share the blob"),
@@ -42,7 +42,9 @@ struct ParamSpec {
                   Field("lr_mult", &ParamSpec::lr_mult, "factor on the learning rate"),
                   Field("decay_mult", &ParamSpec::decay_mult, "factor on the weight decay"),
                   Field("max_norm", &ParamSpec::max_norm, "greatest L2 norm of each row"),
-                  Field("noise", &ParamSpec::noise, "deviation of noise on it in training"));
+                  Field("noise", &ParamSpec::noise, "deviation of noise on it in training"),
+                  Field("dropout_ratio", &ParamSpec::dropout_ratio,
+                        "probability of each weight to be 0 for a pass of training"));
   }
 };
 

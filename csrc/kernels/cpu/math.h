@@ -17,8 +17,7 @@ PYDL_INLINE Vec power_of_two(VecI n) { return (Vec)((n + 127) << 23); }
 
 // v limited to [low, high]; NaN stays.
 PYDL_INLINE Vec clamp(Vec v, float low, float high) {
-  v = select(v < low, broadcast(low), v);
-  return select(v > high, broadcast(high), v);
+  return min(broadcast(high), max(broadcast(low), v));
 }
 
 // exp(r) - 1 for |r| <= log(2) / 2.
@@ -43,18 +42,35 @@ PYDL_INLINE Vec reduce(Vec v, Vec* r) {
   return n;
 }
 
-// p * 2^n for integers |n| < 252, in two steps: 2^n itself may not be a float.
+// p * 2^n for integers |n| < 252.
 PYDL_INLINE Vec scale_by_power(Vec p, Vec n) {
-  const VecI whole = truncate(n), half = whole >> 1;
+#if defined(__AVX512F__)
+  return _mm512_maskz_scalef_ps(0xffff, p, n);
+#else
+  const VecI whole = truncate(n), half = whole >> 1;  // in two steps: 2^n may not be a float
   return p * power_of_two(half) * power_of_two(whole - half);
+#endif
+}
+
+// 1 / v. 1 ulp; v must not be 0 or infinite.
+PYDL_INLINE Vec reciprocal(Vec v) {
+#if defined(__AVX512F__)
+  const Vec y = _mm512_maskz_rcp14_ps(0xffff, v);  // 14 bits and a step of Newton's method
+  return (1.0f - v * y) * y + y;
+#else
+  return 1.0f / v;
+#endif
+}
+
+// exp(v) for -104 <= v <= 89, beyond which it is 0 or infinity.
+PYDL_INLINE Vec exp_of_limited(Vec v) {
+  Vec r;
+  const Vec n = reduce(v, &r);
+  return scale_by_power(expm1_near_0(r) + 1.0f, n);
 }
 
 // 1 ulp.
-PYDL_INLINE Vec exp(Vec v) {
-  Vec r;
-  const Vec n = reduce(clamp(v, -104.0f, 89.0f), &r);
-  return scale_by_power(expm1_near_0(r) + 1.0f, n);
-}
+PYDL_INLINE Vec exp(Vec v) { return exp_of_limited(clamp(v, -104.0f, 89.0f)); }
 
 // exp(v) - 1 without cancellation near 0. 1.6 ulp (0 below 2^-125).
 PYDL_INLINE Vec expm1(Vec v) {
@@ -64,14 +80,16 @@ PYDL_INLINE Vec expm1(Vec v) {
   return (expm1_near_0(r) * half + (half - 0.5f)) * 2.0f;
 }
 
-// 2.5 ulp.
+// 3 ulp.
 PYDL_INLINE Vec tanh(Vec v) {
   const Vec e = expm1(clamp(v, -10.0f, 10.0f) * 2.0f);
-  return e / (e + 2.0f);
+  return e * reciprocal(e + 2.0f);
 }
 
-// 1 / (1 + exp(-v)). 2.5 ulp.
-PYDL_INLINE Vec sigmoid(Vec v) { return 1.0f / (exp(-v) + 1.0f); }
+// 1 / (1 + exp(-v)). 1.6 ulp. exp(88) is still finite, as reciprocal() wants it.
+PYDL_INLINE Vec sigmoid(Vec v) {
+  return reciprocal(exp_of_limited(clamp(-v, -104.0f, 88.0f)) + 1.0f);
+}
 
 // m and e of v = m 2^e, sqrt(1/2) <= m < sqrt(2), for finite v > 0. By integer arithmetic, so that
 // denormals count even where floating point takes them for 0.
@@ -156,16 +174,6 @@ class Power {
   float exponent_, high_, low_;
   bool is_integer_, is_odd_;
 };
-
-// 1 / v. 1 ulp; v must not be 0 or infinite.
-PYDL_INLINE Vec reciprocal(Vec v) {
-#if defined(__AVX512F__)
-  const Vec y = _mm512_maskz_rcp14_ps(0xffff, v);  // 14 bits and a step of Newton's method
-  return (1.0f - v * y) * y + y;
-#else
-  return 1.0f / v;
-#endif
-}
 
 // v^(-3/4) for v > 0, infinity included. 1.5 ulp.
 PYDL_INLINE Vec inverse_three_quarters(Vec v) {

@@ -107,13 +107,24 @@ PYDL_INLINE void store_n(int32_t* p, VecI v, int64_t n) {
 PYDL_INLINE Vec select(VecI mask, Vec a, Vec b) { return mask ? a : b; }
 PYDL_INLINE VecI select(VecI mask, VecI a, VecI b) { return mask ? a : b; }
 
-// b where either is NaN.
+// b where either is NaN: just what the instructions do, which the compiler does not find.
+#if defined(__AVX512F__)
+PYDL_INLINE Vec max(Vec a, Vec b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+PYDL_INLINE Vec min(Vec a, Vec b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+#elif defined(__AVX2__)
+PYDL_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+PYDL_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#elif defined(__SSE2__)
+PYDL_INLINE Vec max(Vec a, Vec b) { return _mm_max_ps(a, b); }
+PYDL_INLINE Vec min(Vec a, Vec b) { return _mm_min_ps(a, b); }
+#else
 PYDL_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 PYDL_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 
 // 0 where v is less; NaN stays.
-PYDL_INLINE Vec relu(Vec v) { return select(v < Vec{}, Vec{}, v); }
-PYDL_INLINE Vec relu(Vec v, float ceiling) { return min(Vec{} + ceiling, relu(v)); }
+PYDL_INLINE Vec relu(Vec v) { return max(Vec{}, v); }
+PYDL_INLINE Vec relu(Vec v, float ceiling) { return min(broadcast(ceiling), relu(v)); }
 
 PYDL_INLINE Vec abs(Vec v) { return (Vec)((VecI)v & 0x7fffffff); }
 
