@@ -32,8 +32,8 @@ constexpr std::array<EnumName, 3> enum_names(Arithmetic) {
 // One learnable blob of a layer. Blobs with the same name are one.
 struct ParamSpec {
   std::string name;
-  ShareMode share_mode = ShareMode::kStrict;  // permissive: only the counts must agree
-  std::optional<float> lr_mult, decay_mult;   // 1 if absent
+  ShareMode share_mode = ShareMode::kStrict;            // permissive: only the counts must agree
+  std::optional<float> lr_mult, decay_mult;             // 1 if absent
   std::optional<float> max_norm, noise, dropout_ratio;  // none if absent
 
   static auto fields() {
