@@ -93,7 +93,7 @@ struct ActivationKernels {
   // same call on dy, and nothing depends on the number of threads.
   void (*dropout)(int64_t n, ConstArray x, float ratio, float scale, uint64_t seed, uint64_t stream,
                   Array y);
-  // y = x mask, 0 where the mask is 0.
+  // y = x mask, for masks of at least 0; 0 where the mask is 0.
   void (*masked)(const MaskShape&, ConstArray x, const float* mask, Array y);
 };
 

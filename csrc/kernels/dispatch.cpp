@@ -33,7 +33,7 @@
 
 namespace pydl::kernels {
 
-PYDL_DISPATCH(ActivationKernels, activation, ref, avx512)
+PYDL_DISPATCH(ActivationKernels, activation, ref, avx512_bf16)
 PYDL_DISPATCH(AdditiveScoreKernels, additive_score, ref, avx512)
 PYDL_DISPATCH(ArgMaxKernels, arg_max, ref, avx512)
 PYDL_DISPATCH(AttentionKernels, attention, ref, avx512)

@@ -12,7 +12,7 @@ set(PYDL_CPU_DIR ${CMAKE_CURRENT_LIST_DIR}/cpu)
 file(GLOB PYDL_CPU_SOURCES CONFIGURE_DEPENDS ${PYDL_CPU_DIR}/*.cpp)
 
 set(PYDL_SOURCES_amx col2im gemm correlation gemm_tile recurrent)
-set(PYDL_SOURCES_avx512_bf16 ${PYDL_SOURCES_amx} lrn norm)
+set(PYDL_SOURCES_avx512_bf16 ${PYDL_SOURCES_amx} activation lrn norm)
 
 option(PYDL_AMX_EMULATED "AMX's instructions in C++, to test kernels on CPUs without it" OFF)
 

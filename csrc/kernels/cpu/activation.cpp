@@ -134,16 +134,18 @@ void power_backward(int64_t n, ConstArray x, ConstArray dy, float scale, float s
   });
 }
 
-void swish_forward(int64_t n, ConstArray x, float beta, Array y) {
-  apply(n, kMathGrain, [=](Vec v) { return v * sigmoid(beta * v); }, y, x);
+template <class T>
+void swish_forward(int64_t n, const T* x, float beta, T* y) {
+  map(n, kMathGrain, y, [=](Vec v) { return v * sigmoid(beta * v); }, x);
 }
 
-void swish_backward(int64_t n, ConstArray x, ConstArray dy, float beta, Array dx) {
+template <class T>
+void swish_backward(int64_t n, const T* x, const T* dy, float beta, T* dx) {
   const auto slope = [=](Vec in, Vec d) {
     const Vec v = beta * in, s = sigmoid(v);
     return d * (s + v * s * (1.0f - s));
   };
-  apply(n, kMathGrain, slope, dx, x, dy);
+  map(n, kMathGrain, dx, slope, x, dy);
 }
 
 void relu6_forward(int64_t n, ConstArray x, float negative_slope, Array y) {
@@ -162,16 +164,18 @@ void relu6_backward(int64_t n, ConstArray y, ConstArray dy, float negative_slope
   apply(n, kGrain, slope, dx, y, dy);
 }
 
-void hard_swish_forward(int64_t n, ConstArray x, Array y) {
-  apply(n, kGrain, [](Vec v) { return v * clamp(v + 3.0f, 0.0f, 6.0f) * (1.0f / 6); }, y, x);
+template <class T>
+void hard_swish_forward(int64_t n, const T* x, T* y) {
+  map(n, kGrain, y, [](Vec v) { return v * clamp(v + 3.0f, 0.0f, 6.0f) * (1.0f / 6); }, x);
 }
 
-void hard_swish_backward(int64_t n, ConstArray x, ConstArray dy, Array dx) {
+template <class T>
+void hard_swish_backward(int64_t n, const T* x, const T* dy, T* dx) {
   const auto slope = [](Vec in, Vec d) {
     const Vec middle = d * (in * (1.0f / 3) + 0.5f);
     return select(in < -3.0f, Vec{}, select(in > 3.0f, d, middle));
   };
-  apply(n, kGrain, slope, dx, x, dy);
+  map(n, kGrain, dx, slope, x, dy);
 }
 
 // The gate tanh(log(1 + e)) = w / (w + 2), w = e (e + 2), e = exp(v), is 1 from here on.
@@ -218,12 +222,14 @@ constexpr float kGeluCube = 0.044715f * kGeluScale;
 
 PYDL_INLINE Vec gelu_sigmoid(Vec v) { return sigmoid(v * (v * v * kGeluCube + kGeluScale)); }
 
-void gelu_forward(int64_t n, ConstArray x, bool tanh, Array y) {
-  if (tanh) return apply(n, kMathGrain, [](Vec v) { return v * gelu_sigmoid(v); }, y, x);
-  apply(n, kMathGrain, [](Vec v) { return v * normal_cdf(v); }, y, x);
+template <class T>
+void gelu_forward(int64_t n, const T* x, bool tanh, T* y) {
+  if (tanh) return map(n, kMathGrain, y, [](Vec v) { return v * gelu_sigmoid(v); }, x);
+  map(n, kMathGrain, y, [](Vec v) { return v * normal_cdf(v); }, x);
 }
 
-void gelu_backward(int64_t n, ConstArray x, ConstArray dy, bool tanh, Array dx) {
+template <class T>
+void gelu_backward(int64_t n, const T* x, const T* dy, bool tanh, T* dx) {
   const auto of_tanh = [](Vec in, Vec d) {
     const Vec v = clamp(in, -20.0f, 20.0f), s = gelu_sigmoid(v);
     const Vec inner = v * v * (3 * kGeluCube) + kGeluScale;
@@ -233,8 +239,8 @@ void gelu_backward(int64_t n, ConstArray x, ConstArray dy, bool tanh, Array dx) 
     const Vec v = clamp(in, -20.0f, 20.0f), bell = exp(v * v * -0.5f);
     return d * (normal_cdf(in) + v * bell * 0x1.988454p-2f);  // 1 / sqrt(2 pi)
   };
-  if (tanh) return apply(n, kMathGrain, of_tanh, dx, x, dy);
-  apply(n, kMathGrain, exact, dx, x, dy);
+  if (tanh) return map(n, kMathGrain, dx, of_tanh, x, dy);
+  map(n, kMathGrain, dx, exact, x, dy);
 }
 
 void softplus_forward(int64_t n, ConstArray x, float beta, float threshold, Array y) {
@@ -306,7 +312,7 @@ void prelu_backward(int64_t outer, int64_t channels, int64_t inner, const T* x, 
 // body(row, i, lanes) over the vectors of (rows, n): rows, or pieces of long ones, are shared out.
 template <class Body>
 PYDL_INLINE void for_each_of_rows(int64_t rows, int64_t n, int64_t grain, const Body& body) {
-  constexpr int64_t kPiece = 4096;
+  constexpr int64_t kPiece = 16384;
   const int64_t pieces = ceil_div(n, kPiece);
   parallel_for(rows * pieces, items_worth(grain, smaller(n, kPiece)),
                [&](int64_t begin, int64_t end) PYDL_FLATTEN {
@@ -488,19 +494,48 @@ int64_t mask_offset(const MaskShape& s, int64_t row) {
   return at;
 }
 
+// Without reading what becomes 0, which may be no number.
+template <class T>
+PYDL_INLINE void scale_or_clear(int64_t n, float factor, const T* x, T* y) {
+  if (factor == 0) {
+    for_each_vector(0, n, [=](int64_t i, int64_t lanes) { store_some(y + i, Vec{}, lanes); });
+  } else {
+    const Vec by = broadcast(factor);
+    for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+      store_some(y + i, by * load_some(x + i, lanes), lanes);
+    });
+  }
+}
+
 template <class T>
 void masked(const MaskShape& s, const T* x, const float* mask, T* y) {
   int64_t rows = 1;
   for (size_t axis = 0; axis + 1 < s.sizes.size(); ++axis) rows *= s.sizes[axis];
   const int64_t size = s.sizes.back();
   const bool shared = s.strides.back() == 0;
-  parallel_for(rows, items_worth(kGrain, size), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* by = mask + mask_offset(s, row);
+  // Rows that follow each other along the last axis but one need no division for their place.
+  const size_t axes = s.sizes.size();
+  const int64_t run = axes > 1 ? s.sizes[axes - 2] : 1, step = axes > 1 ? s.strides[axes - 2] : 0;
+  parallel_for(rows, items_worth(kGrain, size), [=, &s](int64_t begin, int64_t end) PYDL_FLATTEN {
+    int64_t left = 0;
+    const float* by = mask;
+    for (int64_t row = begin; row < end; ++row, --left, by += step) {
+      if (left == 0) {
+        by = mask + mask_offset(s, row);
+        left = run - row % run;
+      }
+      const T* from = x + row * size;
+      T* to = y + row * size;
+      if (shared) {
+        scale_or_clear(size, *by, from, to);
+        continue;
+      }
       for_each_vector(0, size, [=](int64_t i, int64_t lanes) {
-        const Vec m = shared ? broadcast(*by) : load_some(by + i, lanes);
-        const Vec v = load_some(x + row * size + i, lanes);
-        store_some(y + row * size + i, select(m == 0.0f, Vec{}, m * v), lanes);
+        const Vec m = load_some(by + i, lanes), v = load_some(from + i, lanes);
+        // All bits where m > 0. A comparison would become a masked load, which Zen 5 takes longer
+        // for.
+        const VecI kept = (0 - (VecI)m) >> 31;
+        store_some(to + i, (Vec)((VecI)(m * v) & kept), lanes);
       });
     }
   });
@@ -528,16 +563,16 @@ const ActivationKernels activation = {PYDL_TYPED(relu_forward),
                                       log_backward,
                                       power_forward,
                                       power_backward,
-                                      swish_forward,
-                                      swish_backward,
+                                      PYDL_TYPED(swish_forward),
+                                      PYDL_TYPED(swish_backward),
                                       relu6_forward,
                                       relu6_backward,
-                                      hard_swish_forward,
-                                      hard_swish_backward,
+                                      PYDL_TYPED(hard_swish_forward),
+                                      PYDL_TYPED(hard_swish_backward),
                                       mish_forward,
                                       mish_backward,
-                                      gelu_forward,
-                                      gelu_backward,
+                                      PYDL_TYPED(gelu_forward),
+                                      PYDL_TYPED(gelu_backward),
                                       softplus_forward,
                                       softplus_backward,
                                       selu_forward,
