@@ -18,12 +18,6 @@ namespace pydl {
 
 namespace {
 
-FillerParams xavier() {
-  FillerParams filler;
-  filler.type = "xavier";
-  return filler;
-}
-
 // Rows [first, first + n) of weights (..., K) and of a bias: y (M, n) = x (M, K) W^T + b, y's rows
 // `stride` apart.
 struct Projection {
@@ -82,7 +76,7 @@ struct MultiHeadAttentionParams {
   bool causal = false, bias_term = true, expose_cache = false;
   float rotary_base = 0;
   bool rotary_interleaved = true;
-  FillerParams weight_filler = xavier(), bias_filler;
+  FillerParams weight_filler{.type = "xavier"}, bias_filler;
 
   static auto fields() {
     using P = MultiHeadAttentionParams;

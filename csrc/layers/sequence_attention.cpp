@@ -23,16 +23,10 @@ constexpr std::array<EnumName, 3> enum_names(Score) {
   return {{{"ADDITIVE", 0}, {"DOT", 1}, {"GENERAL", 2}}};
 }
 
-FillerParams xavier() {
-  FillerParams filler;
-  filler.type = "xavier";
-  return filler;
-}
-
 struct SequenceAttentionParams {
   Score score = Score::kAdditive;
   int32_t num_hidden = 0;
-  FillerParams weight_filler = xavier();
+  FillerParams weight_filler{.type = "xavier"};
 
   static auto fields() {
     using P = SequenceAttentionParams;

@@ -40,6 +40,7 @@ VARIATIONS = {
     ),
     "max-norm": Variation(layers={"fc3": {"param": [{"max_norm": 1}]}}),
     "dropout": Variation(before={"score": [dropout(0.5)]}),
+    "dropout of weights": Variation(layers={"fc3": {"param": [{"dropout_ratio": 0.2}]}}),
     "spatial dropout": Variation(before={"conv2": [dropout(0.2, shared_axis=[2, 3])]}),
     "noise on inputs": Variation(before={"conv1": [noise(0.2)]}),
     "noise on hidden units": Variation(before={"fc3": [noise(0.5)], "score": [noise(0.5)]}),

@@ -96,8 +96,8 @@ class Vocabulary:
         if self.unknown is not None:
             return self._numbers[self.unknown]
         close = nearest(token, self.tokens)
-        hint = f"; the nearest is {close!r}" if close else ""
-        raise Error(f"{token!r} is not in this vocabulary of {len(self)} tokens{hint}")
+        hint = f"the nearest is {close!r}" if close else "the special token <unk> would stand for it"
+        raise Error(f"{token!r} is not in this vocabulary of {len(self)} tokens; {hint}")
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
         """(T,) int64. Raises Error as `number`."""

@@ -130,7 +130,7 @@ PYDL_INLINE Vec abs(Vec v) { return (Vec)((VecI)v & 0x7fffffff); }
 
 PYDL_INLINE Vec sqrt(Vec v) {
 #if defined(__AVX512F__)
-  return _mm512_sqrt_ps(v);
+  return _mm512_maskz_sqrt_ps(0xffff, v);  // the plain one makes GCC warn
 #elif defined(__AVX2__)
   return _mm256_sqrt_ps(v);
 #elif defined(__SSE2__)

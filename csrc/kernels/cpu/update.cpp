@@ -1,8 +1,5 @@
 // The solver's update passes (update.h).
 
-// GCC's own _mm512_sqrt_ps begins with a vector that it calls undefined.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-
 #include "kernels/update.h"
 
 #include "kernels/cpu/channels.h"
