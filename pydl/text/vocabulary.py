@@ -96,7 +96,7 @@ class Vocabulary:
         if self.unknown is not None:
             return self._numbers[self.unknown]
         close = nearest(token, self.tokens)
-        hint = f"the nearest is {close!r}" if close else "the special token <unk> would stand for it"
+        hint = f"the nearest is {close!r}" if close else "a special token <unk> would stand for it"
         raise Error(f"{token!r} is not in this vocabulary of {len(self)} tokens; {hint}")
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
