@@ -30,7 +30,7 @@ _NAMES = {
 }
 _MODULES = (
     *("caffe", "data", "drawing", "formats", "gan", "generate", "prototxt", "sequences", "text"),
-    "zoo",
+    *("torch_weights", "zoo"),
 )
 
 __all__ = ["Error", "__version__", "cmake_dir", *_NAMES, *_MODULES]
