@@ -527,6 +527,13 @@ void backward(const AttentionShape& s, ConstArray q, ConstArray k, ConstArray v,
 
 // ---- weights ----
 
+// p = exp(score - lse); scores are read in whole vectors.
+PYDL_INLINE void weigh(int64_t n, const float* scores, float lse, float* p) {
+  for_each_vector(0, n, [=](int64_t i, int64_t lanes) {
+    store_some(p + i, exp(load(scores + i) - lse), lanes);
+  });
+}
+
 void weights(const AttentionShape& s, ConstArray q, ConstArray k, const float* mask,
              const float* lse, float* p) {
   const int64_t packed = aligned_size(s.size * round_up(s.keys, kNR));
@@ -556,13 +563,9 @@ void weights(const AttentionShape& s, ConstArray q, ConstArray k, const float* m
           multiply<TileA::kRows>(rows, count, s.size, queries, s.size, columns + j * s.size, s.size,
                                  0, tile, kKeys);
           for (int64_t r = 0; r < rows; ++r) {
-            float* from = tile + r * kKeys;
-            mask_row(from, smaller(count, seen(s, i + r, keys.count) - j), count,
-                     keys.bias ? keys.bias + j : nullptr);
-            const float base = lse[head * s.queries + i + r];
-            for_each_vector(0, count, [&](int64_t c, int64_t lanes) {
-              store_some(to + r * s.keys + j + c, exp(load(from + c) - base), lanes);
-            });
+            const int64_t most = smaller(count, seen(s, i + r, keys.count) - j);
+            mask_row(tile + r * kKeys, most, count, keys.bias ? keys.bias + j : nullptr);
+            weigh(count, tile + r * kKeys, lse[head * s.queries + i + r], to + r * s.keys + j);
           }
         }
       }
