@@ -198,14 +198,17 @@ class Net:
         self._core.reshape()
 
     def predict(self, data: np.ndarray, batch_size: int | None = None) -> np.ndarray:
-        """The first output for each row of ``data`` (N, ...), computed in batches.
+        """The first output for each row of ``data`` (N, ...), computed in batches. Raises Error for
+        a net with other than one input.
 
         >>> net.predict(images).argmax(axis=1)  # doctest: +SKIP
         """
         if len(self.inputs) != 1:
+            found = ", ".join(self.inputs) or "none"
             raise Error(
-                f'net "{self.name}" has {len(self.inputs)} inputs; predict needs a net with '
-                "one Input layer top (a deploy prototxt)"
+                f'net "{self.name}" has as inputs {found}, but predict gives one: use '
+                "forward(name=array, ...), or a net in which labels and losses are for training "
+                "only, by include { phase: TRAIN }"
             )
         data = np.asarray(data, np.float32)
         if data.ndim == 0 or len(data) == 0:

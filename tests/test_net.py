@@ -766,6 +766,9 @@ def test_predict_in_batches():
                                    atol=1e-6)  # fmt: skip
     with pytest.raises(Error, match="at least one row"):
         net.predict(images[:0])
+    trained = dense(2) + layer("SoftmaxWithLoss", "", "y t", "loss")
+    with pytest.raises(Error, match=r"inputs x, t, but predict gives one: use forward\("):
+        make_net(trained, {"x": (1, 4), "t": (1,)}).predict(images)
 
 
 def test_summary():
