@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 from example_runs import EXAMPLES
 from torch_oracle import SOURCES, case_values
@@ -54,6 +55,12 @@ def bench_lines(pytestconfig):
 def torch_values(request):
     """torch_values(name, case): what torch computed for a case, live and as it is stored."""
     return partial(case_values, request.param)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_every_run():
+    """Of what programs for pycaffe use: numpy's global generator."""
+    np.random.seed(0)
 
 
 @pytest.fixture(autouse=True)

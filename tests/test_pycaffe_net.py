@@ -299,9 +299,10 @@ def test_inputs_and_diffs_by_name(write):
     data = np.random.rand(4, 3)
     scores = net.forward(data=data)["scores"]
     weights = net.params["scores"][0].data
-    np.testing.assert_allclose(scores, data @ weights.T, rtol=1e-5)
+    np.testing.assert_allclose(scores, data @ weights.T, rtol=1e-5, atol=1e-6)
     diff = np.random.rand(4, 2)
-    np.testing.assert_allclose(net.backward(scores=diff)["data"], diff @ weights, rtol=1e-5)
+    got = net.backward(scores=diff)["data"]
+    np.testing.assert_allclose(got, diff @ weights, rtol=1e-5, atol=1e-6)
     with pytest.raises(Error, match="arrays for datum do not match the inputs"):
         net.forward(datum=data)
     with pytest.raises(Error, match="arrays for data do not match the outputs"):
