@@ -189,10 +189,8 @@ def test_noise_goes_with_an_error():
     np.testing.assert_array_equal(params_of(net)["first/0"], before["first/0"])
 
 
-def test_noise_and_schedules_resume(tmp_path):
-    text = NOISY.replace('type: "SoftmaxWithLoss"', 'type: "SoftmaxWithLoss" '
-                         "loss_weight_schedule { iterations: 8 start: 0.2 }")  # fmt: skip
-    assert "schedule" in text
+def assert_resumes(text, tmp_path):
+    """A run that was stopped and goes on ends with the weights of one that was not."""
     straight, net = make_solver(text, momentum=0.9, iter_size=2)
     for _ in range(6):
         straight.step()
@@ -205,6 +203,13 @@ def test_noise_and_schedules_resume(tmp_path):
     for _ in range(3):
         resumed.step()
     assert_params_equal(params_of(other), params_of(net))
+
+
+def test_noise_and_schedules_resume(tmp_path):
+    text = NOISY.replace('type: "SoftmaxWithLoss"', 'type: "SoftmaxWithLoss" '
+                         "loss_weight_schedule { iterations: 8 start: 0.2 }")  # fmt: skip
+    assert "schedule" in text
+    assert_resumes(text, tmp_path)
 
 
 # Dropout of weights
@@ -294,18 +299,7 @@ def test_dropped_recurrent_weights(kind):
 
 
 def test_dropout_of_weights_resumes(tmp_path):
-    straight, net = make_solver(DROPPED, momentum=0.9, iter_size=2)
-    for _ in range(6):
-        straight.step()
-    stopped, _ = make_solver(DROPPED, momentum=0.9, iter_size=2)
-    for _ in range(3):
-        stopped.step()
-    stopped.snapshot(str(tmp_path / "state"))
-    resumed, other = make_solver(DROPPED, momentum=0.9, iter_size=2, seed=9, first=6)
-    resumed.restore(str(tmp_path / "state"))
-    for _ in range(3):
-        resumed.step()
-    assert_params_equal(params_of(other), params_of(net))
+    assert_resumes(DROPPED, tmp_path)
 
 
 # Shared parameters, files, and what is refused
