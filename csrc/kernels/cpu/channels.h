@@ -109,10 +109,10 @@ PYDL_INLINE void add_vector(const Pointers<X, T>& x, int64_t i, int64_t n, const
   }
 }
 
-// total[k] += the K sums over n positions of one channel.
-template <int K, int X, int P, class T, class F>
-PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, const Vectors<P>& p,
-                         const F& f, double (&total)[K], T* y = nullptr) {
+// total[k] += the K sums of what f(i, lanes, sums) adds over n positions. Lanes beyond n are left
+// out, whatever f adds there.
+template <int K, class F>
+PYDL_INLINE void sum_positions(int64_t n, const F& f, double (&total)[K]) {
   constexpr int kChains = 4;  // to hide the latency of additions
   constexpr int64_t kStep = kChains * kLanes;
   for (int64_t begin = 0; begin < n; begin += kStretch * kStep) {
@@ -121,14 +121,12 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, cons
     int64_t i = begin;
     for (; i + kStep <= end; i += kStep) {
 #pragma GCC unroll 4
-      for (int u = 0; u < kChains; ++u) {
-        add_vector(x, first + i + u * kLanes, kLanes, p, f, s[u], y);
-      }
+      for (int u = 0; u < kChains; ++u) f(i + u * kLanes, kLanes, s[u]);
     }
     for (; i < end; i += kLanes) {
       const int64_t lanes = smaller(kLanes, end - i);
       Vec tail[K] = {};
-      add_vector(x, first + i, lanes, p, f, tail, y);
+      f(i, lanes, tail);
 #pragma GCC unroll 4
       for (int k = 0; k < K; ++k) {
         s[0][k] += select(iota() < static_cast<int32_t>(lanes), tail[k], Vec{});
@@ -137,6 +135,16 @@ PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, cons
 #pragma GCC unroll 4
     for (int k = 0; k < K; ++k) total[k] += sum((s[0][k] + s[1][k]) + (s[2][k] + s[3][k]));
   }
+}
+
+// total[k] += the K sums over n positions of one channel.
+template <int K, int X, int P, class T, class F>
+PYDL_INLINE void sum_run(int64_t n, const Pointers<X, T>& x, int64_t first, const Vectors<P>& p,
+                         const F& f, double (&total)[K], T* y = nullptr) {
+  const auto add = [&](int64_t i, int64_t lanes, Vec * sums) __attribute__((always_inline)) {
+    add_vector(x, first + i, lanes, p, f, sums, y);
+  };
+  sum_positions(n, add, total);
 }
 
 // Rows of channels-last data that are added up together: as many streams of reads.

@@ -11,39 +11,11 @@ extern const RowNormKernels row_norm;
 
 namespace {
 
-// total[k] = the K sums of what f(i, lanes, sums) adds over n positions, in float over short
-// stretches and then in double. Lanes beyond n are left out, whatever f adds there.
-template <int K, class F>
-PYDL_INLINE void sum_row(int64_t n, const F& f, double (&total)[K]) {
-  constexpr int kChains = 4;  // to hide the latency of additions
-  constexpr int64_t kStep = kChains * kLanes;
-  for (int64_t begin = 0; begin < n; begin += kStretch * kStep) {
-    const int64_t end = smaller(begin + kStretch * kStep, n);
-    Vec s[kChains][K] = {};
-    int64_t i = begin;
-    for (; i + kStep <= end; i += kStep) {
-#pragma GCC unroll 4
-      for (int u = 0; u < kChains; ++u) f(i + u * kLanes, kLanes, s[u]);
-    }
-    for (; i < end; i += kLanes) {
-      const int64_t lanes = smaller(kLanes, end - i);
-      Vec tail[K] = {};
-      f(i, lanes, tail);
-#pragma GCC unroll 4
-      for (int k = 0; k < K; ++k) {
-        s[0][k] += select(iota() < static_cast<int32_t>(lanes), tail[k], Vec{});
-      }
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) total[k] += sum((s[0][k] + s[1][k]) + (s[2][k] + s[3][k]));
-  }
-}
-
 // The mean of (x - mean)^2.
 template <class T>
 PYDL_INLINE double mean_square(int64_t n, const T* x, float mean) {
   double total[1] = {};
-  sum_row<1>(
+  sum_positions<1>(
       n,
       [=](int64_t i, int64_t lanes, Vec* sums) {
         const Vec d = load_some(x + i, lanes) - mean;
@@ -59,7 +31,7 @@ template <class T>
 PYDL_INLINE double moments(int64_t n, const T* x, float* mean) {
   const float first = x[0];
   double total[2] = {};
-  sum_row<2>(
+  sum_positions<2>(
       n,
       [=](int64_t i, int64_t lanes, Vec* sums) {
         const Vec d = load_some(x + i, lanes) - first;
@@ -121,7 +93,7 @@ struct Rows {
   // Of a row: dx = rstd g - a - b (x - mean)
   PYDL_INLINE void means(int64_t r, float* a, float* b) const {
     double total[2] = {};
-    sum_row<2>(
+    sum_positions<2>(
         s.n,
         [&](int64_t i, int64_t lanes, Vec* sums) {
           __builtin_prefetch(dx + r * s.n + i, 1);
