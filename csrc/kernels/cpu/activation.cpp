@@ -463,26 +463,10 @@ void maxout_backward(int64_t rows, int64_t pieces, int64_t n, const T* x, const 
 template <class T>
 void dropout(int64_t n, const T* x, float ratio, float scale, uint64_t seed, uint64_t stream,
              T* y) {
-  constexpr int64_t kStep = 2 * kLanes;  // what one call of philox() gives
-  const auto keep = [=](VecI bits, int64_t i, int64_t lanes) {
-    const Vec uniform = to_float((bits >> 8) & 0xffffff) * 0x1p-24f;
-    store_some(y + i, select(uniform < ratio, Vec{}, scale * load_some(x + i, lanes)), lanes);
-  };
-  parallel_for(ceil_div(n, kStep), kMathGrain / kStep,
-               [=](int64_t begin, int64_t end) PYDL_FLATTEN {
-                 for (int64_t step = begin; step < end; ++step) {
-                   const int64_t i = step * kStep;
-                   VecI bits[2];
-                   philox(seed, stream, static_cast<uint64_t>(i / 4), bits);
-                   if (i + kStep <= n) {
-                     keep(bits[0], i, kLanes);
-                     keep(bits[1], i + kLanes, kLanes);
-                   } else {
-                     keep(bits[0], i, smaller(kLanes, n - i));
-                     keep(bits[1], i + kLanes, larger(0, n - i - kLanes));
-                   }
-                 }
-               });
+  for_each_draw(n, seed, stream, [=](VecI word, int64_t i, int64_t lanes) {
+    const Vec v = scale * load_some(x + i, lanes);
+    store_some(y + i, select(uniform_draw(word) < ratio, Vec{}, v), lanes);
+  });
 }
 
 // Where the mask's elements for row `row` (all axes but the last) begin.

@@ -1,7 +1,7 @@
-// Philox4x32-10 (core/random.h) on vectors.
+// Philox4x32-10 (core/random.h) on vectors, and loops over what it draws.
 #pragma once
 
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/map.h"
 
 namespace pydl::kernels::PYDL_ISA {
 
@@ -52,5 +52,30 @@ PYDL_INLINE void philox(uint64_t seed, uint64_t stream, uint64_t index, VecI (&w
   words[0] = (VecI)__builtin_shuffle(low, high, first);
   words[1] = (VecI)__builtin_shuffle(low, high, second);
 }
+
+// body(word, i, lanes): in parallel, for the words of the stream from word i on, a vector at a
+// time.
+template <class Body>
+PYDL_INLINE void for_each_draw(int64_t n, uint64_t seed, uint64_t stream, const Body& body) {
+  constexpr int64_t kStep = 2 * kLanes;  // what one call of philox() gives
+  parallel_for(ceil_div(n, kStep), kMathGrain / kStep,
+               [=](int64_t begin, int64_t end) PYDL_FLATTEN {
+                 for (int64_t step = begin; step < end; ++step) {
+                   const int64_t i = step * kStep;
+                   VecI words[2];
+                   philox(seed, stream, static_cast<uint64_t>(i / 4), words);
+                   if (i + kStep <= n) {
+                     body(words[0], i, kLanes);
+                     body(words[1], i + kLanes, kLanes);
+                   } else {
+                     body(words[0], i, smaller(kLanes, n - i));
+                     body(words[1], i + kLanes, larger(0, n - i - kLanes));
+                   }
+                 }
+               });
+}
+
+// In [0, 1).
+PYDL_INLINE Vec uniform_draw(VecI word) { return to_float((word >> 8) & 0xffffff) * 0x1p-24f; }
 
 }  // namespace pydl::kernels::PYDL_ISA

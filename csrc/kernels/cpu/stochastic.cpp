@@ -12,29 +12,6 @@ extern const StochasticKernels stochastic;
 
 namespace {
 
-// body(word, i, lanes): for the words of the stream from word i on, a vector at a time.
-template <class Body>
-PYDL_INLINE void for_each_draw(int64_t n, uint64_t seed, uint64_t stream, const Body& body) {
-  constexpr int64_t kStep = 2 * kLanes;  // what one call of philox() gives
-  parallel_for(ceil_div(n, kStep), kMathGrain / kStep,
-               [=](int64_t begin, int64_t end) PYDL_FLATTEN {
-                 for (int64_t step = begin; step < end; ++step) {
-                   const int64_t i = step * kStep;
-                   VecI words[2];
-                   philox(seed, stream, static_cast<uint64_t>(i / 4), words);
-                   if (i + kStep <= n) {
-                     body(words[0], i, kLanes);
-                     body(words[1], i + kLanes, kLanes);
-                   } else {
-                     body(words[0], i, smaller(kLanes, n - i));
-                     body(words[1], i + kLanes, larger(0, n - i - kLanes));
-                   }
-                 }
-               });
-}
-
-PYDL_INLINE Vec uniform_draw(VecI word) { return to_float((word >> 8) & 0xffffff) * 0x1p-24f; }
-
 PYDL_INLINE Vec draw_below(VecI word, Vec p) {
   return select(uniform_draw(word) < p, broadcast(1.0f), Vec{});
 }
