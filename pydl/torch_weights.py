@@ -19,6 +19,7 @@ import numpy as np
 
 from pydl import weights
 from pydl.errors import Error
+from pydl.prototxt.names import listed
 
 if TYPE_CHECKING:
     from pydl.net import Net
@@ -112,7 +113,7 @@ def load_state_dict(net: Net, state: Mapping[str, Any], names: Names | None = No
             todo.append((index, i, array))
     rest = [key for key in state if key not in used and not key.endswith(_NOT_LEARNED)]
     if rest:
-        raise Error(f"no layer takes {_some(rest)} of the state; leave them out, or say by "
+        raise Error(f"no layer takes {listed(rest, 6)} of the state; leave them out, or say by "
                     "names={layer: name} whose they are")  # fmt: skip
     weights.put_weights(net._core, todo)
 
@@ -179,10 +180,6 @@ def _as_array(value: Any) -> np.ndarray:
 
 def _missing(key: str, state: Mapping[str, Any]) -> str:
     return (
-        f'the state has no "{key}", but {_some(list(state)) or "nothing"}; '
+        f'the state has no "{key}", but {listed(state, 6) or "nothing"}; '
         "names={layer: name} says what a layer is called there"
     )
-
-
-def _some(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + ", ..." * (len(keys) > most)

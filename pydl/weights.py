@@ -10,6 +10,7 @@ import numpy as np
 
 from pydl import _core, formats
 from pydl.errors import Error
+from pydl.prototxt.names import listed
 
 
 class NoCommonLayerError(Error):
@@ -60,7 +61,7 @@ def find_weights(core: _core.Net, source: str | os.PathLike | _core.Net) -> Foun
     has_params = any(core.layer(i).blobs for i in range(core.layer_count))
     if has_params and not todo:
         raise NoCommonLayerError(
-            f'{path}: none of its layers ({_some(blobs)}) is in net "{core.name}"; '
+            f'{path}: none of its layers ({listed(blobs)}) is in net "{core.name}"; '
             "weights are matched by layer name"
         )
     return todo
@@ -149,8 +150,3 @@ def _fit(array: np.ndarray, shape: tuple[int, ...], where: str, i: int) -> np.nd
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _some(names: dict) -> str:
-    shown = list(names)[:4]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
