@@ -78,6 +78,12 @@ def assert_alike_with_threads_and_passes(gradients, precision):
             np.testing.assert_array_equal(a, b)
 
 
+def assert_near_float32(rounded, exact, most):
+    """Arrays in bfloat16 differ from those in float32, by at most that share of their length."""
+    for got, want in zip(rounded, exact, strict=True):
+        assert 1e-5 < np.linalg.norm(got - want) / np.linalg.norm(want) < most
+
+
 def run_python(code, *args, **environment):
     """Runs Python code in a process of its own, in this folder; a failure shows its messages."""
     run = subprocess.run(
